@@ -1,0 +1,41 @@
+//! The machine, behind seams: clock, randomness, network, disk and processes.
+//!
+//! Roles reach the outside world only through a [`Host`], so that a whole cluster can run in one
+//! process on virtual time. No implementation hides a thread.
+
+pub mod clock;
+pub mod disk;
+pub mod entropy;
+pub mod network;
+
+use std::sync::Arc;
+
+pub use clock::{Clock, SystemClock};
+pub use disk::{Disk, LocalDisk};
+pub use entropy::{Entropy, OsEntropy};
+pub use network::{Listener, Network, Stream, TcpNetwork};
+
+/// What a role gets from the machine it runs on. Cheap to clone.
+#[derive(Clone)]
+pub struct Host {
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Gives random numbers.
+    pub entropy: Arc<dyn Entropy>,
+    /// Connects and listens.
+    pub network: Arc<dyn Network>,
+    /// Keeps files.
+    pub disk: Arc<dyn Disk>,
+}
+
+impl Host {
+    /// The real machine.
+    pub fn system() -> Self {
+        Self {
+            clock: Arc::new(SystemClock::new()),
+            entropy: Arc::new(OsEntropy),
+            network: Arc::new(TcpNetwork),
+            disk: Arc::new(LocalDisk),
+        }
+    }
+}

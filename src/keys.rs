@@ -1,0 +1,213 @@
+//! The layout of the store: the only place where keys are built and taken apart.
+//!
+//! ```text
+//! /quaestor/<cluster>/spec/service/<name>
+//!                     spec/deleted/<name>
+//!                     assign/<node>/<instance>
+//!                     state/<node>/<instance>
+//!                     load/<node>
+//!                     session/<node>
+//!                     route/<service>
+//!                     status/service/<name>, status/node/<name>
+//!                     leader
+//!                     meta/identity
+//! ```
+
+use crate::model::{Instance, Name};
+
+/// Builds and reads the keys of one cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keys {
+    /// `/quaestor/<cluster>/`.
+    root: String,
+}
+
+/// What a key of the cluster stands for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// Desired state of a service.
+    ServiceSpec(Name),
+    /// The record of an explicit deletion of a service.
+    Tombstone(Name),
+    /// What a node is to run.
+    Assignment(Name, Instance),
+    /// What a node runs.
+    State(Name, Instance),
+    /// Load of a node's instances.
+    Load(Name),
+    /// Presence of a node's agent.
+    Session(Name),
+    /// How clients find a service.
+    Route(Name),
+    /// Reported status of a service.
+    ServiceStatus(Name),
+    /// Reported status of a node.
+    NodeStatus(Name),
+    /// Who leads.
+    Leader,
+    /// The store's random identity and layout version.
+    Identity,
+}
+
+impl Keys {
+    /// The keys of `cluster`.
+    pub fn new(cluster: &Name) -> Self {
+        Self {
+            root: format!("/quaestor/{cluster}/"),
+        }
+    }
+
+    /// The key, as text.
+    pub fn of(&self, key: &Key) -> String {
+        let root = &self.root;
+        match key {
+            Key::ServiceSpec(service) => format!("{root}spec/service/{service}"),
+            Key::Tombstone(service) => format!("{root}spec/deleted/{service}"),
+            Key::Assignment(node, instance) => format!("{root}assign/{node}/{instance}"),
+            Key::State(node, instance) => format!("{root}state/{node}/{instance}"),
+            Key::Load(node) => format!("{root}load/{node}"),
+            Key::Session(node) => format!("{root}session/{node}"),
+            Key::Route(service) => format!("{root}route/{service}"),
+            Key::ServiceStatus(service) => format!("{root}status/service/{service}"),
+            Key::NodeStatus(node) => format!("{root}status/node/{node}"),
+            Key::Leader => format!("{root}leader"),
+            Key::Identity => format!("{root}meta/identity"),
+        }
+    }
+
+    /// What `text` stands for; none for a key that is not part of the layout.
+    pub fn parse(&self, text: &str) -> Option<Key> {
+        let rest = text.strip_prefix(&self.root)?;
+        let parts: Vec<&str> = rest.split('/').collect();
+        Some(match parts[..] {
+            ["spec", "service", name] => Key::ServiceSpec(name.parse().ok()?),
+            ["spec", "deleted", name] => Key::Tombstone(name.parse().ok()?),
+            ["assign", node, instance] => {
+                Key::Assignment(node.parse().ok()?, instance.parse().ok()?)
+            }
+            ["state", node, instance] => Key::State(node.parse().ok()?, instance.parse().ok()?),
+            ["load", node] => Key::Load(node.parse().ok()?),
+            ["session", node] => Key::Session(node.parse().ok()?),
+            ["route", service] => Key::Route(service.parse().ok()?),
+            ["status", "service", name] => Key::ServiceStatus(name.parse().ok()?),
+            ["status", "node", name] => Key::NodeStatus(name.parse().ok()?),
+            ["leader"] => Key::Leader,
+            ["meta", "identity"] => Key::Identity,
+            _ => return None,
+        })
+    }
+
+    /// Prefix of everything that belongs to the cluster.
+    pub fn root(&self) -> &str {
+        &self.root
+    }
+
+    /// Prefix of all desired state: services and records of their deletion.
+    pub fn specs(&self) -> String {
+        format!("{}spec/", self.root)
+    }
+
+    /// Prefix of all desired state of services.
+    pub fn service_specs(&self) -> String {
+        format!("{}spec/service/", self.root)
+    }
+
+    /// Prefix of all assignments.
+    pub fn assignments(&self) -> String {
+        format!("{}assign/", self.root)
+    }
+
+    /// Prefix of the assignments of one node.
+    pub fn assignments_of(&self, node: &Name) -> String {
+        format!("{}assign/{node}/", self.root)
+    }
+
+    /// Prefix of all instance states.
+    pub fn states(&self) -> String {
+        format!("{}state/", self.root)
+    }
+
+    /// Prefix of the instance states of one node.
+    pub fn states_of(&self, node: &Name) -> String {
+        format!("{}state/{node}/", self.root)
+    }
+
+    /// Prefix of all load records.
+    pub fn loads(&self) -> String {
+        format!("{}load/", self.root)
+    }
+
+    /// Prefix of all sessions.
+    pub fn sessions(&self) -> String {
+        format!("{}session/", self.root)
+    }
+
+    /// Prefix of all routes.
+    pub fn routes(&self) -> String {
+        format!("{}route/", self.root)
+    }
+
+    /// Prefix of all reported status.
+    pub fn statuses(&self) -> String {
+        format!("{}status/", self.root)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn every_key_reads_back_as_it_was_built() {
+        let keys = Keys::new(&name("default"));
+        let instance = Instance::new(name("a-b"), 7);
+        for key in [
+            Key::ServiceSpec(name("a")),
+            Key::Tombstone(name("a")),
+            Key::Assignment(name("n"), instance.clone()),
+            Key::State(name("n"), instance),
+            Key::Load(name("n")),
+            Key::Session(name("n")),
+            Key::Route(name("a")),
+            Key::ServiceStatus(name("a")),
+            Key::NodeStatus(name("n")),
+            Key::Leader,
+            Key::Identity,
+        ] {
+            assert_eq!(keys.parse(&keys.of(&key)), Some(key));
+        }
+    }
+
+    #[test]
+    fn foreign_and_malformed_keys_mean_nothing() {
+        let keys = Keys::new(&name("default"));
+        for text in [
+            "",
+            "/quaestor/other/leader",
+            "/quaestor/default/",
+            "/quaestor/default/assign/n",
+            "/quaestor/default/assign/n/worker",
+            "/quaestor/default/assign/n/worker-1/x",
+            "/quaestor/default/spec/service/UPPER",
+            "/quaestor/default/spec/service/..",
+        ] {
+            assert_eq!(keys.parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn prefixes_end_in_a_slash_so_that_no_name_contains_another() {
+        let keys = Keys::new(&name("default"));
+        for prefix in [
+            keys.assignments_of(&name("h1")),
+            keys.states_of(&name("h1")),
+            keys.loads(),
+        ] {
+            assert!(prefix.ends_with('/'), "{prefix}");
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The `quaestor` program.
+
+fn main() {}

@@ -1,0 +1,101 @@
+//! What the leader tells an agent to run.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    name::{Instance, Name},
+    service::{HealthSpec, LoadSpec, RestartSpec, StopSpec},
+};
+
+/// What lies under `assign/<node>/<instance>`: everything that host needs, so that an agent reads
+/// nothing else.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Assignment {
+    /// Which instance.
+    pub instance: Instance,
+    /// Whether it is to run. An instance is stopped because this says `absent`, never because the
+    /// key is missing.
+    pub desired: Desired,
+    /// Generation of the service that this assignment carries out.
+    pub generation: u64,
+    /// Identifies the process template ([`crate::model::assignment::Template`]): an instance whose
+    /// process runs another revision is replaced.
+    pub revision: String,
+    /// What is run.
+    pub run: Run,
+    /// Its ports, in the manifest's order; the first is the endpoint that clients are told.
+    #[serde(default)]
+    pub ports: Vec<AssignedPort>,
+    /// The names asked of health checks and load reports.
+    #[serde(default)]
+    pub service_names: Vec<String>,
+    /// How health is checked.
+    #[serde(default)]
+    pub health: HealthSpec,
+    /// Where load comes from.
+    #[serde(default)]
+    pub load: LoadSpec,
+    /// When it is started again.
+    #[serde(default)]
+    pub restart: RestartSpec,
+    /// How it is stopped.
+    #[serde(default)]
+    pub stop: StopSpec,
+}
+
+/// Whether an instance is to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Desired {
+    /// Run it and keep it running.
+    Present,
+    /// Stop it, then delete its state.
+    Absent,
+}
+
+/// What is run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Run {
+    /// A process of ours.
+    Process(Template),
+    /// An endpoint that somebody else runs: it is probed and reported, nothing else.
+    External {
+        /// Host name or address.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+}
+
+/// The part of a spec that needs a new process when it changes. Placeholders are still in it: only
+/// the agent knows its address and free ports.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Template {
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Where it starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_directory: Option<String>,
+    /// Environment variables.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+}
+
+/// A port of an instance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AssignedPort {
+    /// The name from the manifest.
+    pub name: Name,
+    /// The number; none means that the agent takes a free one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u16>,
+    /// The host that clients are told, where it is not the node's address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advertise: Option<String>,
+}

@@ -1,0 +1,42 @@
+//! What instances say of their load.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{name::Instance, time::Timestamp};
+
+/// What lies under `load/<node>`: one record for all instances of a node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeLoad {
+    /// When the record was written.
+    pub at: Timestamp,
+    /// The last report of each instance that has one.
+    pub instances: BTreeMap<Instance, LoadReport>,
+}
+
+/// One answer of an instance to "how busy are you?".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LoadReport {
+    /// A rate that the instance computed itself; smaller is less busy. None: derive it from `stats`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_rate: Option<f64>,
+    /// Counts, where the instance gives them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stats: Option<ServerStats>,
+}
+
+/// Counts of an instance and of its host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerStats {
+    /// Requests it can work on at once; -1 unknown, 0 takes none.
+    pub request_capacity: i32,
+    /// Requests it works on now.
+    pub current_requests: i32,
+    /// Utilisation of the host, 0 to 1.
+    pub server_utilization: f64,
+    /// Memory in use on the host in per cent; -1 unknown.
+    pub server_memory_usage_percent: f64,
+}

@@ -1,0 +1,24 @@
+//! The nouns: what operators write, what lies in etcd, and what each field means.
+//!
+//! Everything here is plain data. Stored JSON is an interface: fields are added, never renamed,
+//! and readers ignore what they do not know.
+
+pub mod assignment;
+pub mod load;
+pub mod manifest;
+pub mod name;
+pub mod node;
+pub mod quantity;
+pub mod service;
+pub mod state;
+pub mod status;
+pub mod time;
+
+pub use assignment::{AssignedPort, Assignment, Desired, Run};
+pub use load::{LoadReport, NodeLoad, ServerStats};
+pub use name::{Instance, Name};
+pub use node::Session;
+pub use service::{ServiceObject, ServiceSpec, Tombstone};
+pub use state::{Exit, InstanceState, Phase};
+pub use status::{Condition, ConditionStatus, NodeStatus, Route, ServiceStatus};
+pub use time::{Moment, Timestamp};

@@ -1,0 +1,27 @@
+//! Hosts.
+
+use serde::{Deserialize, Serialize};
+
+use super::{service::Labels, time::Timestamp};
+
+/// What lies under `session/<node>` while an agent lives, bound to its lease. The mod-revision of
+/// the key is the node's epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Session {
+    /// Random, one per session.
+    pub uuid: String,
+    /// Random, kept in the agent's state directory: the same agent may take over its own live session.
+    pub node_uuid: String,
+    /// Host name or address at which the node's instances are reached.
+    pub address: String,
+    /// Labels of the node.
+    #[serde(default)]
+    pub labels: Labels,
+    /// Version of the agent.
+    pub version: String,
+    /// When the session began.
+    pub started_at: Timestamp,
+    /// Whether the agent has brought its processes in line with its assignments since it started.
+    pub reconciled: bool,
+}

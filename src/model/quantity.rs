@@ -1,0 +1,154 @@
+//! Quantities as people write them: durations such as `30s`, `5m`, `1h30m`.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+/// A length of time, written as `100ms`, `30s`, `5m`, `24h` or a sum of such, as in `1h30m`.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String", extend("pattern" = r"^([0-9]+(ms|s|m|h|d))+$"))]
+pub struct Period(pub Duration);
+
+/// Why a text is not a [`Period`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is not a duration: write a number and a unit of ms, s, m, h or d, as in 30s or 1h30m"
+)]
+pub struct InvalidPeriod(String);
+
+/// Units by length, longest first, in milliseconds.
+const UNITS: [(&str, u64); 5] = [
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1_000),
+    ("ms", 1),
+];
+
+impl Period {
+    /// A period of `secs` seconds.
+    pub const fn from_secs(secs: u64) -> Self {
+        Self(Duration::from_secs(secs))
+    }
+
+    /// A period of `millis` milliseconds.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(Duration::from_millis(millis))
+    }
+
+    /// The period as a duration.
+    pub const fn get(self) -> Duration {
+        self.0
+    }
+}
+
+impl FromStr for Period {
+    type Err = InvalidPeriod;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPeriod> {
+        let parse = || {
+            let mut rest = text;
+            let mut millis = 0_u64;
+            while !rest.is_empty() {
+                let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+                let (number, tail) = rest.split_at(digits);
+                let letters = tail
+                    .find(|c: char| c.is_ascii_digit())
+                    .unwrap_or(tail.len());
+                let (unit, tail) = tail.split_at(letters);
+                let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit)?;
+                let part = number.parse::<u64>().ok()?.checked_mul(*factor)?;
+                millis = millis.checked_add(part)?;
+                rest = tail;
+            }
+            (!text.is_empty()).then_some(Self::from_millis(millis))
+        };
+        parse().ok_or_else(|| InvalidPeriod(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for Period {
+    type Error = InvalidPeriod;
+
+    fn try_from(text: String) -> Result<Self, InvalidPeriod> {
+        text.parse()
+    }
+}
+
+impl From<Period> for String {
+    fn from(period: Period) -> Self {
+        period.to_string()
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
+        if rest == 0 {
+            return f.pad("0s");
+        }
+        let mut text = String::new();
+        for (unit, factor) in UNITS {
+            if rest >= factor {
+                text.push_str(&format!("{}{unit}", rest / factor));
+                rest %= factor;
+            }
+        }
+        f.pad(&text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn periods_read_as_people_write_them() {
+        for (text, millis) in [
+            ("100ms", 100),
+            ("30s", 30_000),
+            ("1h30m", 5_400_000),
+            ("2d", 172_800_000),
+            ("0s", 0),
+        ] {
+            assert_eq!(text.parse(), Ok(Period::from_millis(millis)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_period_is_refused() {
+        for text in [
+            "",
+            "5",
+            "s",
+            "5 s",
+            "-5s",
+            "1.5s",
+            "5x",
+            "99999999999999999999s",
+        ] {
+            assert!(text.parse::<Period>().is_err(), "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_period_reads_back_as_it_was_written(millis in 0..u64::MAX / 2) {
+            let period = Period::from_millis(millis);
+            proptest::prop_assert_eq!(period.to_string().parse(), Ok(period));
+        }
+    }
+}

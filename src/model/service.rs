@@ -1,0 +1,432 @@
+//! The manifest kind `Service`: what an operator asks for.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{name::Name, quantity::Period, time::Timestamp};
+
+/// Labels of a service or node: short texts by which others select it.
+pub type Labels = BTreeMap<String, String>;
+
+/// What lies under `spec/service/<name>`: the last applied manifest and how often it changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceObject {
+    /// Name and labels.
+    pub metadata: Metadata,
+    /// Grows by one with every change of `metadata` or `spec`; the first is 1.
+    pub generation: u64,
+    /// What is wanted.
+    pub spec: ServiceSpec,
+}
+
+/// What lies under `spec/deleted/<name>`: the service was deleted by an operator, and did not just
+/// vanish. Only this, never a missing key, stops its instances.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tombstone {
+    /// The generation that the deletion made; a later `apply` goes on from it.
+    pub generation: u64,
+    /// When it was deleted.
+    pub deleted_at: Timestamp,
+}
+
+/// What a manifest says about itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Metadata {
+    /// Unique among the services of the cluster.
+    pub name: Name,
+    /// Free labels, for people and selectors.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: Labels,
+}
+
+/// A named set of identical processes, or of endpoints that somebody else runs (`external`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct ServiceSpec {
+    /// How many instances to run. Default 1. Not together with `onePerNode` or `external`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<u32>,
+    /// Run one instance on every node that `placement` admits.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub one_per_node: bool,
+    /// Which nodes may run it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub placement: Placement,
+    /// Program and arguments; no shell. Placeholders: `{host}`, `{port}`, `{port.<name>}`,
+    /// `{instance}`, `{slot}`, `{node}`, `{service}`, `{cluster}`, `{quaestor}`; `{{` and `}}` for
+    /// literal braces.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// Where the process starts; placeholders as in `command`. Default: a directory of its own
+    /// under the agent's state directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_directory: Option<String>,
+    /// Environment variables; placeholders as in `command`. `PORT` and `QUAESTOR_INSTANCE` are
+    /// always set.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// The ports it listens on. The first is the one that clients are told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<PortSpec>,
+    /// The names under which clients ask for it; gRPC health checks ask for each of them. Default:
+    /// clients use the service's own name and checks ask for the empty name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub service_names: Vec<String>,
+    /// Whether the balancer answers with it. Default true.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub published: bool,
+    /// How its health is checked. Default: a running process is healthy.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub health: HealthSpec,
+    /// Where its load comes from. Default: nowhere.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub load: LoadSpec,
+    /// When and how fast an ended process is started again.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub restart: RestartSpec,
+    /// How it is stopped.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub stop: StopSpec,
+    /// `host:port` of endpoints that somebody else runs: probed and served, never started or stopped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub external: Vec<String>,
+}
+
+/// Which nodes may run a service.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct Placement {
+    /// Labels that a node must carry, all of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_selector: Labels,
+}
+
+/// A port: fixed (`port`), one per instance out of a range (`range`), or any free one (neither).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct PortSpec {
+    /// What `{port.<name>}` and checks call it.
+    pub name: Name,
+    /// One number, the same on every node: at most one instance per node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<u16>,
+    /// `first-last`: each instance has one of them for its life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<PortRange>,
+    /// The host that clients are told. Default: the node's address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advertise: Option<String>,
+}
+
+/// Ports from `first` to `last`, both included; written `5161-5164`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String", extend("pattern" = "^[0-9]+-[0-9]+$"))]
+pub struct PortRange {
+    /// The lowest port.
+    pub first: u16,
+    /// The highest port.
+    pub last: u16,
+}
+
+impl PortRange {
+    /// Every port of the range, lowest first.
+    pub fn ports(self) -> std::ops::RangeInclusive<u16> {
+        self.first..=self.last
+    }
+}
+
+impl TryFrom<String> for PortRange {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let parse = || {
+            let (first, last) = text.split_once('-')?;
+            let range = Self {
+                first: first.trim().parse().ok()?,
+                last: last.trim().parse().ok()?,
+            };
+            (1..=range.last).contains(&range.first).then_some(range)
+        };
+        parse().ok_or_else(|| {
+            format!(
+                "`{text}` is not a port range: write first-last with 1 <= first <= last <= 65535"
+            )
+        })
+    }
+}
+
+impl From<PortRange> for String {
+    fn from(range: PortRange) -> Self {
+        format!("{}-{}", range.first, range.last)
+    }
+}
+
+/// How health is checked: one kind of check, and its timing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct HealthSpec {
+    /// Ask `grpc.health.v1.Health/Check`, for every name in `serviceNames`; all must be SERVING.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grpc: Option<PortCheck>,
+    /// `GET` a path; any 2xx or 3xx status is healthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpCheck>,
+    /// Connect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<PortCheck>,
+    /// No check: a running process is healthy. The default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub none: Option<Nothing>,
+    /// Time from one check to the next. Default 5s.
+    #[serde(default = "HealthSpec::interval_default")]
+    pub interval: Period,
+    /// A check without an answer for this long has failed. Default 2s.
+    #[serde(default = "HealthSpec::timeout_default")]
+    pub timeout: Period,
+    /// The instance leaves the answers at the first failure and is restarted at this many in a row.
+    /// Default 3.
+    #[serde(default = "HealthSpec::failure_threshold_default")]
+    #[schemars(range(min = 1))]
+    pub failure_threshold: u32,
+    /// For this long after its start, failed checks do not count until one has succeeded. Default 30s.
+    #[serde(default = "HealthSpec::startup_grace_default")]
+    pub startup_grace: Period,
+}
+
+impl HealthSpec {
+    const fn interval_default() -> Period {
+        Period::from_secs(5)
+    }
+
+    const fn timeout_default() -> Period {
+        Period::from_secs(2)
+    }
+
+    const fn failure_threshold_default() -> u32 {
+        3
+    }
+
+    const fn startup_grace_default() -> Period {
+        Period::from_secs(30)
+    }
+}
+
+impl Default for HealthSpec {
+    fn default() -> Self {
+        Self {
+            grpc: None,
+            http: None,
+            tcp: None,
+            none: None,
+            interval: Self::interval_default(),
+            timeout: Self::timeout_default(),
+            failure_threshold: Self::failure_threshold_default(),
+            startup_grace: Self::startup_grace_default(),
+        }
+    }
+}
+
+/// A check or report over one of the service's ports.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct PortCheck {
+    /// The name of the port. Default: the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<Name>,
+}
+
+/// An HTTP check.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct HttpCheck {
+    /// The name of the port. Default: the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<Name>,
+    /// What is asked for. Default `/`.
+    #[serde(default = "HttpCheck::path_default")]
+    #[schemars(extend("pattern" = "^/"))]
+    pub path: String,
+}
+
+impl HttpCheck {
+    fn path_default() -> String {
+        "/".to_owned()
+    }
+}
+
+/// A choice without settings, written `{}`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Nothing {}
+
+/// Where an instance's load comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct LoadSpec {
+    /// Ask `Quaestor.LoadReporting/ReportLoad`, for every name in `serviceNames`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report_load: Option<PortCheck>,
+    /// No load is known. The default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub none: Option<Nothing>,
+    /// Time from one report to the next. Default 1s.
+    #[serde(default = "LoadSpec::interval_default")]
+    pub interval: Period,
+}
+
+impl LoadSpec {
+    const fn interval_default() -> Period {
+        Period::from_secs(1)
+    }
+}
+
+impl Default for LoadSpec {
+    fn default() -> Self {
+        Self {
+            report_load: None,
+            none: None,
+            interval: Self::interval_default(),
+        }
+    }
+}
+
+/// When and how fast an ended process is started again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub struct RestartSpec {
+    /// Which ends are followed by a start. Default `always`.
+    #[serde(default)]
+    pub policy: RestartPolicy,
+    /// The pause before the first restart; it doubles with each further one. Default 100ms.
+    #[serde(default = "RestartSpec::delay_default")]
+    pub delay: Period,
+    /// The longest pause. Default 5m.
+    #[serde(default = "RestartSpec::max_delay_default")]
+    pub max_delay: Period,
+    /// After running this long the next pause is `delay` again. Default 10m.
+    #[serde(default = "RestartSpec::reset_after_default")]
+    pub reset_after: Period,
+}
+
+impl RestartSpec {
+    const fn delay_default() -> Period {
+        Period::from_millis(100)
+    }
+
+    const fn max_delay_default() -> Period {
+        Period::from_secs(300)
+    }
+
+    const fn reset_after_default() -> Period {
+        Period::from_secs(600)
+    }
+}
+
+impl Default for RestartSpec {
+    fn default() -> Self {
+        Self {
+            policy: RestartPolicy::default(),
+            delay: Self::delay_default(),
+            max_delay: Self::max_delay_default(),
+            reset_after: Self::reset_after_default(),
+        }
+    }
+}
+
+/// Which ends of a process are followed by a start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum RestartPolicy {
+    /// Every one.
+    #[default]
+    Always,
+    /// Those with an exit code other than 0, or by a signal.
+    OnFailure,
+    /// None.
+    Never,
+}
+
+/// How a process is stopped.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct StopSpec {
+    /// What asks it to end. Default SIGTERM.
+    #[serde(default)]
+    pub signal: StopSignal,
+    /// A process that lives on for this long after the signal is killed, with its process group.
+    /// Default 30s.
+    #[serde(default = "StopSpec::grace_default")]
+    pub grace: Period,
+}
+
+impl StopSpec {
+    const fn grace_default() -> Period {
+        Period::from_secs(30)
+    }
+}
+
+impl Default for StopSpec {
+    fn default() -> Self {
+        Self {
+            signal: StopSignal::default(),
+            grace: Self::grace_default(),
+        }
+    }
+}
+
+/// A signal that asks a process to end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum StopSignal {
+    /// Terminate.
+    #[default]
+    SigTerm,
+    /// Interrupt, as Ctrl-C does.
+    SigInt,
+    /// Quit.
+    SigQuit,
+    /// Hang up.
+    SigHup,
+    /// User-defined 1.
+    SigUsr1,
+    /// User-defined 2.
+    SigUsr2,
+    /// Kill at once: the process cannot prepare.
+    SigKill,
+}
+
+impl ServiceSpec {
+    /// The names by which clients find the service: `serviceNames`, else its own name.
+    pub fn discovery_names<'a>(&'a self, name: &'a Name) -> Vec<&'a str> {
+        if self.service_names.is_empty() {
+            vec![name.as_str()]
+        } else {
+            self.service_names.iter().map(String::as_str).collect()
+        }
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}

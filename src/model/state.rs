@@ -1,0 +1,100 @@
+//! What an agent observes of an instance.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    name::{Instance, Name},
+    time::Timestamp,
+};
+
+/// What lies under `state/<node>/<instance>`. Written by that node's agent, only when it changes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceState {
+    /// Which instance.
+    pub instance: Instance,
+    /// The node that runs it.
+    pub node: Name,
+    /// What it is doing.
+    pub phase: Phase,
+    /// Whether clients may be sent to it: it runs, and its last check succeeded.
+    pub ready: bool,
+    /// Process id, while a process lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// Where clients reach it: the first port. None for an instance without ports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<Endpoint>,
+    /// Its ports, by name.
+    #[serde(default)]
+    pub ports: BTreeMap<String, u16>,
+    /// Starts after the first, since the instance was assigned to this node.
+    #[serde(default)]
+    pub restarts: u32,
+    /// Why it is in its phase, one CamelCase word for programs; empty when there is nothing to say.
+    #[serde(default)]
+    pub reason: String,
+    /// The same for people.
+    #[serde(default)]
+    pub message: String,
+    /// How its process ended last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_exit: Option<Exit>,
+    /// When the living process was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When the next start is due, in phase `BackOff`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_start_at: Option<Timestamp>,
+    /// The assignment's generation that this state reflects.
+    pub observed_generation: u64,
+    /// The revision of the process that lives or lived last; empty before the first start.
+    #[serde(default)]
+    pub revision: String,
+    /// The session under which the agent wrote this: the mod-revision of its session key.
+    pub epoch: i64,
+}
+
+/// Host and port of an instance, as clients are told.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// What an instance is doing. Says per phase what a start and a stop mean in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Phase {
+    /// Assigned, nothing started yet. A start is due at once, within the node's width of starts.
+    Pending,
+    /// A process lives but no check has succeeded yet. A stop ends it as in `Running`.
+    Starting,
+    /// A process lives and has been healthy. A stop signals it, and kills it after the grace.
+    Running,
+    /// The process was asked to stop and has not ended yet. It is not started before it has.
+    Stopping,
+    /// The process ended; the next start is due at `nextStartAt`. A stop cancels it.
+    BackOff,
+    /// The program could not be started at all; tried again as in `BackOff`.
+    StartFailed,
+    /// The process ended and its restart policy asks for no further one. Only a new revision starts it.
+    Completed,
+}
+
+/// How a process ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Exit {
+    /// Its exit code, when it ended by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// When.
+    pub at: Timestamp,
+}

@@ -1,0 +1,82 @@
+//! What the leader reports, and what balancers read. A documented interface.
+
+use serde::{Deserialize, Serialize};
+
+use super::{name::Name, time::Timestamp};
+
+/// What lies under `status/service/<name>`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceStatus {
+    /// The service.
+    pub name: Name,
+    /// Instances wanted.
+    pub replicas: u32,
+    /// Instances assigned to nodes.
+    pub assigned: u32,
+    /// Instances whose process runs the current revision.
+    pub updated: u32,
+    /// Instances that clients may be sent to.
+    pub ready: u32,
+    /// The generation of the spec that was planned.
+    pub observed_generation: u64,
+    /// The current revision of the process template.
+    pub revision: String,
+    /// What holds: `Placed`, `Updated`, `Ready`.
+    pub conditions: Vec<Condition>,
+}
+
+/// What lies under `status/node/<name>`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeStatus {
+    /// The node.
+    pub name: Name,
+    /// Its address, as last announced.
+    pub address: String,
+    /// Instances assigned to it.
+    pub assigned: u32,
+    /// What holds: `Ready`.
+    pub conditions: Vec<Condition>,
+}
+
+/// Something that holds, does not hold, or is not known to hold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// What it is about, one CamelCase word.
+    pub r#type: String,
+    /// Whether it holds.
+    pub status: ConditionStatus,
+    /// Why, one CamelCase word for programs.
+    pub reason: String,
+    /// Why, for people.
+    pub message: String,
+    /// When `status` changed last.
+    pub last_transition_time: Timestamp,
+}
+
+/// Whether a condition holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConditionStatus {
+    /// It holds.
+    True,
+    /// It does not.
+    False,
+    /// Nobody knows.
+    Unknown,
+}
+
+/// What lies under `route/<service>`: all that a balancer reads of a spec.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Route {
+    /// The service.
+    pub service: Name,
+    /// The names under which clients ask for it.
+    pub names: Vec<String>,
+    /// Whether it appears in answers.
+    pub published: bool,
+    /// The generation that this reflects.
+    pub generation: u64,
+}

@@ -1,0 +1,29 @@
+//! The messages and services of `proto/`, as generated.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    reason = "generated; documented in the .proto files"
+)]
+
+/// Where a client sends its next request.
+pub mod service_discovery {
+    tonic::include_proto!("quaestor.service_discovery");
+}
+
+/// How busy a worker is.
+pub mod load_reporting {
+    tonic::include_proto!("quaestor.load_reporting");
+}
+
+/// Cancelling requests.
+pub mod process_admin {
+    tonic::include_proto!("quaestor.process_administration");
+}
+
+/// Work for the demo worker.
+pub mod demo {
+    tonic::include_proto!("quaestor.demo");
+}
+
+/// Descriptors of all of them, for server reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

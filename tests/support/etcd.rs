@@ -1,0 +1,93 @@
+//! A real etcd of one member, on free ports, for one test.
+
+use std::{
+    net::{TcpListener, TcpStream},
+    process::{Child, Command, Stdio},
+};
+
+/// A running etcd; killed, with its data, when dropped.
+pub struct Etcd {
+    child: Option<Child>,
+    directory: tempfile::TempDir,
+    client_port: u16,
+    peer_port: u16,
+}
+
+impl Etcd {
+    /// Starts an etcd and waits until it answers. The binary is `$ETCD`, else `etcd`.
+    pub fn start() -> Self {
+        let mut etcd = Self {
+            child: None,
+            directory: tempfile::tempdir().unwrap(),
+            client_port: free_port(),
+            peer_port: free_port(),
+        };
+        etcd.restart();
+        etcd
+    }
+
+    /// `http://127.0.0.1:<port>`.
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.client_port)
+    }
+
+    /// Ends it as a power cut would: SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Starts it on the data and ports it had, and waits until it answers.
+    pub fn restart(&mut self) {
+        self.kill();
+        let client = self.endpoint();
+        let peer = format!("http://127.0.0.1:{}", self.peer_port);
+        let program = std::env::var("ETCD").unwrap_or_else(|_| "etcd".to_owned());
+        let child = Command::new(&program)
+            .arg("--data-dir")
+            .arg(self.directory.path().join("data"))
+            .args(["--name", "test", "--log-level", "error", "--unsafe-no-fsync"])
+            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+            .args(["--initial-cluster", &format!("test={peer}")])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| {
+                panic!("cannot start `{program}`: {error}; run `scripts/test`, which fetches an etcd")
+            });
+        self.child = Some(child);
+        super::eventually("etcd answers", || self.is_serving());
+    }
+
+    /// Sends a signal to the process, by its name as `kill` knows it: `STOP`, `CONT`.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
+    /// Whether the health endpoint answers 200.
+    fn is_serving(&self) -> bool {
+        use std::io::{Read as _, Write as _};
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.client_port)) else {
+            return false;
+        };
+        let mut answer = String::new();
+        stream.write_all(b"GET /health HTTP/1.0\r\n\r\n").is_ok()
+            && stream.read_to_string(&mut answer).is_ok()
+            && answer.contains(" 200 ")
+    }
+}
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
