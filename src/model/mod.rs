@@ -8,6 +8,7 @@ pub mod load;
 pub mod manifest;
 pub mod name;
 pub mod node;
+pub mod placeholder;
 pub mod quantity;
 pub mod service;
 pub mod state;
