@@ -8,7 +8,7 @@
 //! | 0 nouns | [`model`], [`keys`], [`proto`] | types, validation, key names, wire messages; no I/O, no clock |
 //! | 1 decisions | [`plan`], [`view`] | pure functions and indexes; time and randomness are arguments |
 //! | 2 adapters | [`host`], [`store`], [`process`], [`probe`], [`retry`], [`task`] | the outside world, no policy |
-//! | 3 loops | [`agent`], [`controller`], [`balancer`] | gather, decide, act, report |
+//! | 3 loops | [`agent`], [`controller`], [`balancer`], [`operator`] | gather, decide, act, report |
 //! | 4 surfaces | [`rpc`], [`worker`] | what others call |
 //! | 5 entry | [`cli`] | the command line |
 
@@ -29,6 +29,7 @@ pub mod task;
 pub mod agent;
 pub mod balancer;
 pub mod controller;
+pub mod operator;
 
 pub mod rpc;
 pub mod worker;

@@ -4,10 +4,12 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use futures::future::BoxFuture;
+use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -84,6 +86,32 @@ impl AsyncWrite for Stream {
     fn is_write_vectored(&self) -> bool {
         self.0.is_write_vectored()
     }
+}
+
+/// What an HTTP client connects with: the host and port of the address asked for, over `network`.
+pub fn connector(
+    network: Arc<dyn Network>,
+) -> impl tower::Service<
+    http::Uri,
+    Response = TokioIo<Stream>,
+    Error = io::Error,
+    Future = BoxFuture<'static, io::Result<TokioIo<Stream>>>,
+> + Clone
++ Send
++ 'static {
+    tower::service_fn(move |uri: http::Uri| {
+        // Brackets belong to the address of a URI, not to the address.
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let port = uri
+            .port_u16()
+            .unwrap_or(if uri.scheme_str() == Some("https") {
+                443
+            } else {
+                80
+            });
+        let connecting = network.connect(host, port);
+        Box::pin(async { connecting.await.map(TokioIo::new) }) as BoxFuture<'static, _>
+    })
 }
 
 /// TCP, without Nagle's delay.

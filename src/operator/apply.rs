@@ -1,0 +1,231 @@
+//! Manifests become desired state.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use super::{Error, Operator, decode};
+use crate::{
+    keys::Key,
+    model::{Name, ServiceObject, ServiceSpec, ServiceStatus, Tombstone, service::Metadata},
+    store::{Entry, Guard, Txn, Write},
+};
+
+/// What applying a manifest did, or would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The service.
+    pub name: Name,
+    /// What happened to it.
+    pub change: Change,
+    /// Its generation from then on.
+    pub generation: u64,
+}
+
+/// How a service differs from before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// There was no such service.
+    Created,
+    /// It was another.
+    Configured,
+    /// It was the same; nothing was written.
+    Unchanged,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Created => "created",
+            Self::Configured => "configured",
+            Self::Unchanged => "unchanged",
+        })
+    }
+}
+
+/// What the store knows of a service before it is applied.
+#[derive(Default)]
+struct Before {
+    spec: Option<Entry>,
+    tombstone: Option<Entry>,
+    status: Option<Entry>,
+}
+
+impl Before {
+    /// The highest generation that anybody may have seen: it never falls, not even when a service
+    /// is deleted and comes back or its stored value is unreadable.
+    fn generation(&self) -> u64 {
+        /// The one field that is read even from a value that is otherwise unknown.
+        #[derive(Deserialize)]
+        struct Generation {
+            generation: u64,
+        }
+        let spec = self
+            .spec
+            .as_ref()
+            .and_then(decode::<Generation>)
+            .map(|found| found.generation);
+        let deleted = self
+            .tombstone
+            .as_ref()
+            .and_then(decode::<Tombstone>)
+            .map(|found| found.generation);
+        let planned = self
+            .status
+            .as_ref()
+            .and_then(decode::<ServiceStatus>)
+            .map(|found| found.observed_generation);
+        [spec, deleted, planned]
+            .into_iter()
+            .flatten()
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// What to store for the manifest, and how that differs.
+    fn apply(&self, metadata: &Metadata, spec: &ServiceSpec) -> (Change, ServiceObject) {
+        let object = |generation| ServiceObject {
+            metadata: metadata.clone(),
+            generation,
+            spec: spec.clone(),
+        };
+        let stored: Option<ServiceObject> = self.spec.as_ref().and_then(decode);
+        match stored {
+            Some(stored) if stored.metadata == *metadata && stored.spec == *spec => {
+                (Change::Unchanged, stored)
+            }
+            _ if self.spec.is_some() => (Change::Configured, object(self.generation() + 1)),
+            _ => (Change::Created, object(self.generation() + 1)),
+        }
+    }
+}
+
+impl Operator {
+    /// Makes `spec` the desired state of the service. With `dry_run` nothing is written.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when somebody else changed the service at the same moment.
+    pub async fn apply(
+        &self,
+        metadata: &Metadata,
+        spec: &ServiceSpec,
+        dry_run: bool,
+    ) -> Result<Applied, Error> {
+        let name = &metadata.name;
+        let key = self.keys.of(&Key::ServiceSpec(name.clone()));
+        let tombstone = self.keys.of(&Key::Tombstone(name.clone()));
+        let before = Before {
+            spec: self.store.get(&key).await?,
+            tombstone: self.store.get(&tombstone).await?,
+            status: self
+                .store
+                .get(&self.keys.of(&Key::ServiceStatus(name.clone())))
+                .await?,
+        };
+        let (change, object) = before.apply(metadata, spec);
+        if change != Change::Unchanged && !dry_run {
+            let value = to_json(&object);
+            let mut txn = Txn::new()
+                .when(unchanged(&key, before.spec.as_ref()))
+                .when(unchanged(&tombstone, before.tombstone.as_ref()))
+                .then(Write::put(&key, value.clone()));
+            if before.tombstone.is_some() {
+                txn = txn.then(Write::delete(&tombstone));
+            }
+            self.write(name, txn, &key, Some(&value)).await?;
+        }
+        Ok(Applied {
+            name: name.clone(),
+            change,
+            generation: object.generation,
+        })
+    }
+}
+
+/// The guard that a key is still as it was read.
+pub(super) fn unchanged(key: &str, read: Option<&Entry>) -> Guard {
+    match read {
+        Some(entry) => Guard::ModRevision(key.to_owned(), entry.mod_revision),
+        None => Guard::Absent(key.to_owned()),
+    }
+}
+
+/// A value of the store as JSON text.
+pub(super) fn to_json(value: &impl serde::Serialize) -> Vec<u8> {
+    // Plain structs with text keys always have a JSON form.
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(generation: u64, replicas: u32) -> ServiceObject {
+        let text = format!(
+            r#"{{"metadata": {{"name": "a"}}, "generation": {generation},
+                 "spec": {{"command": ["x"], "replicas": {replicas}}}}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    fn entry(value: &impl serde::Serialize) -> Option<Entry> {
+        let value = to_json(value).into();
+        Some(Entry {
+            key: String::new(),
+            value,
+            create_revision: 1,
+            mod_revision: 1,
+        })
+    }
+
+    fn apply(before: &Before, replicas: u32) -> (Change, u64) {
+        let wanted = object(0, replicas);
+        let (change, object) = before.apply(&wanted.metadata, &wanted.spec);
+        (change, object.generation)
+    }
+
+    #[test]
+    fn the_generation_grows_only_with_a_real_change() {
+        let before = Before {
+            spec: entry(&object(4, 2)),
+            ..Before::default()
+        };
+        assert_eq!(apply(&before, 2), (Change::Unchanged, 4));
+        assert_eq!(apply(&before, 3), (Change::Configured, 5));
+        assert_eq!(apply(&Before::default(), 1), (Change::Created, 1));
+    }
+
+    #[test]
+    fn a_service_that_comes_back_goes_on_from_its_last_generation() {
+        let deleted_at = crate::model::Timestamp::from_millis(0);
+        let tombstone = entry(&Tombstone {
+            generation: 7,
+            deleted_at,
+        });
+        assert_eq!(
+            apply(
+                &Before {
+                    tombstone,
+                    ..Before::default()
+                },
+                1
+            ),
+            (Change::Created, 8)
+        );
+    }
+
+    #[test]
+    fn an_unreadable_value_is_replaced_without_a_fall_of_the_generation() {
+        let spec = entry(&serde_json::json!({"generation": 9, "spec": "garbage"}));
+        assert_eq!(
+            apply(
+                &Before {
+                    spec,
+                    ..Before::default()
+                },
+                1
+            ),
+            (Change::Configured, 10)
+        );
+    }
+}

@@ -1,0 +1,336 @@
+//! Services, instances, nodes and endpoints as people and scripts read them. The field names are an
+//! interface (`quaestor get -o json`).
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{Error, Operator, decode};
+use crate::{
+    keys::Key,
+    model::{
+        Assignment, Condition, ConditionStatus, Desired, Exit, Instance, InstanceState, LoadReport,
+        Name, NodeLoad, NodeStatus, Phase, Run, ServiceObject, ServiceStatus, Session, Timestamp,
+        service::Labels, state::Endpoint,
+    },
+};
+
+/// All of a cluster that can be looked at.
+#[derive(Debug, Default)]
+pub struct Inventory {
+    /// By name.
+    pub services: Vec<Service>,
+    /// By service and slot.
+    pub instances: Vec<InstanceInfo>,
+    /// By name.
+    pub nodes: Vec<Node>,
+    /// The applied manifests.
+    pub objects: BTreeMap<Name, ServiceObject>,
+}
+
+/// A service and how far it is.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Service {
+    /// The service.
+    pub name: Name,
+    /// Instances wanted; unknown until the controller has planned it, save where the manifest says.
+    pub replicas: Option<u32>,
+    /// Instances that clients may be sent to.
+    pub ready: u32,
+    /// Instances whose process runs the current revision.
+    pub updated: u32,
+    /// Changes of the manifest so far; none when its manifest is gone.
+    pub generation: Option<u64>,
+    /// The generation that the controller has planned; 0 before it has seen any.
+    pub observed_generation: u64,
+    /// What holds of it.
+    pub conditions: Vec<Condition>,
+    /// Names under which clients find it.
+    pub service_names: Vec<String>,
+    /// Its labels.
+    pub labels: Labels,
+}
+
+/// An instance: what is wanted of it and what is seen.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceInfo {
+    /// `<service>-<slot>`.
+    pub name: Instance,
+    /// Its service.
+    pub service: Name,
+    /// Its node.
+    pub node: Name,
+    /// What it is doing; none until its agent has said so.
+    pub phase: Option<Phase>,
+    /// Whether clients may be sent to it.
+    pub ready: bool,
+    /// Process id, while a process lives.
+    pub pid: Option<u32>,
+    /// Port numbers by name.
+    pub ports: BTreeMap<String, u16>,
+    /// Starts after the first.
+    pub restarts: u32,
+    /// Why it is in its phase, in one word.
+    pub reason: String,
+    /// The same for people.
+    pub message: String,
+    /// Whether somebody else runs it.
+    pub external: bool,
+    /// Whether it is to run, or being stopped for good; none for one whose assignment vanished.
+    pub desired: Option<Desired>,
+    /// Where clients reach it.
+    pub endpoint: Option<Endpoint>,
+    /// The revision of its process.
+    pub revision: String,
+    /// When its process was started.
+    pub started_at: Option<Timestamp>,
+    /// When the next start is due.
+    pub next_start_at: Option<Timestamp>,
+    /// How its process ended last.
+    pub last_exit: Option<Exit>,
+    /// Its last load report.
+    pub load: Option<LoadReport>,
+}
+
+/// A host.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Node {
+    /// The node.
+    pub name: Name,
+    /// Whether its agent is there: `Ready`, `Unknown`.
+    pub status: String,
+    /// Where its instances are reached.
+    pub address: String,
+    /// Its labels.
+    pub labels: Labels,
+    /// Instances assigned to it.
+    pub instances: usize,
+    /// Version of its agent; empty while there is none.
+    pub version: String,
+    /// When its agent's session began.
+    pub started_at: Option<Timestamp>,
+    /// What holds of it.
+    pub conditions: Vec<Condition>,
+}
+
+/// Where an instance is reached.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointInfo {
+    /// Its service.
+    pub service: Name,
+    /// `<service>-<slot>`.
+    pub instance: Instance,
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Whether clients may be sent to it.
+    pub ready: bool,
+    /// Its node.
+    pub node: Name,
+}
+
+impl Inventory {
+    /// Where the instances are reached, by service and slot.
+    pub fn endpoints(&self) -> Vec<EndpointInfo> {
+        let endpoint = |instance: &InstanceInfo| {
+            let Endpoint { host, port } = instance.endpoint.clone()?;
+            Some(EndpointInfo {
+                service: instance.service.clone(),
+                instance: instance.name.clone(),
+                host,
+                port,
+                ready: instance.ready,
+                node: instance.node.clone(),
+            })
+        };
+        self.instances.iter().filter_map(endpoint).collect()
+    }
+}
+
+/// What one cluster's keys say, by noun.
+#[derive(Default)]
+struct Raw {
+    objects: BTreeMap<Name, ServiceObject>,
+    statuses: BTreeMap<Name, ServiceStatus>,
+    assignments: BTreeMap<(Instance, Name), Assignment>,
+    states: BTreeMap<(Instance, Name), InstanceState>,
+    sessions: BTreeMap<Name, Session>,
+    node_statuses: BTreeMap<Name, NodeStatus>,
+    loads: BTreeMap<Instance, LoadReport>,
+    /// Services whose stored manifest cannot be read.
+    unreadable: Vec<Name>,
+}
+
+impl Operator {
+    /// Reads everything. One read of the whole cluster, so that all of it is of one revision.
+    pub async fn inventory(&self) -> Result<Inventory, Error> {
+        let listing = self.store.list(self.keys.root()).await?;
+        let mut raw = Raw::default();
+        for entry in &listing.entries {
+            match self.keys.parse(&entry.key) {
+                Some(Key::ServiceSpec(name)) => match decode(entry) {
+                    Some(object) => drop(raw.objects.insert(name, object)),
+                    None => raw.unreadable.push(name),
+                },
+                Some(Key::ServiceStatus(name)) => {
+                    raw.statuses
+                        .extend(decode(entry).map(|status| (name, status)));
+                }
+                Some(Key::Assignment(node, instance)) => {
+                    raw.assignments
+                        .extend(decode(entry).map(|value| ((instance, node), value)));
+                }
+                Some(Key::State(node, instance)) => {
+                    raw.states
+                        .extend(decode(entry).map(|value| ((instance, node), value)));
+                }
+                Some(Key::Session(node)) => {
+                    raw.sessions
+                        .extend(decode(entry).map(|session| (node, session)));
+                }
+                Some(Key::NodeStatus(node)) => {
+                    raw.node_statuses
+                        .extend(decode(entry).map(|status| (node, status)));
+                }
+                Some(Key::Load(_)) => {
+                    let load: Option<NodeLoad> = decode(entry);
+                    raw.loads
+                        .extend(load.into_iter().flat_map(|load| load.instances));
+                }
+                _ => {}
+            }
+        }
+        Ok(raw.into_inventory())
+    }
+}
+
+impl Raw {
+    fn into_inventory(self) -> Inventory {
+        Inventory {
+            services: self.services(),
+            instances: self.instances(),
+            nodes: self.nodes(),
+            objects: self.objects,
+        }
+    }
+
+    fn services(&self) -> Vec<Service> {
+        let names = self
+            .objects
+            .keys()
+            .chain(self.statuses.keys())
+            .chain(&self.unreadable);
+        let names: std::collections::BTreeSet<&Name> = names.collect();
+        let service = |name: &Name| {
+            let object = self.objects.get(name);
+            let status = self.statuses.get(name);
+            let wanted = object.and_then(|object| {
+                let spec = &object.spec;
+                match (spec.one_per_node, spec.external.len()) {
+                    (true, _) => None,
+                    (false, 0) => Some(spec.replicas.unwrap_or(1)),
+                    (false, external) => u32::try_from(external).ok(),
+                }
+            });
+            Service {
+                name: name.clone(),
+                replicas: status.map(|status| status.replicas).or(wanted),
+                ready: status.map_or(0, |status| status.ready),
+                updated: status.map_or(0, |status| status.updated),
+                generation: object.map(|object| object.generation),
+                observed_generation: status.map_or(0, |status| status.observed_generation),
+                conditions: status
+                    .map(|status| status.conditions.clone())
+                    .unwrap_or_default(),
+                service_names: object
+                    .map(|object| object.spec.discovery_names(name))
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(str::to_owned)
+                    .collect(),
+                labels: object
+                    .map(|object| object.metadata.labels.clone())
+                    .unwrap_or_default(),
+            }
+        };
+        names.into_iter().map(service).collect()
+    }
+
+    fn instances(&self) -> Vec<InstanceInfo> {
+        let keys = self.assignments.keys().chain(self.states.keys());
+        let keys: std::collections::BTreeSet<&(Instance, Name)> = keys.collect();
+        let info = |key: &(Instance, Name)| {
+            let assignment = self.assignments.get(key);
+            let state = self.states.get(key);
+            let (instance, node) = key;
+            InstanceInfo {
+                name: instance.clone(),
+                service: instance.service.clone(),
+                node: node.clone(),
+                phase: state.map(|state| state.phase),
+                ready: state.is_some_and(|state| state.ready),
+                pid: state.and_then(|state| state.pid),
+                ports: state.map(|state| state.ports.clone()).unwrap_or_default(),
+                restarts: state.map_or(0, |state| state.restarts),
+                reason: state.map(|state| state.reason.clone()).unwrap_or_default(),
+                message: state.map(|state| state.message.clone()).unwrap_or_default(),
+                external: assignment.is_some_and(|found| matches!(found.run, Run::External { .. })),
+                desired: assignment.map(|assignment| assignment.desired),
+                endpoint: state.and_then(|state| state.endpoint.clone()),
+                revision: state
+                    .map(|state| state.revision.clone())
+                    .unwrap_or_default(),
+                started_at: state.and_then(|state| state.started_at),
+                next_start_at: state.and_then(|state| state.next_start_at),
+                last_exit: state.and_then(|state| state.last_exit.clone()),
+                load: self.loads.get(instance).copied(),
+            }
+        };
+        keys.into_iter().map(info).collect()
+    }
+
+    fn nodes(&self) -> Vec<Node> {
+        let names = self.sessions.keys().chain(self.node_statuses.keys());
+        let names: std::collections::BTreeSet<&Name> = names.collect();
+        let node = |name: &Name| {
+            let session = self.sessions.get(name);
+            let status = self.node_statuses.get(name);
+            let conditions = status
+                .map(|status| status.conditions.clone())
+                .unwrap_or_default();
+            let ready = conditions
+                .iter()
+                .find(|condition| condition.r#type == "Ready");
+            let known = ready.map_or(session.is_some(), |ready| {
+                ready.status == ConditionStatus::True
+            });
+            Node {
+                name: name.clone(),
+                status: if known { "Ready" } else { "Unknown" }.to_owned(),
+                address: session
+                    .map(|session| session.address.clone())
+                    .or_else(|| status.map(|status| status.address.clone()))
+                    .unwrap_or_default(),
+                labels: session
+                    .map(|session| session.labels.clone())
+                    .unwrap_or_default(),
+                instances: self
+                    .assignments
+                    .keys()
+                    .filter(|(_, node)| node == name)
+                    .count(),
+                version: session
+                    .map(|session| session.version.clone())
+                    .unwrap_or_default(),
+                started_at: session.map(|session| session.started_at),
+                conditions,
+            }
+        };
+        names.into_iter().map(node).collect()
+    }
+}

@@ -1,0 +1,85 @@
+//! What operators do to a cluster through its store: apply, delete, look, wait.
+//!
+//! The command line calls this, and `dev` does; nothing here prints.
+//!
+//! - [`apply`]: manifests become desired state, by compare-and-swap
+//! - [`delete`]: the explicit end of a service
+//! - [`inventory`]: services, instances, nodes and endpoints as one reads them
+//! - [`wait`]: until what was asked for has come true
+
+pub mod apply;
+pub mod delete;
+pub mod inventory;
+pub mod wait;
+
+use serde::de::DeserializeOwned;
+
+use crate::{
+    keys::Keys,
+    model::Name,
+    store::{self, Entry, Outcome, Store, Txn},
+};
+
+/// A cluster, as an operator reaches it. Cheap to clone.
+#[derive(Clone)]
+pub struct Operator {
+    store: Store,
+    keys: Keys,
+}
+
+/// Why an operator's request was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store did not do its part.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// Somebody else changed the service between our reading and our writing it.
+    #[error(
+        "service `{0}` was changed by somebody else at the same moment; look at it and run this again"
+    )]
+    Conflict(Name),
+}
+
+impl Operator {
+    /// An operator of `cluster` in `store`.
+    pub fn new(store: Store, cluster: &Name) -> Self {
+        Self {
+            store,
+            keys: Keys::new(cluster),
+        }
+    }
+
+    /// The store behind it.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Writes `txn` about `service`. `key` is one of the keys it writes and `intended` what is to lie
+    /// there afterwards (none: nothing), by which an unknown outcome is found out.
+    async fn write(
+        &self,
+        service: &Name,
+        txn: Txn,
+        key: &str,
+        intended: Option<&[u8]>,
+    ) -> Result<(), Error> {
+        match self.store.commit(txn).await {
+            Ok(Outcome::Committed(_)) => Ok(()),
+            Ok(Outcome::Conflict) => Err(Error::Conflict(service.clone())),
+            Err(error @ store::Error::OutcomeUnknown { .. }) => {
+                let found = self.store.get(key).await?;
+                if found.as_ref().map(|entry| entry.value.as_ref()) == intended {
+                    Ok(())
+                } else {
+                    Err(error.into())
+                }
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The entry's value as `T`; none where it is not a `T`.
+fn decode<T: DeserializeOwned>(entry: &Entry) -> Option<T> {
+    serde_json::from_slice(&entry.value).ok()
+}

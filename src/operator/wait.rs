@@ -1,0 +1,202 @@
+//! Until what was asked for has come true.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Operator, decode};
+use crate::{
+    keys::Key,
+    model::{ConditionStatus, Instance, Name, ServiceStatus},
+    store::{Change, Follow},
+};
+
+/// How far a service is on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It is there.
+    Done,
+    /// It is not, and this is why.
+    Waiting(String),
+}
+
+/// How far the service is from having every replica of `generation` ready.
+pub fn readiness(status: Option<&ServiceStatus>, generation: u64) -> Progress {
+    let Some(status) = status else {
+        return Progress::Waiting("no controller has seen it yet".to_owned());
+    };
+    if status.observed_generation < generation {
+        return Progress::Waiting(format!(
+            "no controller has seen generation {generation} yet (last: {})",
+            status.observed_generation
+        ));
+    }
+    let condition = |name| {
+        status
+            .conditions
+            .iter()
+            .find(|condition| condition.r#type == name)
+    };
+    let is_true = condition("Ready").is_some_and(|ready| ready.status == ConditionStatus::True);
+    if is_true {
+        return Progress::Done;
+    }
+    let causes: Vec<&str> = ["Placed", "Updated", "Ready"]
+        .into_iter()
+        .filter_map(condition)
+        .filter(|condition| condition.status != ConditionStatus::True)
+        .map(|condition| condition.message.as_str())
+        .filter(|message| !message.is_empty())
+        .collect();
+    Progress::Waiting(format!(
+        "{} of {} ready{}{}",
+        status.ready,
+        status.replicas,
+        if causes.is_empty() { "" } else { ": " },
+        causes.join("; ")
+    ))
+}
+
+/// Waits for services, and says how far each is.
+pub struct Waiter {
+    operator: Operator,
+    follow: Follow,
+    goal: Goal,
+    statuses: BTreeMap<Name, ServiceStatus>,
+    remains: BTreeSet<String>,
+}
+
+/// What is waited for.
+#[derive(Clone, Debug)]
+pub enum Goal {
+    /// Every replica of the service's generation is ready.
+    Ready(BTreeMap<Name, u64>),
+    /// Nothing of the service is left: no instance, no status.
+    Gone(BTreeSet<Name>),
+}
+
+impl Operator {
+    /// Begins to wait for `goal`.
+    pub fn wait(&self, goal: Goal) -> Waiter {
+        let prefixes = match &goal {
+            Goal::Ready(_) => vec![self.keys.statuses()],
+            Goal::Gone(_) => vec![
+                self.keys.statuses(),
+                self.keys.assignments(),
+                self.keys.states(),
+            ],
+        };
+        Waiter {
+            operator: self.clone(),
+            follow: self.store.follow(prefixes),
+            goal,
+            statuses: BTreeMap::new(),
+            remains: BTreeSet::new(),
+        }
+    }
+}
+
+impl Waiter {
+    /// Waits for the next news and says how far each service is. Cancel-safe.
+    pub async fn next(&mut self) -> BTreeMap<Name, Progress> {
+        let update = self.follow.next().await;
+        for change in update.changes {
+            self.note(change);
+        }
+        self.progress()
+    }
+
+    fn note(&mut self, change: Change) {
+        let key = match &change {
+            Change::Put(entry) => &entry.key,
+            Change::Delete { key, .. } => key,
+        };
+        match (self.operator.keys.parse(key), &change) {
+            (Some(Key::ServiceStatus(name)), Change::Put(entry)) => {
+                self.statuses
+                    .extend(decode(entry).map(|status| (name, status)));
+            }
+            (Some(Key::ServiceStatus(name)), Change::Delete { .. }) => {
+                self.statuses.remove(&name);
+            }
+            (Some(Key::Assignment(..) | Key::State(..)), Change::Put(entry)) => {
+                self.remains.insert(entry.key.clone());
+            }
+            (Some(Key::Assignment(..) | Key::State(..)), Change::Delete { key, .. }) => {
+                self.remains.remove(key);
+            }
+            _ => {}
+        }
+    }
+
+    fn progress(&self) -> BTreeMap<Name, Progress> {
+        match &self.goal {
+            Goal::Ready(generations) => generations
+                .iter()
+                .map(|(name, generation)| {
+                    (
+                        name.clone(),
+                        readiness(self.statuses.get(name), *generation),
+                    )
+                })
+                .collect(),
+            Goal::Gone(names) => names
+                .iter()
+                .map(|name| (name.clone(), self.absence(name)))
+                .collect(),
+        }
+    }
+
+    /// How far a deleted service is from being gone.
+    fn absence(&self, name: &Name) -> Progress {
+        let instance = |key: &String| match self.operator.keys.parse(key) {
+            Some(Key::Assignment(_, instance) | Key::State(_, instance)) => Some(instance),
+            _ => None,
+        };
+        let left: BTreeSet<Instance> = self
+            .remains
+            .iter()
+            .filter_map(instance)
+            .filter(|left| left.service == *name)
+            .collect();
+        if !left.is_empty() {
+            let left: Vec<String> = left.iter().map(Instance::to_string).collect();
+            Progress::Waiting(format!("still there: {}", left.join(", ")))
+        } else if self.statuses.contains_key(name) {
+            Progress::Waiting("its instances are gone, its status is not".to_owned())
+        } else {
+            Progress::Done
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(generation: u64, ready: &str) -> ServiceStatus {
+        serde_json::from_value(serde_json::json!({
+            "name": "a", "replicas": 2, "assigned": 2, "updated": 1, "ready": 1,
+            "observedGeneration": generation, "revision": "x",
+            "conditions": [{"type": "Ready", "status": ready, "reason": "InstancesNotReady",
+                "message": "a-1 is Starting", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn an_old_ready_status_does_not_pass_for_a_new_generation() {
+        assert_eq!(readiness(Some(&status(3, "True")), 3), Progress::Done);
+        assert!(matches!(
+            readiness(Some(&status(3, "True")), 4),
+            Progress::Waiting(_)
+        ));
+        assert!(matches!(readiness(None, 1), Progress::Waiting(_)));
+    }
+
+    #[test]
+    fn the_wait_says_which_instance_it_waits_for() {
+        let Progress::Waiting(text) = readiness(Some(&status(1, "False")), 1) else {
+            panic!()
+        };
+        assert_eq!(text, "1 of 2 ready: a-1 is Starting");
+    }
+}
