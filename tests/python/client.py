@@ -13,11 +13,13 @@ A call that fails is answered with {"code": ..., "details": ...}.
 import functools
 import json
 import sys
+from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-# Found on sys.path, where the caller has put the project's proto folder.
+# grpcio looks for proto files along sys.path.
+sys.path.insert(0, str(Path(__file__).parents[2] / "proto"))
 messages, services = grpc.protos_and_services("service_discovery.proto")
 
 SECONDS_PER_CALL = 5

@@ -1,9 +1,10 @@
-//! What tests share: real etcds, and waiting for conditions.
+//! What tests share: real etcds, a stock client, and waiting for conditions.
 #![allow(dead_code, reason = "each test uses a part")]
 #![allow(clippy::disallowed_methods, reason = "tests start programs and wait in real time")]
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 
 pub mod etcd;
+pub mod python;
 
 use std::time::{Duration, Instant};
 
