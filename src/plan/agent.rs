@@ -1,0 +1,437 @@
+//! What an agent does next with an instance, and why.
+//!
+//! [`decide`] compares what is wanted ([`Goal`]) with what is ([`Life`]) and names one action or what
+//! it waits for. Carrying the action out yields the next [`Life`]; deciding again then yields
+//! something else, or a wait.
+//!
+//! ```text
+//! Fresh --start--> Alive --signal--> Stopping --kill--> Stopping
+//!   |                |                   |
+//!   |                +------- end -------+--> Ended --start--> Alive
+//!   |                                    +--> Completed
+//!   +--attach--> External
+//! ```
+
+use std::{fmt, time::Duration};
+
+use super::{
+    health::{Checks, Failure, Verdict},
+    restart::{BackOff, Ending, Next},
+};
+use crate::model::{
+    Assignment, Desired, Exit, Moment, Run,
+    service::{RestartSpec, StopSpec},
+};
+
+/// A process that does not even answer its health checks rarely hears a signal: it gets this long to
+/// write down what it can, or its own grace where that is shorter.
+const HUNG_GRACE: Duration = Duration::from_secs(1);
+
+/// What is wanted of an instance.
+#[derive(Clone, Copy, Debug)]
+pub struct Goal<'a> {
+    /// The last assignment that could be read.
+    pub assignment: &'a Assignment,
+    /// The revision of the store at which it was written.
+    pub stored_at: i64,
+    /// Its key vanished without having said `absent`: what runs is left running.
+    pub orphaned: bool,
+    /// The agent ends, and its processes with it.
+    pub agent_ends: bool,
+}
+
+/// What an instance is, as far as decisions are concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// Nothing has been started yet.
+    Fresh,
+    /// Somebody else's endpoint, which is being checked.
+    External {
+        /// The revision it was attached for.
+        revision: String,
+        /// What its checks have shown.
+        checks: Checks,
+    },
+    /// A process lives.
+    Alive {
+        /// What it runs.
+        revision: String,
+        /// When it was started.
+        since: Moment,
+        /// What its checks have shown.
+        checks: Checks,
+    },
+    /// A process lives and was asked to stop.
+    Stopping {
+        /// What it runs.
+        revision: String,
+        /// When it was started.
+        since: Moment,
+        /// Why it was asked.
+        cause: StopCause,
+        /// When it is killed.
+        kill_at: Moment,
+        /// Whether it was.
+        killed: bool,
+    },
+    /// No process lives; one is started at `until`.
+    Ended {
+        /// What was run last.
+        revision: String,
+        /// When the next start is due.
+        until: Moment,
+        /// How it came to this.
+        how: HowEnded,
+    },
+    /// No process lives, and only a new revision starts one.
+    Completed {
+        /// What was run last.
+        revision: String,
+        /// How it came to this.
+        how: HowEnded,
+    },
+}
+
+/// Why no process lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HowEnded {
+    /// It ended by itself, for the `streak`th time in a row.
+    Exited {
+        /// How.
+        exit: Exit,
+        /// Ends in a row since the last long run.
+        streak: u32,
+    },
+    /// It ended after it had been asked to.
+    Stopped(StopCause),
+    /// It could not be started.
+    NotStarted(NotStarted),
+}
+
+/// Why a process could not be started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotStarted {
+    /// One word for programs.
+    pub reason: &'static str,
+    /// The same for people.
+    pub message: String,
+}
+
+/// Why a process is stopped. There is no stop without one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StopCause {
+    /// The assignment written at this revision of the store says `absent`.
+    Absent {
+        /// That revision.
+        stored_at: i64,
+    },
+    /// The assignment written at this revision of the store asks for another process.
+    Replaced {
+        /// The revision of the template that is wanted now.
+        by: String,
+        /// The revision of the store.
+        stored_at: i64,
+    },
+    /// Its checks failed too often in a row.
+    Unhealthy(Failure),
+    /// The agent ends.
+    AgentEnds,
+}
+
+impl fmt::Display for StopCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent { stored_at } => {
+                write!(f, "its assignment says absent (store revision {stored_at})")
+            }
+            Self::Replaced { by, stored_at } => write!(
+                f,
+                "its assignment asks for revision {by} (store revision {stored_at})"
+            ),
+            Self::Unhealthy(failure) => write!(f, "it is unhealthy: {}", failure.why),
+            Self::AgentEnds => f.write_str("its agent ends"),
+        }
+    }
+}
+
+/// What to do next, or what to wait for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Do this, then decide again.
+    Do(Action),
+    /// Nothing can be done now.
+    Wait(Wait),
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Start a process of the assignment's revision.
+    Start,
+    /// Begin to check the external endpoint.
+    Attach,
+    /// Ask the process to stop.
+    Stop(StopCause),
+    /// Kill the process: its grace is over.
+    Kill(StopCause),
+    /// Nothing lives any more and nothing is wanted: forget the instance.
+    Forget,
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Everything is as it should be.
+    Content,
+    /// The end of a process that was asked to stop, which is killed at this moment.
+    Grace(Moment),
+    /// The end of a process that was killed.
+    Death,
+    /// The end of a pause before a start.
+    BackOff(Moment),
+    /// Other starts: too many are under way.
+    Room,
+    /// A new revision: the process has done what it was for.
+    Revision,
+}
+
+impl Wait {
+    /// When to decide again, if nothing happens before.
+    pub fn wake(self) -> Option<Moment> {
+        match self {
+            Self::Grace(at) | Self::BackOff(at) => Some(at),
+            Self::Content | Self::Death | Self::Room | Self::Revision => None,
+        }
+    }
+}
+
+/// The next step for an instance at `now`. `room`: whether one more start may be under way.
+pub fn decide(goal: &Goal<'_>, life: &Life, room: bool, now: Moment) -> Decision {
+    let wanted = goal.assignment;
+    let start = || match wanted.run {
+        Run::External { .. } => Decision::Do(Action::Attach),
+        Run::Process(_) if room => Decision::Do(Action::Start),
+        Run::Process(_) => Decision::Wait(Wait::Room),
+    };
+    match life {
+        Life::Stopping {
+            cause,
+            kill_at,
+            killed,
+            ..
+        } => match (killed, now >= *kill_at) {
+            (true, _) => Decision::Wait(Wait::Death),
+            (false, true) => Decision::Do(Action::Kill(cause.clone())),
+            (false, false) => Decision::Wait(Wait::Grace(*kill_at)),
+        },
+        Life::Alive {
+            revision, checks, ..
+        } => {
+            if let Some(cause) = leaving(goal) {
+                return Decision::Do(Action::Stop(cause));
+            }
+            if *revision != wanted.revision {
+                return Decision::Do(Action::Stop(StopCause::Replaced {
+                    by: wanted.revision.clone(),
+                    stored_at: goal.stored_at,
+                }));
+            }
+            match checks.verdict(&wanted.health) {
+                Verdict::Failed(failure) => {
+                    Decision::Do(Action::Stop(StopCause::Unhealthy(failure)))
+                }
+                _ => Decision::Wait(Wait::Content),
+            }
+        }
+        _ if leaving(goal).is_some() => Decision::Do(Action::Forget),
+        // Nothing of it ever ran here, so there is nothing to leave running.
+        Life::Fresh if goal.orphaned => Decision::Do(Action::Forget),
+        Life::Fresh => start(),
+        Life::External { revision, .. } if *revision == wanted.revision => {
+            Decision::Wait(Wait::Content)
+        }
+        Life::External { .. } => start(),
+        Life::Ended {
+            revision, until, ..
+        } if *revision == wanted.revision && now < *until => Decision::Wait(Wait::BackOff(*until)),
+        Life::Ended { .. } => start(),
+        Life::Completed { revision, .. } if *revision == wanted.revision => {
+            Decision::Wait(Wait::Revision)
+        }
+        Life::Completed { .. } => start(),
+    }
+}
+
+/// Why nothing is to run, if nothing is.
+fn leaving(goal: &Goal<'_>) -> Option<StopCause> {
+    if goal.agent_ends {
+        Some(StopCause::AgentEnds)
+    } else if goal.assignment.desired == Desired::Absent {
+        Some(StopCause::Absent {
+            stored_at: goal.stored_at,
+        })
+    } else {
+        None
+    }
+}
+
+/// How long a process that is stopped for `cause` may take.
+pub fn grace(spec: &StopSpec, cause: &StopCause) -> Duration {
+    match cause {
+        StopCause::Unhealthy(Failure { silent: true, .. }) => spec.grace.get().min(HUNG_GRACE),
+        _ => spec.grace.get(),
+    }
+}
+
+impl Life {
+    /// A process of `revision` was started at `now`.
+    pub fn started(revision: &str, now: Moment) -> Self {
+        Self::Alive {
+            revision: revision.to_owned(),
+            since: now,
+            checks: Checks::begin(now),
+        }
+    }
+
+    /// An external endpoint was attached at `now`.
+    pub fn attached(revision: &str, now: Moment) -> Self {
+        Self::External {
+            revision: revision.to_owned(),
+            checks: Checks::begin(now),
+        }
+    }
+
+    /// The process was asked at `now` to stop.
+    #[must_use]
+    pub fn stopping(self, spec: &StopSpec, cause: StopCause, now: Moment) -> Self {
+        match self {
+            Self::Alive {
+                revision, since, ..
+            } => Self::Stopping {
+                revision,
+                since,
+                kill_at: now + grace(spec, &cause),
+                killed: false,
+                cause,
+            },
+            other => other,
+        }
+    }
+
+    /// The process was killed.
+    #[must_use]
+    pub fn killed(mut self) -> Self {
+        if let Self::Stopping { killed, .. } = &mut self {
+            *killed = true;
+        }
+        self
+    }
+
+    /// The process ended at `now`. `fraction` is random, from 0 to 1.
+    #[must_use]
+    pub fn ended(
+        self,
+        spec: &RestartSpec,
+        back_off: &mut BackOff,
+        exit: Exit,
+        fraction: f64,
+        now: Moment,
+    ) -> Self {
+        let (revision, since, cause) = match self {
+            Self::Alive {
+                revision, since, ..
+            } => (revision, since, None),
+            Self::Stopping {
+                revision,
+                since,
+                cause,
+                ..
+            } => (revision, since, Some(cause)),
+            other => return other,
+        };
+        // Stopped on purpose: if it is wanted (again), it is wanted now.
+        if let Some(cause) = cause.clone()
+            && !matches!(cause, StopCause::Unhealthy(_))
+        {
+            return Self::Ended {
+                revision,
+                until: now,
+                how: HowEnded::Stopped(cause),
+            };
+        }
+        let ending = if cause.is_none() && exit.code == Some(0) {
+            Ending::Success
+        } else {
+            Ending::Failure
+        };
+        let next = back_off.after(spec, ending, now.since(since), fraction, now);
+        let how = match cause {
+            Some(cause) => HowEnded::Stopped(cause),
+            None => HowEnded::Exited {
+                exit,
+                streak: back_off.streak(),
+            },
+        };
+        Self::paused(revision, next, how)
+    }
+
+    /// The process of `revision` could not be started at `now`. `fraction` is random, from 0 to 1.
+    pub fn not_started(
+        revision: &str,
+        spec: &RestartSpec,
+        back_off: &mut BackOff,
+        why: NotStarted,
+        fraction: f64,
+        now: Moment,
+    ) -> Self {
+        let next = back_off.after(spec, Ending::Failure, Duration::ZERO, fraction, now);
+        Self::paused(revision.to_owned(), next, HowEnded::NotStarted(why))
+    }
+
+    fn paused(revision: String, next: Next, how: HowEnded) -> Self {
+        match next {
+            Next::Start(until) => Self::Ended {
+                revision,
+                until,
+                how,
+            },
+            Next::Completed => Self::Completed { revision, how },
+        }
+    }
+
+    /// The revision of the process that lives or lived last; empty before the first start.
+    pub fn revision(&self) -> &str {
+        match self {
+            Self::Fresh => "",
+            Self::External { revision, .. }
+            | Self::Alive { revision, .. }
+            | Self::Stopping { revision, .. }
+            | Self::Ended { revision, .. }
+            | Self::Completed { revision, .. } => revision,
+        }
+    }
+
+    /// Whether a process lives.
+    pub fn lives(&self) -> bool {
+        matches!(self, Self::Alive { .. } | Self::Stopping { .. })
+    }
+
+    /// The checks of an endpoint that is to be checked.
+    pub fn checks(&self) -> Option<&Checks> {
+        match self {
+            Self::Alive { checks, .. } | Self::External { checks, .. } => Some(checks),
+            _ => None,
+        }
+    }
+
+    /// The same, to record a result.
+    pub fn checks_mut(&mut self) -> Option<&mut Checks> {
+        match self {
+            Self::Alive { checks, .. } | Self::External { checks, .. } => Some(checks),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,269 @@
+//! What a row of checks says about a process, and when the next check is due.
+
+use std::time::Duration;
+
+use crate::model::{Moment, service::HealthSpec};
+
+/// The first check comes this long after the start, each further one twice as late, until one
+/// succeeds: a worker that is up in 30 ms is in use after 75 ms, and one that takes minutes is not
+/// pestered.
+const FIRST_CHECK: Duration = Duration::from_millis(25);
+
+/// A starting process that has failed this many checks is slow enough for its failures to be shown.
+const SLOW: u32 = 6;
+
+/// What the checks of one process have shown so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checks {
+    started: Moment,
+    /// When the next one is due.
+    next: Moment,
+    /// Failures before the first success.
+    early: u32,
+    /// Whether one has succeeded.
+    succeeded: bool,
+    /// Failures in a row that count.
+    counted: u32,
+    /// What the last one said, if it failed.
+    failure: Option<Failure>,
+}
+
+/// A failed check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What was asked and what came back.
+    pub why: String,
+    /// Whether nothing came back in time, as from a process that hangs.
+    pub silent: bool,
+}
+
+/// Where a process stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// No check has succeeded yet, and it is not too late. Says why, once that takes long.
+    Starting(Option<String>),
+    /// The last check succeeded, or there are none.
+    Healthy,
+    /// The last checks failed, but too few of them for a restart. Not to be handed out.
+    Unhealthy(String),
+    /// Too many in a row failed: to be restarted.
+    Failed(Failure),
+}
+
+impl Checks {
+    /// The checks of a process that started at `now`.
+    pub fn begin(now: Moment) -> Self {
+        Self {
+            started: now,
+            next: now + FIRST_CHECK,
+            early: 0,
+            succeeded: false,
+            counted: 0,
+            failure: None,
+        }
+    }
+
+    /// Whether `spec` asks for checks at all.
+    pub fn wanted(spec: &HealthSpec) -> bool {
+        spec.grpc.is_some() || spec.http.is_some() || spec.tcp.is_some()
+    }
+
+    /// When the next check is due; none when `spec` asks for none.
+    pub fn due(&self, spec: &HealthSpec) -> Option<Moment> {
+        Self::wanted(spec).then_some(self.next)
+    }
+
+    /// Records the result, known at `now`, of a check that was begun at `asked`.
+    pub fn record(
+        &mut self,
+        spec: &HealthSpec,
+        asked: Moment,
+        result: Result<(), Failure>,
+        now: Moment,
+    ) {
+        let interval = spec.interval.get();
+        match result {
+            Ok(()) => {
+                self.succeeded = true;
+                self.counted = 0;
+                self.failure = None;
+            }
+            Err(failure) => {
+                self.failure = Some(failure);
+                if self.succeeded || now.since(self.started) > spec.startup_grace.get() {
+                    self.counted = self.counted.saturating_add(1);
+                } else {
+                    self.early = self.early.saturating_add(1);
+                }
+            }
+        }
+        let pause = if self.succeeded {
+            interval
+        } else {
+            FIRST_CHECK
+                .saturating_mul(1 << self.early.min(24))
+                .min(interval)
+        };
+        self.next = now.max(asked + pause);
+    }
+
+    /// What the checks say, where `spec` asks for them.
+    pub fn verdict(&self, spec: &HealthSpec) -> Verdict {
+        match &self.failure {
+            _ if !Self::wanted(spec) => Verdict::Healthy,
+            Some(failure) if self.counted >= spec.failure_threshold.max(1) => {
+                Verdict::Failed(failure.clone())
+            }
+            Some(failure) if self.counted > 0 => Verdict::Unhealthy(failure.why.clone()),
+            None if self.succeeded => Verdict::Healthy,
+            failure => {
+                let slow = self.early >= SLOW;
+                let why = failure.as_ref().filter(|_| slow);
+                Verdict::Starting(why.map(|failure| failure.why.clone()))
+            }
+        }
+    }
+
+    /// Whether one has succeeded since the start.
+    pub fn succeeded(&self) -> bool {
+        self.succeeded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::{quantity::Period, service::PortCheck};
+
+    fn spec() -> HealthSpec {
+        HealthSpec {
+            tcp: Some(PortCheck::default()),
+            interval: Period::from_secs(1),
+            timeout: Period::from_secs(1),
+            failure_threshold: 3,
+            startup_grace: Period::from_secs(30),
+            ..HealthSpec::default()
+        }
+    }
+
+    fn at(millis: u64) -> Moment {
+        Moment::new(Duration::from_millis(millis))
+    }
+
+    fn bad() -> Result<(), Failure> {
+        Err(Failure {
+            why: "no".to_owned(),
+            silent: false,
+        })
+    }
+
+    fn record(checks: &mut Checks, millis: u64, result: Result<(), Failure>) -> Verdict {
+        checks.record(&spec(), at(millis), result, at(millis));
+        checks.verdict(&spec())
+    }
+
+    #[test]
+    fn the_first_checks_come_quickly_and_then_ever_more_slowly() {
+        let mut checks = Checks::begin(at(0));
+        let mut due = Vec::new();
+        for _ in 0..8 {
+            let next = checks.due(&spec()).unwrap();
+            due.push(next.since(at(0)).as_millis());
+            checks.record(&spec(), next, bad(), next);
+        }
+        assert_eq!(due, [25, 75, 175, 375, 775, 1575, 2575, 3575]);
+    }
+
+    #[test]
+    fn after_a_success_checks_come_at_the_interval_counted_from_the_last_begin() {
+        let mut checks = Checks::begin(at(0));
+        checks.record(&spec(), at(100), Ok(()), at(400));
+        assert_eq!(checks.due(&spec()), Some(at(1100)));
+        checks.record(&spec(), at(1100), bad(), at(2900));
+        assert_eq!(checks.due(&spec()), Some(at(2900)));
+    }
+
+    #[test]
+    fn early_failures_do_not_count_within_the_grace() {
+        let mut checks = Checks::begin(at(0));
+        for second in 0..=30 {
+            let verdict = record(&mut checks, second * 1000, bad());
+            assert!(matches!(verdict, Verdict::Starting(_)), "{verdict:?}");
+        }
+        assert!(matches!(
+            record(&mut checks, 31_000, bad()),
+            Verdict::Unhealthy(_)
+        ));
+        assert!(matches!(
+            record(&mut checks, 32_000, bad()),
+            Verdict::Unhealthy(_)
+        ));
+        assert!(matches!(
+            record(&mut checks, 33_000, bad()),
+            Verdict::Failed(_)
+        ));
+    }
+
+    #[test]
+    fn a_slow_start_says_why() {
+        let mut checks = Checks::begin(at(0));
+        assert_eq!(record(&mut checks, 25, bad()), Verdict::Starting(None));
+        for millis in 1..6 {
+            record(&mut checks, millis * 1000, bad());
+        }
+        assert_eq!(
+            checks.verdict(&spec()),
+            Verdict::Starting(Some("no".to_owned()))
+        );
+    }
+
+    #[test]
+    fn the_first_failure_after_a_success_makes_unready_and_the_threshold_fails() {
+        let mut checks = Checks::begin(at(0));
+        assert_eq!(record(&mut checks, 50, Ok(())), Verdict::Healthy);
+        assert!(matches!(
+            record(&mut checks, 1000, bad()),
+            Verdict::Unhealthy(_)
+        ));
+        assert_eq!(record(&mut checks, 2000, Ok(())), Verdict::Healthy);
+        record(&mut checks, 3000, bad());
+        record(&mut checks, 4000, bad());
+        assert!(matches!(
+            record(&mut checks, 5000, bad()),
+            Verdict::Failed(_)
+        ));
+    }
+
+    #[test]
+    fn without_a_check_a_process_is_healthy_at_once() {
+        let checks = Checks::begin(at(0));
+        let none = HealthSpec::default();
+        assert_eq!(checks.verdict(&none), Verdict::Healthy);
+        assert_eq!(checks.due(&none), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_process_fails_only_after_the_threshold_in_a_row(
+            results in proptest::collection::vec(any::<bool>(), 1..60),
+            threshold in 1..6_u32,
+        ) {
+            let spec = HealthSpec { failure_threshold: threshold, ..spec() };
+            let mut checks = Checks::begin(at(0));
+            let mut row = 0;
+            for (second, good) in results.into_iter().enumerate() {
+                let now = at(second as u64 * 1000);
+                checks.record(&spec, now, if good { Ok(()) } else { bad() }, now);
+                row = if good { 0 } else { row + 1 };
+                let verdict = checks.verdict(&spec);
+                prop_assert_eq!(verdict == Verdict::Healthy, good);
+                if matches!(verdict, Verdict::Failed(_)) {
+                    prop_assert!(row >= threshold);
+                }
+                prop_assert!(checks.due(&spec).unwrap() >= now);
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! When an ended process is started again.
+
+use std::time::Duration;
+
+use crate::model::{
+    Moment,
+    service::{RestartPolicy, RestartSpec},
+};
+
+/// Pauses vary by this much in each direction, so that instances that failed together do not come
+/// back together. Small enough that the first restart is still "about `delay`".
+const JITTER: f64 = 0.1;
+
+/// How a process came to its end, as far as restarts are concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// By itself, with exit code 0.
+    Success,
+    /// In any other way: a code, a signal, stopped for being unhealthy, or never started at all.
+    Failure,
+}
+
+/// What follows an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// A start, at this moment.
+    Start(Moment),
+    /// Nothing: the policy asks for no further start.
+    Completed,
+}
+
+/// The ends in a row that make the next pause longer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BackOff {
+    streak: u32,
+}
+
+impl BackOff {
+    /// Records an end at `now` after `ran_for` and says what follows. `fraction` is random, from 0
+    /// to 1.
+    pub fn after(
+        &mut self,
+        spec: &RestartSpec,
+        ending: Ending,
+        ran_for: Duration,
+        fraction: f64,
+        now: Moment,
+    ) -> Next {
+        let again = match spec.policy {
+            RestartPolicy::Always => true,
+            RestartPolicy::OnFailure => ending == Ending::Failure,
+            RestartPolicy::Never => false,
+        };
+        if !again {
+            return Next::Completed;
+        }
+        if ran_for >= spec.reset_after.get() {
+            self.streak = 0;
+        }
+        let pause = self
+            .pause(spec)
+            .mul_f64(1.0 + JITTER * (2.0 * fraction - 1.0));
+        self.streak = self.streak.saturating_add(1);
+        Next::Start(now + pause)
+    }
+
+    /// Ends in a row since the last long run.
+    pub fn streak(&self) -> u32 {
+        self.streak
+    }
+
+    /// `delay`, doubled for every end before, at most `maxDelay`.
+    fn pause(&self, spec: &RestartSpec) -> Duration {
+        let longest = spec.max_delay.get().max(spec.delay.get());
+        // 2^31 times the shortest delay of 1 ms is 24 days; nothing is lost by stopping there.
+        let factor = 1_u32 << self.streak.min(31);
+        spec.delay.get().saturating_mul(factor).min(longest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::quantity::Period;
+
+    const NOW: Moment = Moment::new(Duration::from_secs(1_000));
+    const MIDDLE: f64 = 0.5;
+
+    fn pause(back_off: &mut BackOff, spec: &RestartSpec, ran_for: Duration) -> Duration {
+        match back_off.after(spec, Ending::Failure, ran_for, MIDDLE, NOW) {
+            Next::Start(at) => at.since(NOW),
+            Next::Completed => panic!("no restart"),
+        }
+    }
+
+    #[test]
+    fn pauses_double_from_the_delay_to_the_longest() {
+        let spec = RestartSpec {
+            max_delay: Period::from_millis(500),
+            ..RestartSpec::default()
+        };
+        let mut back_off = BackOff::default();
+        let pauses: Vec<_> = (0..5)
+            .map(|_| pause(&mut back_off, &spec, Duration::ZERO).as_millis())
+            .collect();
+        assert_eq!(pauses, [100, 200, 400, 500, 500]);
+    }
+
+    #[test]
+    fn a_long_run_makes_the_next_pause_short_again() {
+        let spec = RestartSpec::default();
+        let mut back_off = BackOff::default();
+        for _ in 0..10 {
+            pause(&mut back_off, &spec, Duration::ZERO);
+        }
+        assert_eq!(
+            pause(&mut back_off, &spec, spec.reset_after.get()),
+            spec.delay.get()
+        );
+    }
+
+    #[test]
+    fn the_policy_decides_which_ends_are_followed_by_a_start() {
+        use {Ending::*, RestartPolicy::*};
+        for (policy, ending, starts) in [
+            (Always, Success, true),
+            (Always, Failure, true),
+            (OnFailure, Success, false),
+            (OnFailure, Failure, true),
+            (Never, Success, false),
+            (Never, Failure, false),
+        ] {
+            let spec = RestartSpec {
+                policy,
+                ..RestartSpec::default()
+            };
+            let next = BackOff::default().after(&spec, ending, Duration::ZERO, MIDDLE, NOW);
+            assert_eq!(next != Next::Completed, starts, "{policy:?} {ending:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_pause_stays_within_a_tenth_of_its_bounds(
+            delay in 0..10_000_u64,
+            longest in 0..1_000_000_u64,
+            ends in 1..100_u32,
+            fraction in 0.0..1.0,
+        ) {
+            let spec = RestartSpec {
+                delay: Period::from_millis(delay),
+                max_delay: Period::from_millis(longest),
+                ..RestartSpec::default()
+            };
+            let mut back_off = BackOff::default();
+            for _ in 0..ends {
+                let next = back_off.after(&spec, Ending::Failure, Duration::ZERO, fraction, NOW);
+                let Next::Start(at) = next else { panic!("no restart") };
+                let pause = at.since(NOW).as_secs_f64() * 1e3;
+                prop_assert!(pause >= 0.89 * delay as f64, "{}", pause);
+                prop_assert!(pause <= 1.11 * longest.max(delay) as f64, "{}", pause);
+            }
+        }
+    }
+}

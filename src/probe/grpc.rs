@@ -1,0 +1,185 @@
+//! Health and load over gRPC.
+
+use std::{error::Error as _, io, sync::Arc};
+
+use futures::future::try_join_all;
+use tonic::{
+    Code, Status,
+    transport::{Channel, Endpoint},
+};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+
+use super::{Target, Trouble, innermost};
+use crate::{
+    host::{Network, network::connector},
+    model::{LoadReport, ServerStats},
+    proto::load_reporting::{
+        LoadReportRequest, LoadReportResponse, load_reporting_grpc_client::LoadReportingGrpcClient,
+    },
+};
+
+/// A connection to `target` that is made when it is needed, and again after it broke.
+pub(super) fn channel(target: &Target, network: &Arc<dyn Network>) -> io::Result<Channel> {
+    let endpoint = Endpoint::from_shared(format!("http://{target}"))
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    Ok(endpoint.connect_with_connector_lazy(connector(Arc::clone(network))))
+}
+
+/// Asks for the health of each name at once; all must be SERVING. No names: the server as a whole.
+pub(super) async fn check(channel: Channel, mut names: Vec<String>) -> Result<(), Trouble> {
+    if names.is_empty() {
+        names.push(String::new());
+    }
+    let asking = names.into_iter().map(|service| {
+        let mut client = HealthClient::new(channel.clone());
+        async move {
+            let request = HealthCheckRequest {
+                service: service.clone(),
+            };
+            let answer = client.check(request).await.map_err(trouble)?.into_inner();
+            match answer.status() {
+                ServingStatus::Serving => Ok(()),
+                status if service.is_empty() => {
+                    Err(Trouble::Answer(status.as_str_name().to_owned()))
+                }
+                status => Err(Trouble::Answer(format!(
+                    "{service} is {}",
+                    status.as_str_name()
+                ))),
+            }
+        }
+    });
+    try_join_all(asking).await.map(drop)
+}
+
+/// Asks for the load of each name at once; the busiest stands for the process. No names: the empty one.
+pub(super) async fn report_load(
+    channel: Channel,
+    mut names: Vec<String>,
+) -> Result<LoadReport, Trouble> {
+    if names.is_empty() {
+        names.push(String::new());
+    }
+    let asking = names.into_iter().map(|service_name| {
+        let mut client = LoadReportingGrpcClient::new(channel.clone());
+        let request = LoadReportRequest {
+            scope: String::new(),
+            service_name,
+        };
+        async move { client.report_load(request).await.map_err(trouble) }
+    });
+    let answers = try_join_all(asking).await?.into_iter();
+    let reports = answers.map(|answer| sanitised(answer.into_inner()));
+    Ok(reports.reduce(busier).unwrap_or_default())
+}
+
+/// What a worker said, with what cannot be meant left out. Its time stamp is its local time and not
+/// comparable with ours: a report's age counts from its receipt.
+fn sanitised(answer: LoadReportResponse) -> LoadReport {
+    let or = |value: f64, otherwise: f64| {
+        if value.is_finite() { value } else { otherwise }
+    };
+    let rate = answer.known_load_rate;
+    LoadReport {
+        known_rate: (rate.is_finite() && rate >= 0.0).then_some(rate),
+        stats: answer.server_stats.map(|stats| ServerStats {
+            request_capacity: stats.request_capacity.max(-1),
+            current_requests: stats.current_requests.max(0),
+            server_utilization: or(stats.server_utilization, 0.0).max(0.0),
+            server_memory_usage_percent: or(stats.server_memory_usage_percent, -1.0).max(-1.0),
+        }),
+    }
+}
+
+/// The higher rate, and the counts of whoever has more requests.
+fn busier(a: LoadReport, b: LoadReport) -> LoadReport {
+    let requests = |report: &LoadReport| report.stats.map(|stats| stats.current_requests);
+    let known_rate = match (a.known_rate, b.known_rate) {
+        (Some(a), Some(b)) => Some(a.max(b)),
+        (a, b) => a.or(b),
+    };
+    let stats = if requests(&a) >= requests(&b) {
+        a.stats
+    } else {
+        b.stats
+    };
+    LoadReport { known_rate, stats }
+}
+
+/// Tells an answer of the endpoint from a connection that failed on the way.
+fn trouble(status: Status) -> Trouble {
+    if let Some(source) = status.source() {
+        // Only our own side attaches a cause: the transport's.
+        return Trouble::Connection(innermost(source));
+    }
+    let code: Code = status.code();
+    let text = match status.message() {
+        "" => format!("{code:?}"),
+        message => format!("{code:?}: {message}"),
+    };
+    Trouble::Answer(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::load_reporting;
+
+    fn answer(known_load_rate: f64, stats: Option<load_reporting::ServerStats>) -> LoadReport {
+        sanitised(LoadReportResponse {
+            timestamp_ticks: 0,
+            known_load_rate,
+            server_stats: stats,
+        })
+    }
+
+    #[test]
+    fn only_a_finite_rate_of_zero_or_more_is_a_known_rate() {
+        for (rate, known) in [
+            (0.5, Some(0.5)),
+            (0.0, Some(0.0)),
+            (-1.0, None),
+            (f64::NAN, None),
+            (f64::INFINITY, None),
+        ] {
+            assert_eq!(answer(rate, None).known_rate, known, "{rate}");
+        }
+    }
+
+    #[test]
+    fn counts_that_cannot_be_meant_become_unknown() {
+        let report = answer(
+            -1.0,
+            Some(load_reporting::ServerStats {
+                request_capacity: -7,
+                current_requests: -2,
+                server_utilization: f64::NAN,
+                server_memory_usage_percent: f64::NEG_INFINITY,
+            }),
+        );
+        let stats = report.stats.unwrap();
+        assert_eq!((stats.request_capacity, stats.current_requests), (-1, 0));
+        assert_eq!(stats.server_utilization, 0.0);
+        assert_eq!(stats.server_memory_usage_percent, -1.0);
+    }
+
+    #[test]
+    fn the_busiest_service_of_a_process_stands_for_it() {
+        let with = |rate, requests| LoadReport {
+            known_rate: rate,
+            stats: Some(ServerStats {
+                current_requests: requests,
+                ..ServerStats::default()
+            }),
+        };
+        let report = busier(with(Some(0.2), 3), with(Some(0.7), 1));
+        assert_eq!(report.known_rate, Some(0.7));
+        assert_eq!(report.stats.unwrap().current_requests, 3);
+        assert_eq!(
+            busier(with(None, 0), with(Some(0.1), 0)).known_rate,
+            Some(0.1)
+        );
+    }
+}
