@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
 )]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String", extend("pattern" = "^[a-z0-9-]{1,63}$"))]
+#[schemars(with = "String", extend("pattern" = "^[a-z0-9-]{1,63}$", "format" = "name"))]
 pub struct Name(String);
 
 /// Why a text is not a [`Name`].

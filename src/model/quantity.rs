@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
     schemars::JsonSchema,
 )]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String", extend("pattern" = r"^([0-9]+(ms|s|m|h|d))+$"))]
+#[schemars(with = "String", extend("pattern" = r"^([0-9]+(ms|s|m|h|d))+$", "format" = "period"))]
 pub struct Period(pub Duration);
 
 /// Why a text is not a [`Period`].

@@ -130,7 +130,7 @@ pub struct PortSpec {
 /// Ports from `first` to `last`, both included; written `5161-5164`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String", extend("pattern" = "^[0-9]+-[0-9]+$"))]
+#[schemars(with = "String", extend("pattern" = "^[0-9]+-[0-9]+$", "format" = "port-range"))]
 pub struct PortRange {
     /// The lowest port.
     pub first: u16,
@@ -151,9 +151,11 @@ impl TryFrom<String> for PortRange {
     fn try_from(text: String) -> Result<Self, String> {
         let parse = || {
             let (first, last) = text.split_once('-')?;
+            let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+            (digits(first) && digits(last)).then_some(())?;
             let range = Self {
-                first: first.trim().parse().ok()?,
-                last: last.trim().parse().ok()?,
+                first: first.parse().ok()?,
+                last: last.parse().ok()?,
             };
             (1..=range.last).contains(&range.first).then_some(range)
         };

@@ -1,0 +1,201 @@
+//! What is wrong with manifests, and how that is shown.
+
+use std::{fmt, ops::Range};
+
+use annotate_snippets::{
+    AnnotationKind, Group, Level, Origin, Renderer, Snippet, normalize_untrusted_str,
+};
+
+use super::{Source, tree::Span};
+
+/// At most this many are shown: nobody reads more, and garbage has thousands.
+const SHOWN: usize = 100;
+
+/// Longer lines are not quoted, only named by their number.
+const LONGEST_LINE: usize = 16 * 1024;
+
+/// Everything that is wrong with a set of manifests; never empty. It prints as text for people.
+#[derive(Clone, Debug)]
+pub struct Diagnostics {
+    sources: Vec<Source>,
+    found: Vec<Diagnostic>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Diagnostic {
+    place: Place,
+    message: String,
+    label: Option<String>,
+    help: Option<String>,
+    related: Option<(Place, String)>,
+}
+
+/// A part of a source.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    /// Index of the source in its set.
+    pub(super) source: usize,
+    /// Where in its text.
+    pub(super) start: usize,
+    /// Behind its last byte.
+    pub(super) end: usize,
+}
+
+impl Place {
+    /// `span` of the source with index `source`.
+    pub(super) fn new(source: usize, span: Span) -> Self {
+        Self {
+            source,
+            start: span.start,
+            end: span.end,
+        }
+    }
+}
+
+impl Diagnostic {
+    /// `message` about `place`.
+    pub(super) fn new(place: Place, message: impl Into<String>) -> Self {
+        Self {
+            place,
+            message: message.into(),
+            label: None,
+            help: None,
+            related: None,
+        }
+    }
+
+    /// Says something right at the marked place.
+    pub(super) fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Says what to do.
+    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Shows a second place, and what it has to do with the first.
+    pub(super) fn related(mut self, place: Place, label: impl Into<String>) -> Self {
+        self.related = Some((place, label.into()));
+        self
+    }
+}
+
+impl Diagnostics {
+    /// What was `found` in `sources`, in the order of the sources and of the places in them.
+    pub(super) fn new(sources: &[Source], mut found: Vec<Diagnostic>) -> Self {
+        found.sort_by(|a, b| a.place.cmp(&b.place));
+        // What an anchor repeats is wrong once.
+        found.dedup();
+        Self {
+            sources: sources.to_vec(),
+            found,
+        }
+    }
+
+    /// How many things are wrong.
+    #[expect(clippy::len_without_is_empty, reason = "never empty")]
+    pub fn len(&self) -> usize {
+        self.found.len()
+    }
+
+    /// As text with ANSI colours.
+    pub fn styled(&self) -> String {
+        self.render(&Renderer::styled().hyperlink(false))
+    }
+
+    fn render(&self, renderer: &Renderer) -> String {
+        let renderer = renderer.clone().term_width(100);
+        let mut text = String::new();
+        for diagnostic in self.found.iter().take(SHOWN) {
+            text.push_str(&renderer.render(&[self.report(diagnostic)]));
+            text.push_str("\n\n");
+        }
+        if let Some(more) = self.found.len().checked_sub(SHOWN).filter(|n| *n > 0) {
+            text.push_str(&format!("... and {more} more\n\n"));
+        }
+        text.push_str(&match self.found.len() {
+            1 => "1 error".to_owned(),
+            count => format!("{count} errors"),
+        });
+        text
+    }
+
+    fn report<'a>(&'a self, diagnostic: &'a Diagnostic) -> Group<'a> {
+        let mut group = Level::ERROR
+            .primary_title(&diagnostic.message)
+            .elements([] as [Origin<'_>; 0]);
+        group = self.show(
+            group,
+            &diagnostic.place,
+            diagnostic.label.as_deref(),
+            AnnotationKind::Primary,
+        );
+        if let Some((place, label)) = &diagnostic.related {
+            group = self.show(group, place, Some(label), AnnotationKind::Context);
+        }
+        if let Some(help) = &diagnostic.help {
+            group = group.element(Level::HELP.message(normalize_untrusted_str(help)));
+        }
+        group
+    }
+
+    fn show<'a>(
+        &'a self,
+        group: Group<'a>,
+        place: &Place,
+        label: Option<&'a str>,
+        kind: AnnotationKind,
+    ) -> Group<'a> {
+        let Some(source) = self.sources.get(place.source) else {
+            return group;
+        };
+        let text = source.text.as_str();
+        let start = floor_char_boundary(text, place.start);
+        let line = line_around(text, start);
+        let number = 1 + text[..line.start].matches('\n').count();
+        if line.len() > LONGEST_LINE {
+            let column = 1 + text[line.start..start].chars().count();
+            let origin = Origin::path(&source.name).line(number).char_column(column);
+            return group.element(origin);
+        }
+        // What goes on in further lines is marked in its first one only.
+        let start = start.min(line.end);
+        let end = floor_char_boundary(text, place.end).clamp(start, line.end);
+        group.element(
+            Snippet::source(&text[line.clone()])
+                .path(&source.name)
+                .line_start(number)
+                .annotation(kind.span(start - line.start..end - line.start).label(label)),
+        )
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(&Renderer::plain()))
+    }
+}
+
+impl std::error::Error for Diagnostics {}
+
+/// The line of `text` that byte `at` is in, without its end.
+fn line_around(text: &str, at: usize) -> Range<usize> {
+    let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    let end = text[at..]
+        .find('\n')
+        .map_or(text.len(), |newline| at + newline);
+    start..start + text[start..end].trim_end_matches('\r').len()
+}
+
+/// `at`, or the next lower place where a character of `text` begins.
+fn floor_char_boundary(text: &str, at: usize) -> usize {
+    let mut at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}

@@ -1,0 +1,144 @@
+//! Checks what one service means: the parts fit each other, and all of it can work.
+//!
+//! | module | about |
+//! |---|---|
+//! | `workload` | what runs: `command`, `env`, placeholders, or `external` |
+//! | `network` | `ports`, `serviceNames`, `external` addresses |
+//! | `upkeep` | `health`, `load`, `restart` |
+
+mod network;
+mod upkeep;
+mod workload;
+
+use std::fmt;
+
+use super::{Candidate, Source, diagnostic::Diagnostic, tree::Path};
+use crate::model::service::{Labels, Metadata, ServiceSpec};
+
+/// A larger spec is refused: it is copied into the assignment of every instance, and etcd takes
+/// 1.5 MiB per request.
+const LARGEST_SPEC: usize = 256 * 1024;
+
+/// Something about a service that cannot be as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The field that it is about.
+    pub path: Path,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+    /// What it was found out from; when some of that is not as written, it is not certain.
+    concerns: Vec<Path>,
+}
+
+impl Problem {
+    fn new(path: Path, message: impl Into<String>) -> Self {
+        Self {
+            concerns: vec![path.clone()],
+            path,
+            message: message.into(),
+            help: None,
+        }
+    }
+
+    fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// It was found out from `field` of the spec as well.
+    fn considering(mut self, field: &str) -> Self {
+        self.concerns.push(Path::of("spec").key(field));
+        self
+    }
+
+    /// It was found out only from `fields` of the spec, and not from all that `path` leads to.
+    fn judging_by(mut self, fields: &[&str]) -> Self {
+        self.concerns = fields
+            .iter()
+            .map(|field| Path::of("spec").key(field))
+            .collect();
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.message)
+    }
+}
+
+/// Everything that is wrong with a service by itself; for manifests and for what lies in the
+/// store, where anybody may have written it.
+pub fn check(metadata: &Metadata, spec: &ServiceSpec) -> Vec<Problem> {
+    let mut problems = check_metadata(metadata);
+    problems.extend(check_spec(spec));
+    problems
+}
+
+/// What is wrong with what could be read of `candidate`, in its place.
+pub(super) fn diagnose(candidate: &Candidate, sources: &[Source]) -> Vec<Diagnostic> {
+    let metadata = candidate.metadata.iter().flat_map(check_metadata);
+    let spec = candidate.spec.iter().flat_map(check_spec);
+    metadata
+        .chain(spec)
+        .filter(|problem| problem.concerns.iter().all(|path| candidate.intact(path)))
+        .map(|problem| {
+            let place = candidate.place(&problem.path, sources);
+            let diagnostic = Diagnostic::new(place, problem.message);
+            match problem.help {
+                Some(help) => diagnostic.help(help),
+                None => diagnostic,
+            }
+        })
+        .collect()
+}
+
+fn check_metadata(metadata: &Metadata) -> Vec<Problem> {
+    check_labels(&Path::of("metadata.labels"), &metadata.labels)
+}
+
+fn check_spec(spec: &ServiceSpec) -> Vec<Problem> {
+    let mut problems = workload::check(spec);
+    problems.extend(network::check(spec));
+    problems.extend(upkeep::check(spec));
+    problems.extend(check_labels(
+        &Path::of("spec.placement.nodeSelector"),
+        &spec.placement.node_selector,
+    ));
+    let size = serde_json::to_vec(spec).map_or(0, |json| json.len());
+    if size > LARGEST_SPEC {
+        let message = format!("the spec takes {size} bytes, more than {LARGEST_SPEC}");
+        problems.push(
+            Problem::new(Path::of("spec"), message)
+                .judging_by(&[])
+                .help("keep large texts in files of the host and name those"),
+        );
+    }
+    problems
+}
+
+fn check_labels(path: &Path, labels: &Labels) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (key, value) in labels {
+        let path = path.clone().key(key);
+        if key.is_empty() || key.contains(|c: char| c == '=' || c.is_whitespace() || c.is_control())
+        {
+            problems.push(
+                Problem::new(
+                    path.clone(),
+                    format!("`{key}` cannot be the name of a label"),
+                )
+                .help("use a text without `=` and spaces"),
+            );
+        }
+        if value.contains(char::is_control) {
+            problems.push(Problem::new(
+                path,
+                format!("the value of label `{key}` has control characters"),
+            ));
+        }
+    }
+    problems
+}

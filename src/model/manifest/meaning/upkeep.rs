@@ -1,0 +1,179 @@
+//! How a service is watched and kept up: health, load, restarts.
+
+use super::{super::tree::Path, Problem};
+use crate::model::{
+    Name,
+    quantity::Period,
+    service::{HealthSpec, LoadSpec, RestartSpec, ServiceSpec},
+};
+
+/// What is wrong with `health`, `load` and `restart`.
+pub(super) fn check(spec: &ServiceSpec) -> Vec<Problem> {
+    let mut problems = health(spec);
+    problems.extend(load(spec));
+    problems.extend(restart(&spec.restart));
+    problems
+}
+
+fn health(spec: &ServiceSpec) -> Vec<Problem> {
+    let health = &spec.health;
+    let root = Path::of("spec.health");
+    let http_port = health.http.as_ref().map(|check| check.port.as_ref());
+    let kinds = [
+        (
+            "grpc",
+            health.grpc.as_ref().map(|check| check.port.as_ref()),
+        ),
+        ("http", http_port),
+        ("tcp", health.tcp.as_ref().map(|check| check.port.as_ref())),
+        ("none", health.none.map(|_| None)),
+    ];
+    let mut problems: Vec<Problem> = one_kind(&root, &kinds).into_iter().collect();
+    let real = |kind: &&(&str, Option<Option<&Name>>)| kind.0 != "none";
+    for (kind, port) in kinds.iter().filter(real) {
+        if let Some(port) = port {
+            problems.extend(reachable(spec, root.clone().key(kind), kind, *port));
+        }
+    }
+    problems.extend(positive(root.clone().key("interval"), health.interval));
+    problems.extend(positive(root.clone().key("timeout"), health.timeout));
+    if health.failure_threshold == 0 {
+        problems.push(
+            Problem::new(
+                root.clone().key("failureThreshold"),
+                "no check can fail 0 times in a row",
+            )
+            .help("1 restarts at the first failure"),
+        );
+    }
+    if let Some(check) = &health.http
+        && (!check.path.starts_with('/')
+            || check
+                .path
+                .contains(|c: char| c.is_whitespace() || c.is_control()))
+    {
+        problems.push(
+            Problem::new(
+                root.clone().key("http").key("path"),
+                format!("`{}` is not a path", check.path),
+            )
+            .help("begin with `/`, without scheme, host and spaces"),
+        );
+    }
+    let timing_only = HealthSpec {
+        none: None,
+        ..health.clone()
+    };
+    let checked = kinds.iter().filter(real).any(|(_, given)| given.is_some());
+    if !checked && timing_only != HealthSpec::default() {
+        problems.push(
+            Problem::new(root, "`health` says how often to check, but not how")
+                .help("add `grpc: {}`, `http: {}` or `tcp: {}`, or remove `health`"),
+        );
+    }
+    problems
+}
+
+fn load(spec: &ServiceSpec) -> Vec<Problem> {
+    let load = &spec.load;
+    let root = Path::of("spec.load");
+    let report = load.report_load.as_ref().map(|report| report.port.as_ref());
+    let kinds = [("reportLoad", report), ("none", load.none.map(|_| None))];
+    let mut problems: Vec<Problem> = one_kind(&root, &kinds).into_iter().collect();
+    if let Some(port) = report {
+        problems.extend(reachable(
+            spec,
+            root.clone().key("reportLoad"),
+            "reportLoad",
+            port,
+        ));
+    }
+    problems.extend(positive(root.clone().key("interval"), load.interval));
+    let timing_only = LoadSpec {
+        none: None,
+        ..load.clone()
+    };
+    if report.is_none() && timing_only != LoadSpec::default() {
+        problems.push(
+            Problem::new(root, "`load` says how often to ask, but not what")
+                .help("add `reportLoad: {}`, or remove `load`"),
+        );
+    }
+    problems
+}
+
+/// At most one of `kinds`, which are all fields of `root`, may be given.
+fn one_kind(root: &Path, kinds: &[(&str, Option<Option<&Name>>)]) -> Option<Problem> {
+    let given: Vec<&str> = kinds
+        .iter()
+        .filter(|(_, given)| given.is_some())
+        .map(|(kind, _)| *kind)
+        .collect();
+    let [.., _, last] = given.as_slice() else {
+        return None;
+    };
+    Some(
+        Problem::new(
+            root.clone().key(last),
+            format!("only one of {} is possible", given.join(", ")),
+        )
+        .help("keep the one that is meant"),
+    )
+}
+
+/// Checks that the check at `path` has a port to go to.
+fn reachable(spec: &ServiceSpec, path: Path, kind: &str, port: Option<&Name>) -> Option<Problem> {
+    let problem = match port {
+        Some(name) if !spec.external.is_empty() => Problem::new(
+            path.key("port"),
+            format!("there is no port `{name}`: external endpoints have their port in `external`"),
+        )
+        .help("remove `port`"),
+        None if !spec.external.is_empty() => return None,
+        Some(name) if spec.ports.iter().any(|port| port.name == *name) => return None,
+        None if !spec.ports.is_empty() => return None,
+        _ if spec.ports.is_empty() => Problem::new(
+            path,
+            format!("`{kind}` needs a port, but the service has none"),
+        )
+        .help("add one, as in `ports: [{name: grpc}]`"),
+        name => {
+            let known: Vec<&str> = spec.ports.iter().map(|port| port.name.as_str()).collect();
+            let name = name.map_or("", Name::as_str);
+            Problem::new(path.key("port"), format!("there is no port `{name}`"))
+                .help(format!("the ports are: {}", known.join(", ")))
+        }
+    };
+    Some(problem.considering("ports").considering("external"))
+}
+
+fn restart(restart: &RestartSpec) -> Vec<Problem> {
+    let root = Path::of("spec.restart");
+    let mut problems: Vec<Problem> = [
+        positive(root.clone().key("delay"), restart.delay),
+        positive(root.clone().key("maxDelay"), restart.max_delay),
+        positive(root.clone().key("resetAfter"), restart.reset_after),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if restart.max_delay < restart.delay && restart.max_delay != Period::from_secs(0) {
+        problems.push(
+            Problem::new(
+                root.key("maxDelay"),
+                format!(
+                    "`maxDelay` ({}) is shorter than `delay` ({})",
+                    restart.max_delay, restart.delay
+                ),
+            )
+            .help("the pauses grow from `delay` to `maxDelay`"),
+        );
+    }
+    problems
+}
+
+/// Refuses a period of no time, which would make a loop spin.
+fn positive(path: Path, period: Period) -> Option<Problem> {
+    (period == Period::from_secs(0))
+        .then(|| Problem::new(path, "this must be longer than no time").help("as in 500ms or 5s"))
+}

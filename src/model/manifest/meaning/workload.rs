@@ -1,0 +1,188 @@
+//! What runs, how often, and the texts it is started with.
+
+use super::{
+    super::{shape::closest, tree::Path},
+    Problem,
+};
+use crate::model::{
+    placeholder,
+    service::{PortSpec, ServiceSpec},
+};
+
+/// Environment variables that the agent sets.
+const RESERVED: [&str; 2] = ["PORT", "QUAESTOR_INSTANCE"];
+
+/// What is wrong with `command` or `external`, how many are wanted, and the texts of the process.
+pub(super) fn check(spec: &ServiceSpec) -> Vec<Problem> {
+    let mut problems = what_runs(spec);
+    problems.extend(how_many(spec));
+    problems.extend(texts(spec));
+    problems
+}
+
+fn what_runs(spec: &ServiceSpec) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if spec.external.is_empty() {
+        if spec.command.is_empty() {
+            problems.push(
+                Problem::new(Path::of("spec"), "nothing is to run: `command` is missing")
+                    .judging_by(&["command", "external"])
+                    .help("give a `command`, or `external` for endpoints that somebody else runs"),
+            );
+        }
+    } else {
+        // Fields of a process that does not exist must not look as if they did something.
+        let idle = [
+            ("command", !spec.command.is_empty()),
+            ("workingDirectory", spec.working_directory.is_some()),
+            ("env", !spec.env.is_empty()),
+            ("ports", !spec.ports.is_empty()),
+            ("restart", spec.restart != Default::default()),
+            ("stop", spec.stop != Default::default()),
+        ];
+        for (field, _) in idle.iter().filter(|(_, given)| *given) {
+            problems.push(
+                Problem::new(
+                    Path::of("spec").key(field),
+                    format!("`{field}` is for processes, but with `external` nothing is started"),
+                )
+                .considering("external")
+                .help(format!("remove `{field}` or `external`")),
+            );
+        }
+    }
+    if let Some(program) = spec.command.first()
+        && program.trim().is_empty()
+    {
+        problems.push(
+            Problem::new(
+                Path::of("spec.command").index(0),
+                "the program is an empty text",
+            )
+            .help("the first item of `command` names what is started"),
+        );
+    }
+    if spec.working_directory.as_deref() == Some("") {
+        problems.push(
+            Problem::new(
+                Path::of("spec.workingDirectory"),
+                "the directory is an empty text",
+            )
+            .help("remove the field to start in a directory of the instance's own"),
+        );
+    }
+    problems
+}
+
+fn how_many(spec: &ServiceSpec) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut conflict = |field: &str, other: &str, why: &str| {
+        problems.push(
+            Problem::new(
+                Path::of("spec").key(field),
+                format!("`{field}` cannot go with `{other}`: {why}"),
+            )
+            .considering(other)
+            .help(format!("remove `{field}` or `{other}`")),
+        );
+    };
+    if spec.replicas.is_some() && spec.one_per_node {
+        conflict("replicas", "onePerNode", "the nodes say how many there are");
+    }
+    if spec.replicas.is_some() && !spec.external.is_empty() {
+        conflict("replicas", "external", "each endpoint is listed once");
+    }
+    if spec.one_per_node && !spec.external.is_empty() {
+        conflict("onePerNode", "external", "endpoints belong to no node");
+    }
+    problems
+}
+
+/// Checks every text that the process is started with.
+fn texts(spec: &ServiceSpec) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut check = |path: Path, text: &str| {
+        if text.contains('\0') {
+            problems.push(Problem::new(
+                path.clone(),
+                "no process can be given a NUL character",
+            ));
+        }
+        problems.extend(placeholders(&path, text, &spec.ports));
+    };
+    for (at, word) in spec.command.iter().enumerate() {
+        check(Path::of("spec.command").index(at), word);
+    }
+    if let Some(directory) = &spec.working_directory {
+        check(Path::of("spec.workingDirectory"), directory);
+    }
+    for (name, value) in &spec.env {
+        check(Path::of("spec.env").key(name), value);
+    }
+    problems.extend(spec.env.keys().filter_map(|name| variable(name)));
+    problems
+}
+
+/// What is wrong with the placeholders in `text`.
+fn placeholders(path: &Path, text: &str, ports: &[PortSpec]) -> Vec<Problem> {
+    let names = match placeholder::names(text) {
+        Ok(names) => names,
+        Err(error) => return vec![Problem::new(path.clone(), error.to_string())],
+    };
+    let mut allowed: Vec<String> = placeholder::GENERAL.map(str::to_owned).to_vec();
+    if !ports.is_empty() {
+        allowed.push("port".to_owned());
+    }
+    allowed.extend(ports.iter().map(|port| format!("port.{}", port.name)));
+    names
+        .into_iter()
+        .filter(|name| !allowed.contains(name))
+        .map(|name| {
+            if name == "port" {
+                let message = "`{port}` has no value: the service has no ports";
+                return Problem::new(path.clone(), message)
+                    .considering("ports")
+                    .help("add one, as in `ports: [{name: grpc}]`");
+            }
+            let problem = Problem::new(
+                path.clone(),
+                placeholder::Error::Unknown(name.clone()).to_string(),
+            );
+            let problem = if name.starts_with("port") {
+                problem.considering("ports")
+            } else {
+                problem
+            };
+            match closest(&name, allowed.iter().map(String::as_str)) {
+                Some(close) => problem.help(format!("did you mean `{{{close}}}`?")),
+                None => {
+                    let allowed: Vec<String> =
+                        allowed.iter().map(|name| format!("{{{name}}}")).collect();
+                    problem.help(format!(
+                        "there are {}; `{{{{` is a literal brace",
+                        allowed.join(" ")
+                    ))
+                }
+            }
+        })
+        .collect()
+}
+
+/// What is wrong with the name of an environment variable.
+fn variable(name: &str) -> Option<Problem> {
+    let path = Path::of("spec.env").key(name);
+    if RESERVED.contains(&name) {
+        return Some(
+            Problem::new(path, format!("`{name}` is always set by the agent"))
+                .help("choose another name"),
+        );
+    }
+    let odd = |c: char| c == '=' || c.is_whitespace() || c.is_control();
+    (name.is_empty() || name.contains(odd)).then(|| {
+        Problem::new(
+            path,
+            format!("`{name}` cannot be the name of an environment variable"),
+        )
+        .help("use letters, digits and _")
+    })
+}

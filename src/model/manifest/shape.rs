@@ -1,0 +1,398 @@
+//! Checks a tree against the schema: fields, types, values.
+//!
+//! What is wrong is reported and taken out, with as little around it as possible, so that the
+//! rest can still be checked for its meaning.
+
+use serde_json::{Map, Value as Json};
+
+use super::{
+    diagnostic::{Diagnostic, Place},
+    schema::resolve,
+    tree::{Entry, Node, Path, Span, Value},
+};
+use crate::model::{Name, quantity::Period, service::PortRange};
+
+/// What came of the check of a document.
+pub(super) struct Shape {
+    /// The fields of the document, without what is wrong.
+    pub(super) fields: Json,
+    /// Where something was taken out, or is likely missing because its name is misspelled.
+    pub(super) damaged: Vec<Path>,
+    /// What is wrong.
+    pub(super) wrong: Vec<Diagnostic>,
+}
+
+/// Checks `node`, a document of the source `text` with index `source`, against `schema`.
+pub(super) fn check(source: usize, text: &str, node: &Node, schema: &Json) -> Shape {
+    let mut walk = Walk {
+        source,
+        text,
+        tree: node,
+        root: schema,
+        damaged: Vec::new(),
+        wrong: Vec::new(),
+    };
+    let fields = walk.value(node, schema, &Path::root());
+    Shape {
+        fields: fields.unwrap_or_default(),
+        damaged: walk.damaged,
+        wrong: walk.wrong,
+    }
+}
+
+struct Walk<'a> {
+    source: usize,
+    text: &'a str,
+    tree: &'a Node,
+    root: &'a Json,
+    damaged: Vec<Path>,
+    wrong: Vec<Diagnostic>,
+}
+
+impl<'a> Walk<'a> {
+    /// `node` as JSON; none when it does not fit `schema` even without some of its parts.
+    fn value(&mut self, node: &Node, schema: &'a Json, path: &Path) -> Option<Json> {
+        let schema = resolve(self.root, schema);
+        let json = if let Some(choices) = choices(schema) {
+            self.choice(node, &choices, path)
+        } else {
+            match schema["type"].as_str() {
+                Some("object") => self.map(node, schema, path),
+                Some("array") => self.list(node, schema, path),
+                Some("integer") => self.integer(node, schema, path),
+                Some("boolean") => match node.value {
+                    Value::Bool(value) => Some(Json::Bool(value)),
+                    _ => self.mismatch(node, path, "`true` or `false`"),
+                },
+                _ => self.text(node, schema, path),
+            }
+        };
+        if json.is_none() {
+            self.damaged.push(path.clone());
+        }
+        json
+    }
+
+    fn map(&mut self, node: &Node, schema: &'a Json, path: &Path) -> Option<Json> {
+        let Value::Map(entries) = &node.value else {
+            return self.mismatch(node, path, "a map");
+        };
+        let fields = schema["properties"].as_object();
+        let mut found = Map::new();
+        let mut intact = true;
+        for (at, entry) in entries.iter().enumerate() {
+            let first = entries[..at].iter().find(|e| e.key == entry.key);
+            let field = fields
+                .and_then(|fields| fields.get(&entry.key))
+                .or_else(|| schema.get("additionalProperties").filter(|s| s.is_object()));
+            let path_of_entry = path.clone().key(&entry.key);
+            if let Some(first) = first {
+                self.duplicate(first, entry);
+            }
+            match field {
+                Some(field) => {
+                    if let Some(json) = self.value(&entry.value, field, &path_of_entry) {
+                        found.insert(entry.key.clone(), json);
+                    }
+                }
+                None if first.is_some() => {}
+                None => self.unknown(entry, entries, fields, path),
+            }
+        }
+        for name in schema["required"].as_array().into_iter().flatten() {
+            let Some(name) = name.as_str() else { continue };
+            if entries.iter().any(|entry| entry.key == name) {
+                // A wrong value was reported; it leaves a hole.
+                intact &= found.contains_key(name);
+                continue;
+            }
+            intact = false;
+            let misspelled = path.clone().key(name);
+            if !self.damaged.contains(&misspelled) {
+                let place = self.head(path);
+                self.wrong.push(
+                    Diagnostic::new(place, format!("{} lacks the field `{name}`", whole(path)))
+                        .help(example(path, name)),
+                );
+            }
+        }
+        // A document is worth a further look whatever it lacks.
+        (intact || *path == Path::root()).then_some(Json::Object(found))
+    }
+
+    fn list(&mut self, node: &Node, schema: &'a Json, path: &Path) -> Option<Json> {
+        let Value::List(items) = &node.value else {
+            return self.mismatch(node, path, "a list");
+        };
+        let least = schema["minItems"].as_u64().unwrap_or(0);
+        if (items.len() as u64) < least {
+            self.wrong.push(
+                Diagnostic::new(
+                    self.place(&node.span),
+                    format!("`{path}` must not be empty"),
+                )
+                .help("add an item, or leave the field out"),
+            );
+            return None;
+        }
+        // Every item is looked at, also behind a wrong one.
+        let items: Vec<_> = items
+            .iter()
+            .enumerate()
+            .map(|(at, item)| self.value(item, &schema["items"], &path.clone().index(at)))
+            .collect();
+        items
+            .into_iter()
+            .collect::<Option<Vec<_>>>()
+            .map(Json::Array)
+    }
+
+    fn integer(&mut self, node: &Node, schema: &Json, path: &Path) -> Option<Json> {
+        let Value::Number(text) = &node.value else {
+            return self.mismatch(node, path, "a whole number");
+        };
+        let least = schema["minimum"].as_i64().unwrap_or(i64::MIN);
+        let most = schema["maximum"]
+            .as_i64()
+            .unwrap_or(match schema["format"].as_str() {
+                Some("uint16") => i64::from(u16::MAX),
+                Some("uint32") => i64::from(u32::MAX),
+                _ => i64::MAX,
+            });
+        let decimal = text.parse::<i128>().ok().filter(|n| n.to_string() == *text);
+        let Some(number) = decimal else {
+            return self.mismatch(node, path, "a whole number in decimal digits");
+        };
+        match i64::try_from(number) {
+            Ok(number) if (least..=most).contains(&number) => Some(number.into()),
+            _ => {
+                let message = format!("`{path}` is out of range");
+                let place = self.place(&node.span);
+                self.wrong.push(
+                    Diagnostic::new(place, message)
+                        .label(format!("must be between {least} and {most}")),
+                );
+                None
+            }
+        }
+    }
+
+    fn text(&mut self, node: &Node, schema: &Json, path: &Path) -> Option<Json> {
+        let Value::Text(text) = &node.value else {
+            return self.mismatch(node, path, "text");
+        };
+        let format = schema["format"].as_str().unwrap_or_default();
+        if let Err(message) = conforms(text, format) {
+            let place = self.place(&node.span);
+            self.wrong.push(Diagnostic::new(place, message));
+            return None;
+        }
+        Some(Json::String(text.clone()))
+    }
+
+    fn choice(&mut self, node: &Node, choices: &[&str], path: &Path) -> Option<Json> {
+        let Value::Text(text) = &node.value else {
+            return self.mismatch(node, path, "text");
+        };
+        if choices.contains(&text.as_str()) {
+            return Some(Json::String(text.clone()));
+        }
+        let place = self.place(&node.span);
+        let mut diagnostic = Diagnostic::new(place, format!("`{text}` is no value of `{path}`"))
+            .help(format!("allowed: {}", choices.join(", ")));
+        if let Some(close) = closest(text, choices.iter().copied()) {
+            diagnostic = diagnostic.label(format!("did you mean `{close}`?"));
+        }
+        self.wrong.push(diagnostic);
+        None
+    }
+
+    fn duplicate(&mut self, first: &Entry, second: &Entry) {
+        let place = self.place(&second.key_span);
+        self.wrong.push(
+            Diagnostic::new(place, format!("`{}` is given twice", second.key))
+                .related(self.place(&first.key_span), "first given here")
+                .help("remove one of them"),
+        );
+    }
+
+    fn unknown(
+        &mut self,
+        entry: &Entry,
+        entries: &[Entry],
+        fields: Option<&Map<String, Json>>,
+        path: &Path,
+    ) {
+        let place = self.place(&entry.key_span);
+        let key = &entry.key;
+        let mut diagnostic =
+            Diagnostic::new(place, format!("{} has no field `{key}`", whole(path)));
+        let free: Vec<&str> = fields
+            .into_iter()
+            .flat_map(Map::keys)
+            .map(String::as_str)
+            .filter(|field| entries.iter().all(|entry| entry.key != *field))
+            .collect();
+        if let Some(close) = closest(key, free.iter().copied()) {
+            diagnostic = diagnostic.label(format!("did you mean `{close}`?"));
+            self.damaged.push(path.clone().key(close));
+        } else if key == "<<" {
+            diagnostic = diagnostic.help("manifests have no merge keys: write the fields out");
+        } else if free.is_empty() {
+            diagnostic = diagnostic.help("remove it");
+        } else {
+            diagnostic = diagnostic.help(format!("allowed: {}", free.join(", ")));
+        }
+        self.wrong.push(diagnostic);
+    }
+
+    /// Reports that `node` is not `wanted`.
+    fn mismatch(&mut self, node: &Node, path: &Path, wanted: &str) -> Option<Json> {
+        let place = self.head(path);
+        let message = match &node.value {
+            Value::Null => format!("`{path}` has no value"),
+            _ => format!("{} must be {wanted}", whole(path)),
+        };
+        let (found, help) = self.explain(node, wanted);
+        let mut diagnostic = Diagnostic::new(place, message).label(found);
+        if let Some(help) = help {
+            diagnostic = diagnostic.help(help);
+        }
+        self.wrong.push(diagnostic);
+        None
+    }
+
+    /// What `node` is instead of `wanted`, and how it becomes that.
+    fn explain(&self, node: &Node, wanted: &str) -> (String, Option<String>) {
+        let source = self.text.get(node.span.clone()).unwrap_or_default();
+        let quoted = || (!source.contains('\n')).then(|| format!("put it in quotes: \"{source}\""));
+        match &node.value {
+            Value::Null if wanted == "a map" => (
+                format!("must be {wanted}"),
+                Some("write `{}` for a map without fields".to_owned()),
+            ),
+            Value::Null => (
+                format!("must be {wanted}"),
+                Some("give it a value, or remove it".to_owned()),
+            ),
+            Value::Bool(_) | Value::Number(_) if wanted == "text" => {
+                let kind = if matches!(node.value, Value::Bool(_)) {
+                    "a boolean"
+                } else {
+                    "a number"
+                };
+                (format!("this is {kind}"), quoted())
+            }
+            Value::Bool(_) => ("this is a boolean".to_owned(), None),
+            Value::Number(_) => ("this is a number".to_owned(), None),
+            Value::Text(text) => {
+                let bare = match wanted {
+                    "a whole number" => text.parse::<u32>().is_ok(),
+                    "`true` or `false`" => text == "true" || text == "false",
+                    _ => false,
+                };
+                let help = bare.then(|| format!("write it without quotes: {text}"));
+                let help = help.or((wanted == "a list")
+                    .then(|| format!("write each word as an item: [{}]", words(text).join(", "))));
+                ("this is text".to_owned(), help)
+            }
+            Value::List(_) => ("this is a list".to_owned(), None),
+            Value::Map(entries) => {
+                // `{host}` without quotes is a map with a key and no value.
+                let placeholder = wanted == "text"
+                    && entries
+                        .iter()
+                        .all(|entry| matches!(entry.value.value, Value::Null))
+                    && source.starts_with('{');
+                (
+                    "this is a map".to_owned(),
+                    placeholder.then(quoted).flatten(),
+                )
+            }
+        }
+    }
+
+    fn place(&self, span: &Span) -> Place {
+        Place::new(self.source, span.clone())
+    }
+
+    /// The place of what `path` leads to.
+    fn head(&self, path: &Path) -> Place {
+        self.place(&self.tree.place(path, self.text))
+    }
+}
+
+/// What `schema` allows, when it allows only certain texts.
+fn choices(schema: &Json) -> Option<Vec<&str>> {
+    if let Some(values) = schema["enum"].as_array() {
+        return values.iter().map(Json::as_str).collect();
+    }
+    if let Some(value) = schema["const"].as_str() {
+        return Some(vec![value]);
+    }
+    let parts = schema["oneOf"].as_array()?;
+    let parts: Option<Vec<Vec<&str>>> = parts.iter().map(choices).collect();
+    Some(parts?.concat())
+}
+
+/// Whether `text` keeps the rule that `format` names.
+fn conforms(text: &str, format: &str) -> Result<(), String> {
+    match format {
+        "name" => text.parse::<Name>().map(drop).map_err(|e| e.to_string()),
+        "period" => text.parse::<Period>().map(drop).map_err(|e| e.to_string()),
+        "port-range" => PortRange::try_from(text.to_owned()).map(drop),
+        _ => Ok(()),
+    }
+}
+
+/// The one of `candidates` that `text` was likely meant to be.
+pub(super) fn closest<'a>(
+    text: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let text = text.to_lowercase();
+    // Nobody misspells most of a word, and a swap of neighbours is one slip.
+    let slips = text.chars().count().max(3) / 3;
+    candidates
+        .map(|candidate| {
+            let distance = strsim::osa_distance(&text, &candidate.to_lowercase());
+            (distance, candidate)
+        })
+        .filter(|(distance, _)| *distance <= slips)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// `path` as the subject of a sentence.
+fn whole(path: &Path) -> String {
+    if *path == Path::root() {
+        "a manifest".to_owned()
+    } else {
+        format!("`{path}`")
+    }
+}
+
+/// What a missing field of `path` might look like.
+fn example(path: &Path, field: &str) -> String {
+    let example = match field {
+        "apiVersion" => "apiVersion: quaestor/v1",
+        "kind" => "kind: Service",
+        "metadata" => "metadata: {name: my-service}",
+        "spec" => "spec: {command: [my-program]}",
+        _ if *path == Path::of("metadata") => "name: my-service",
+        _ => "name: grpc",
+    };
+    format!("add it, as in `{example}`")
+}
+
+/// The words of a command line, each as a YAML item.
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace()
+        .map(
+            |word| match word.contains(['{', '}', '[', ']', ',', ':', '#', '"', '\'']) {
+                true => format!("{word:?}"),
+                false => word.to_owned(),
+            },
+        )
+        .collect()
+}

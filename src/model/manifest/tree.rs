@@ -1,0 +1,140 @@
+//! A YAML document as a tree that knows where each of its parts stands.
+
+use std::{fmt, ops::Range};
+
+/// Where something stands: a range of bytes of its source.
+pub(super) type Span = Range<usize>;
+
+/// A value and its place.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    /// What was written.
+    pub(super) value: Value,
+    /// From its first to behind its last character.
+    pub(super) span: Span,
+}
+
+/// What YAML can say, as far as manifests use it.
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    /// Nothing, `~` or `null`.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number, as it is spelled.
+    Number(String),
+    /// Anything else, and all that is quoted.
+    Text(String),
+    /// `[a, b]`, or lines that begin with `-`.
+    List(Vec<Node>),
+    /// `{a: 1}`, or lines `a: 1`.
+    Map(Vec<Entry>),
+}
+
+/// A key and its value.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    /// The key; a number or a boolean counts as the text that spells it.
+    pub(super) key: String,
+    /// Where the key stands.
+    pub(super) key_span: Span,
+    /// What it stands for.
+    pub(super) value: Node,
+}
+
+/// A step from a value to a part of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    Key(String),
+    Index(usize),
+}
+
+/// The way from a document to a part of it, written `spec.ports[0].range`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Path(Vec<Step>);
+
+impl Path {
+    /// The whole document.
+    pub(super) fn root() -> Self {
+        Self::default()
+    }
+
+    /// The part that `dotted`, such as `spec.health`, leads to.
+    pub(super) fn of(dotted: &str) -> Self {
+        dotted.split('.').fold(Self::root(), Self::key)
+    }
+
+    /// The value of `key` in the map that this leads to.
+    pub(super) fn key(mut self, key: &str) -> Self {
+        self.0.push(Step::Key(key.to_owned()));
+        self
+    }
+
+    /// The item at `index` of the list that this leads to.
+    pub(super) fn index(mut self, index: usize) -> Self {
+        self.0.push(Step::Index(index));
+        self
+    }
+
+    /// Whether one of the two leads to the other or to a part of it.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        self.0.iter().zip(&other.0).all(|(a, b)| a == b)
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, step) in self.0.iter().enumerate() {
+            match step {
+                Step::Key(key) if at == 0 => write!(f, "{key}")?,
+                Step::Key(key) => write!(f, ".{key}")?,
+                Step::Index(index) => write!(f, "[{index}]")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Node {
+    /// The value of `key`, where this is a map that has it.
+    pub(super) fn get(&self, key: &str) -> Option<&Node> {
+        self.entry(key).map(|entry| &entry.value)
+    }
+
+    fn entry(&self, key: &str) -> Option<&Entry> {
+        match &self.value {
+            Value::Map(entries) => entries.iter().find(|entry| entry.key == key),
+            _ => None,
+        }
+    }
+
+    /// The place that a complaint about `path` points at: a value of one line, else its key, and
+    /// the nearest part around it where `path` leads to nothing.
+    pub(super) fn place(&self, path: &Path, text: &str) -> Span {
+        let mut node = self;
+        let mut key = None;
+        for step in &path.0 {
+            let next = match step {
+                Step::Key(name) => node.entry(name).map(|entry| {
+                    key = Some(&entry.key_span);
+                    &entry.value
+                }),
+                Step::Index(index) => match &node.value {
+                    Value::List(items) => items.get(*index).inspect(|_| key = None),
+                    _ => None,
+                },
+            };
+            match next {
+                Some(next) => node = next,
+                None => break,
+            }
+        }
+        let multiline = text
+            .get(node.span.clone())
+            .is_some_and(|text| text.trim_end().contains('\n'));
+        match key {
+            Some(key) if multiline || node.span.is_empty() => key.clone(),
+            _ => node.span.clone(),
+        }
+    }
+}
