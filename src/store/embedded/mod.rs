@@ -1,1 +1,79 @@
-//! The store in memory. (to come)
+//! etcd v3 in memory: what `quaestor dev` and simulations run on. Production runs on etcd itself.
+//!
+//! It gives the answers of etcd 3.4, field by field (`tests/embedded_differential.rs` compares), for
+//! keys, transactions, watches, leases, and what `etcdctl` asks about a member. There is one
+//! member, which always leads; nothing is kept on disk; nobody has to log in. The last 10 000
+//! revisions or so are kept, older ones are compacted away as by etcd's automatic compaction.
+//!
+//! Pure, from the inside out:
+//! - [`interval`]: ranges of keys
+//! - [`refusal`]: etcd's errors
+//! - [`mvcc`]: the multi-version map
+//! - [`lease`]: the book of leases
+//! - [`kv`], [`txn`]: requests on the map
+//! - [`state`]: map and leases together
+//! - [`watch`]: the watchers of a stream
+//!
+//! Around it:
+//! - [`core`]: the state behind one lock, on the injected clock
+//! - [`service`]: the gRPC services
+//! - [`server`]: the listener and its end
+
+mod core;
+mod interval;
+mod kv;
+mod lease;
+mod mvcc;
+mod refusal;
+mod server;
+mod service;
+mod state;
+mod txn;
+mod watch;
+
+use std::{io, sync::Arc};
+
+use tokio_util::sync::CancellationToken;
+
+use self::core::Core;
+use crate::host::{Host, Listener};
+
+/// A store in memory. Clones share their content, which outlives [`Embedded::serve`]: served again,
+/// it is the same store, as an etcd that was restarted.
+#[derive(Clone)]
+pub struct Embedded {
+    core: Arc<Core>,
+}
+
+/// Why the store ended without having been asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The listener has no address.
+    #[error("the embedded store cannot tell where it listens: {0}")]
+    Listener(#[source] io::Error),
+    /// The gRPC server failed.
+    #[error("the embedded store's server failed: {0}")]
+    Server(#[source] tonic::transport::Error),
+}
+
+impl Embedded {
+    /// An empty store with a cluster id of its own, on the host's clock and randomness.
+    pub fn new(host: &Host) -> Self {
+        Self {
+            core: Arc::new(Core::new(host)),
+        }
+    }
+
+    /// Serves clients until `stop` is cancelled; then ends open streams at once, lets running requests
+    /// finish, and closes the connections.
+    ///
+    /// # Errors
+    /// When the listener or the server on it fails.
+    pub async fn serve(
+        &self,
+        listener: Box<dyn Listener>,
+        stop: CancellationToken,
+    ) -> Result<(), Error> {
+        server::serve(self.core.clone(), listener, stop).await
+    }
+}

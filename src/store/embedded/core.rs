@@ -1,0 +1,109 @@
+//! The state behind its lock, on the injected clock. The lock is never held across an await.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use etcd_client::proto::PbResponseHeader;
+use tokio::sync::{Notify, watch};
+
+use super::state::State;
+use crate::{
+    host::{Clock, Entropy, Host},
+    model::Moment,
+};
+
+/// The only member has won the first election, as in an etcd that was just started.
+pub(super) const RAFT_TERM: u64 = 2;
+
+/// The store, shared by all connections.
+pub(super) struct Core {
+    /// What tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// What gives lease ids.
+    pub entropy: Arc<dyn Entropy>,
+    /// Told apart from every other store by it.
+    pub cluster: u64,
+    /// The only member.
+    pub member: u64,
+    state: Mutex<State>,
+    /// The newest revision: what watchers wait for.
+    revision: watch::Sender<i64>,
+    /// The next end of a lease has changed.
+    lease_changed: Notify,
+}
+
+impl Core {
+    /// An empty store.
+    pub(super) fn new(host: &Host) -> Self {
+        let state = State::new();
+        Self {
+            clock: host.clock.clone(),
+            entropy: host.entropy.clone(),
+            cluster: host.entropy.bits(),
+            member: host.entropy.bits(),
+            revision: watch::Sender::new(state.map.revision()),
+            state: Mutex::new(state),
+            lease_changed: Notify::new(),
+        }
+    }
+
+    /// Does something with the state. Leases whose time is over have ended before, so that no answer
+    /// shows them.
+    pub(super) fn with<T>(&self, act: impl FnOnce(&mut State, Moment) -> T) -> T {
+        // A panic leaves no half-made revision: a write that is dropped undoes itself.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
+        let awaited = state.leases.next_end();
+        state.expire(now);
+        let result = act(&mut state, now);
+        if state.leases.next_end() != awaited {
+            self.lease_changed.notify_one();
+        }
+        let newest = state.map.revision();
+        self.revision
+            .send_if_modified(|revision| std::mem::replace(revision, newest) != newest);
+        result
+    }
+
+    /// Follows the newest revision.
+    pub(super) fn revisions(&self) -> watch::Receiver<i64> {
+        self.revision.subscribe()
+    }
+
+    /// Ends leases when their time is over; never returns.
+    pub(super) async fn expire_leases(&self) {
+        loop {
+            let changed = self.lease_changed.notified();
+            // Taking the state ends what is over.
+            match self.with(|state, _| state.leases.next_end()) {
+                Some(end) => tokio::select! {
+                    () = changed => {}
+                    () = self.clock.sleep_until(end) => {}
+                },
+                None => changed.await,
+            }
+        }
+    }
+
+    /// Says who answers; a header without a revision gets `revision`.
+    pub(super) fn stamp(&self, header: &mut Option<PbResponseHeader>, revision: i64) {
+        let header = header.get_or_insert_default();
+        if header.revision == 0 {
+            header.revision = revision;
+        }
+        self.sign(header);
+    }
+
+    /// Says who answers.
+    pub(super) fn sign(&self, header: &mut PbResponseHeader) {
+        header.cluster_id = self.cluster;
+        header.member_id = self.member;
+        header.raft_term = RAFT_TERM;
+    }
+
+    /// A header of its own.
+    pub(super) fn header(&self, revision: i64) -> Option<PbResponseHeader> {
+        let mut header = None;
+        self.stamp(&mut header, revision);
+        header
+    }
+}
