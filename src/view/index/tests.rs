@@ -1,0 +1,302 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::{Moment, Phase, ServerStats, Timestamp, state};
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn instance(text: &str) -> Instance {
+    text.parse().unwrap()
+}
+
+fn route(service: &str, names: &[&str], published: bool) -> Fact {
+    let route = Route {
+        service: name(service),
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        published,
+        generation: 1,
+    };
+    Fact::Route(name(service), Some(route))
+}
+
+/// The instance at `h-<node>:<port>`.
+fn state(node: &str, instance_name: &str, port: u16, ready: bool) -> Fact {
+    let state = InstanceState {
+        instance: instance(instance_name),
+        node: name(node),
+        phase: Phase::Running,
+        ready,
+        pid: Some(1),
+        endpoint: Some(state::Endpoint {
+            host: format!("h-{node}"),
+            port,
+        }),
+        ports: BTreeMap::new(),
+        restarts: 0,
+        reason: String::new(),
+        message: String::new(),
+        last_exit: None,
+        started_at: None,
+        next_start_at: None,
+        observed_generation: 1,
+        revision: String::new(),
+        epoch: 1,
+    };
+    Fact::State(name(node), instance(instance_name), Some(Box::new(state)))
+}
+
+fn gone(node: &str, instance_name: &str) -> Fact {
+    Fact::State(name(node), instance(instance_name), None)
+}
+
+fn session(node: &str, reconciled: bool) -> Fact {
+    let session = Session {
+        uuid: "u".to_owned(),
+        node_uuid: "n".to_owned(),
+        address: "a".to_owned(),
+        labels: BTreeMap::new(),
+        version: "0".to_owned(),
+        started_at: Timestamp::from_millis(0),
+        reconciled,
+    };
+    Fact::Session(name(node), Some(session))
+}
+
+/// Each instance with its current requests, out of ten.
+fn load(node: &str, instances: &[(&str, i32)]) -> Fact {
+    let report = |(text, current_requests): &(&str, i32)| {
+        let stats = ServerStats {
+            request_capacity: 10,
+            current_requests: *current_requests,
+            ..ServerStats::default()
+        };
+        (
+            instance(text),
+            LoadReport {
+                known_rate: None,
+                stats: Some(stats),
+            },
+        )
+    };
+    let instances = instances.iter().map(report).collect();
+    Fact::Load(
+        name(node),
+        Some(NodeLoad {
+            at: Timestamp::from_millis(0),
+            instances,
+        }),
+    )
+}
+
+fn index(facts: impl IntoIterator<Item = Fact>) -> Index {
+    let mut index = Index::new(Arc::new(Directory::default()));
+    index.apply(facts);
+    index
+}
+
+/// The ports of a name: those in normal use, then the suspects.
+fn ports(index: &Index, name: &str) -> (Vec<u16>, Vec<u16>) {
+    let members = index.directory.members(name).unwrap();
+    let ports: Vec<u16> = members
+        .endpoints()
+        .iter()
+        .map(|endpoint| endpoint.port())
+        .collect();
+    let (normal, suspect) = ports.split_at(members.normal());
+    (normal.to_vec(), suspect.to_vec())
+}
+
+/// Two workers on one trusted node.
+fn two_workers() -> Vec<Fact> {
+    vec![
+        session("n", true),
+        route("worker", &["Worker"], true),
+        state("n", "worker-0", 1, true),
+        state("n", "worker-1", 2, true),
+    ]
+}
+
+#[test]
+fn a_name_finds_the_ready_endpoints_of_its_service_only() {
+    let mut index = index(two_workers());
+    index.apply([
+        route("other", &["WorkerX"], true),
+        state("n", "other-0", 9, true),
+        state("n", "worker-2", 3, false),
+    ]);
+    assert_eq!(ports(&index, "Worker").0, [1, 2]);
+    assert_eq!(ports(&index, "WorkerX").0, [9]);
+    assert!(index.directory.members("worker").is_none());
+    assert!(index.directory.members("Work").is_none());
+}
+
+#[test]
+fn an_endpoint_comes_and_goes_with_its_readiness() {
+    let mut index = index(two_workers());
+    index.apply([state("n", "worker-0", 1, false)]);
+    assert_eq!(ports(&index, "Worker").0, [2]);
+    index.apply([state("n", "worker-0", 1, true), gone("n", "worker-1")]);
+    assert_eq!(ports(&index, "Worker").0, [1]);
+}
+
+#[test]
+fn a_service_that_is_not_published_is_not_found() {
+    let mut index = index(two_workers());
+    index.apply([route("worker", &["Worker"], false)]);
+    assert!(index.directory.members("Worker").is_none());
+    assert!(index.directory.random("Worker", 9, 0).unwrap().is_empty());
+}
+
+#[test]
+fn services_that_share_a_name_are_merged() {
+    let mut index = index(two_workers());
+    index.apply([
+        route("more", &["Worker", "More"], true),
+        state("n", "more-0", 3, true),
+    ]);
+    assert_eq!(ports(&index, "Worker").0, [1, 2, 3]);
+    assert_eq!(ports(&index, "More").0, [3]);
+    index.apply([Fact::Route(name("more"), None)]);
+    assert_eq!(ports(&index, "Worker").0, [1, 2]);
+    assert!(index.directory.members("More").is_none());
+}
+
+#[test]
+fn endpoints_of_a_node_without_a_reconciled_session_are_suspect() {
+    let mut index = index(two_workers());
+    index.apply([session("m", true), state("m", "worker-2", 3, true)]);
+    assert_eq!(
+        ports(&index, "Worker"),
+        (vec![3, 1, 2], vec![]),
+        "m sorts before n"
+    );
+    index.apply([Fact::Session(name("m"), None)]);
+    assert_eq!(ports(&index, "Worker"), (vec![1, 2], vec![3]));
+    index.apply([session("m", false)]);
+    assert_eq!(ports(&index, "Worker"), (vec![1, 2], vec![3]));
+    index.apply([session("m", true)]);
+    assert_eq!(ports(&index, "Worker"), (vec![3, 1, 2], vec![]));
+    index.apply([Fact::Session(name("n"), None)]);
+    assert_eq!(
+        ports(&index, "Worker"),
+        (vec![3, 1, 2], vec![]),
+        "two of three are suspect"
+    );
+}
+
+#[test]
+fn a_load_record_changes_the_endpoints_and_nothing_else() {
+    let mut index = index(two_workers());
+    let before = index.directory.members("Worker").unwrap();
+    index.apply([load("n", &[("worker-0", 7), ("worker-1", 3)])]);
+    let after = index.directory.members("Worker").unwrap();
+    assert!(Arc::ptr_eq(&before, &after));
+    let current = || {
+        let current =
+            |endpoint: &Arc<Endpoint>| endpoint.load().counts.map(|counts| counts.current);
+        after.endpoints().iter().map(current).collect::<Vec<_>>()
+    };
+    assert_eq!(current(), [Some(7), Some(3)]);
+    index.apply([load("n", &[("worker-1", 4)])]);
+    assert_eq!(current(), [None, Some(4)]);
+    index.apply([Fact::Load(name("n"), None)]);
+    assert_eq!(current(), [None, None]);
+}
+
+#[test]
+fn a_change_of_one_service_leaves_the_others_members_as_they_are() {
+    let mut index = index(two_workers());
+    index.apply([
+        route("other", &["Other"], true),
+        state("n", "other-0", 9, true),
+    ]);
+    let before = index.directory.members("Worker").unwrap();
+    index.apply([state("n", "other-0", 9, false)]);
+    assert!(Arc::ptr_eq(
+        &before,
+        &index.directory.members("Worker").unwrap()
+    ));
+}
+
+#[test]
+fn an_endpoint_remembers_that_it_was_handed_out_while_it_is_not_ready() {
+    let mut index = index(two_workers());
+    let now = Moment::new(Duration::from_secs(1));
+    assert_eq!(index.directory.top("Worker", 1, now).unwrap()[0].port(), 1);
+    index.apply([state("n", "worker-0", 1, false)]);
+    index.apply([state("n", "worker-0", 1, true)]);
+    assert_eq!(index.directory.top("Worker", 1, now).unwrap()[0].port(), 2);
+}
+
+#[test]
+fn a_new_index_forgets_what_the_directory_knew() {
+    let directory = index(two_workers()).directory;
+    Index::new(Arc::clone(&directory)).apply([]);
+    assert!(directory.members("Worker").is_none());
+}
+
+/// A fact about a small world, so that facts meet: three nodes, services, names and places.
+fn fact() -> impl Strategy<Value = Fact> {
+    let pick = |of: [&'static str; 3]| prop::sample::select(of.to_vec());
+    let node = move || pick(["n0", "n1", "n2"]);
+    let service = move || pick(["a", "b", "a-b"]);
+    let member =
+        move || (service(), 0..3_u32).prop_map(|(service, slot)| format!("{service}-{slot}"));
+    let names = prop::sample::subsequence(vec!["X", "Y", "Z"], 0..=3);
+    prop_oneof![
+        1 => (service(), names, any::<bool>()).prop_map(|(s, names, on)| route(s, &names, on)),
+        1 => service().prop_map(|service| Fact::Route(name(service), None)),
+        4 => (node(), member(), 1..4_u16, any::<bool>()).prop_map(|(n, m, port, on)| state(n, &m, port, on)),
+        2 => (node(), member()).prop_map(|(n, m)| gone(n, &m)),
+        2 => (node(), any::<bool>()).prop_map(|(node, on)| session(node, on)),
+        1 => node().prop_map(|node| Fact::Session(name(node), None)),
+        2 => (node(), prop::collection::vec((member(), 0..9), 0..5)).prop_map(|(node, loads)| {
+            let loads: Vec<_> = loads.iter().map(|(m, current)| (m.as_str(), *current)).collect();
+            load(node, &loads)
+        }),
+        1 => node().prop_map(|node| Fact::Load(name(node), None)),
+    ]
+}
+
+/// Everything that the directory says of every name.
+fn published(index: &Index) -> Vec<String> {
+    let line = |name: &str| {
+        let members = index.directory.members(name)?;
+        let endpoints = members.endpoints().iter();
+        let endpoint = |e: &Arc<Endpoint>| format!("{}:{} {:?}", e.host(), e.port(), e.load());
+        let endpoints: Vec<_> = endpoints.map(endpoint).collect();
+        Some(format!(
+            "{name} {} {:?} {endpoints:?}",
+            members.normal(),
+            members.hosts()
+        ))
+    };
+    ["X", "Y", "Z"].into_iter().filter_map(line).collect()
+}
+
+proptest! {
+    #[test]
+    fn a_view_that_followed_every_change_equals_one_built_from_the_outcome(
+        updates in prop::collection::vec(prop::collection::vec(fact(), 0..6), 1..20),
+    ) {
+        let mut followed = index([]);
+        let mut outcome: BTreeMap<String, Fact> = BTreeMap::new();
+        for update in updates {
+            followed.apply(update.clone());
+            for fact in update {
+                let key = match &fact {
+                    Fact::Route(service, _) => format!("route {service}"),
+                    Fact::State(node, instance, _) => format!("state {node} {instance}"),
+                    Fact::Load(node, _) => format!("load {node}"),
+                    Fact::Session(node, _) => format!("session {node}"),
+                };
+                outcome.insert(key, fact);
+            }
+            prop_assert_eq!(published(&followed), published(&index(outcome.values().cloned())));
+        }
+    }
+}

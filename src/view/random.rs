@@ -1,0 +1,122 @@
+//! `DiscoverServices`: a random order.
+
+use std::sync::Arc;
+
+use super::{Endpoint, members::Members};
+
+/// At most `at_most` of `members` in an order that `seed` chooses; suspects after all others.
+pub fn choose(members: &Members, at_most: usize, seed: u64) -> Vec<Arc<Endpoint>> {
+    let all = members.endpoints();
+    let (normal, suspects) = all.split_at(members.normal());
+    let mut numbers = Numbers(seed);
+    let mut chosen = draw(normal, at_most, &mut numbers);
+    chosen.extend(draw(suspects, at_most - chosen.len(), &mut numbers));
+    chosen
+}
+
+/// Draws without putting back: the first steps of a Fisher-Yates shuffle.
+fn draw(from: &[Arc<Endpoint>], at_most: usize, numbers: &mut Numbers) -> Vec<Arc<Endpoint>> {
+    let count = at_most.min(from.len());
+    if count == 1 {
+        return vec![Arc::clone(&from[numbers.below(from.len())])];
+    }
+    let mut order: Vec<usize> = (0..from.len()).collect();
+    for at in 0..count {
+        order.swap(at, at + numbers.below(from.len() - at));
+    }
+    order[..count]
+        .iter()
+        .map(|&at| Arc::clone(&from[at]))
+        .collect()
+}
+
+/// A stream of random numbers out of one seed (SplitMix64): far cheaper than asking the system for
+/// each, and nothing here has to be unpredictable.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `bound`. The high half of the product favours some numbers by less than
+    /// `bound` in 2^64.
+    fn below(&mut self, bound: usize) -> usize {
+        ((u128::from(self.next()) * bound as u128) >> 64) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::view::members::Candidate;
+
+    fn members(normal: u16, suspect: u16) -> Members {
+        let candidates = (0..normal + suspect).map(|port| Candidate {
+            endpoint: Arc::new(Endpoint::new("h".to_owned(), port)),
+            suspect: port >= normal,
+        });
+        Members::new(candidates.collect())
+    }
+
+    fn ports(members: &Members, at_most: usize, seed: u64) -> Vec<u16> {
+        choose(members, at_most, seed)
+            .iter()
+            .map(|endpoint| endpoint.port())
+            .collect()
+    }
+
+    #[test]
+    fn every_member_is_named_once_and_suspects_last() {
+        let members = members(6, 3);
+        for seed in 0..100 {
+            let mut ports = ports(&members, usize::MAX, seed);
+            assert!(ports[..6].iter().all(|port| *port < 6), "{ports:?}");
+            ports.sort_unstable();
+            assert_eq!(ports, [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+        }
+    }
+
+    #[test]
+    fn no_more_are_named_than_were_asked_for() {
+        let members = members(3, 2);
+        for at_most in 0..=5 {
+            assert_eq!(ports(&members, at_most, 1).len(), at_most);
+        }
+        assert_eq!(ports(&members, 6, 1).len(), 5);
+    }
+
+    #[test]
+    fn every_order_comes_equally_often() {
+        let members = members(3, 0);
+        let mut orders = BTreeMap::new();
+        for seed in 0..6_000 {
+            *orders.entry(ports(&members, usize::MAX, seed)).or_insert(0) += 1;
+        }
+        assert_eq!(orders.len(), 6);
+        // 1 000 each; 5 standard deviations are 144.
+        assert!(
+            orders.values().all(|times| (850..1_150).contains(times)),
+            "{orders:?}"
+        );
+    }
+
+    #[test]
+    fn a_single_member_is_drawn_evenly() {
+        let members = members(4, 0);
+        let mut times = [0; 4];
+        for seed in 0..4_000 {
+            times[usize::from(ports(&members, 1, seed)[0])] += 1;
+        }
+        assert!(
+            times.iter().all(|times| (850..1_150).contains(times)),
+            "{times:?}"
+        );
+    }
+}

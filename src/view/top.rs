@@ -1,0 +1,173 @@
+//! `DiscoverTopServices`: the least busy first, by the rules of quaestor-mini-cluster.
+//!
+//! Its comparison was not a total order; this is one key per endpoint that says the same wherever
+//! that was one. Smaller comes first:
+//!
+//! 1. suspects after all others
+//! 2. those handed out lately after the rest
+//! 3. those with a known rate, then those with counts only, then those without a report
+//! 4. the known rate
+//! 5. utilisation of the host: current requests over capacity of all endpoints of this name there
+//! 6. its own current requests over its capacity
+//! 7. host (its case does not count), then port
+//!
+//! What is not a number comes last within its rule. An endpoint that reports capacity 0 is left out.
+//!
+//! Where this differs: the ancestor compared an endpoint with a known rate to one without by rules 5
+//! to 7, which makes cycles in mixed lists; here those with a known rate come first. It left out
+//! endpoints without a report; here they come last, so that services without a load source can be
+//! found. It let an unknown capacity (negative) lower the sum of its host; here such an endpoint does
+//! not count in the sum, and its own ratio is unknown.
+
+use std::{cmp::Ordering, sync::Arc, time::Duration};
+
+use super::{
+    Endpoint,
+    endpoint::{Counts, Load},
+    members::Members,
+};
+use crate::model::Moment;
+
+/// At most `at_most` of `members`, the least busy first. Those chosen count as handed out from
+/// `now` on, for `recently`.
+pub fn choose(
+    members: &Members,
+    at_most: usize,
+    recently: Duration,
+    now: Moment,
+) -> Vec<Arc<Endpoint>> {
+    let mut ranks = ranks(members, recently, now);
+    if at_most == 0 {
+        return Vec::new();
+    }
+    // Select before sorting: most ask for one of many.
+    if at_most < ranks.len() {
+        ranks.select_nth_unstable(at_most - 1);
+        ranks.truncate(at_most);
+    }
+    ranks.sort_unstable();
+    let chosen = ranks.iter().map(|rank| &members.endpoints()[rank.position]);
+    chosen
+        .inspect(|endpoint| endpoint.hand_out(now))
+        .cloned()
+        .collect()
+}
+
+/// The total key, in the order of the rules. The position stands for the last one: members are
+/// ordered by host and port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    suspect: bool,
+    recent: bool,
+    knowledge: Knowledge,
+    rate: Measure,
+    host_utilisation: Measure,
+    own_utilisation: Measure,
+    position: usize,
+}
+
+/// What an endpoint says of its load, the most telling first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Knowledge {
+    Rate,
+    Counts,
+    Nothing,
+}
+
+/// The rank of every member that takes requests, in the order of members.
+fn ranks(members: &Members, recently: Duration, now: Moment) -> Vec<Rank> {
+    // Read once: sums and ratios of one answer belong to the same reports.
+    let loads: Vec<Load> = members
+        .endpoints()
+        .iter()
+        .map(|endpoint| endpoint.load())
+        .collect();
+    let hosts = host_utilisation(members, &loads);
+    let takes_none = |load: &Load| matches!(load.counts, Some(Counts { capacity: 0, .. }));
+    let ranks = loads
+        .iter()
+        .enumerate()
+        .filter(|(_, load)| !takes_none(load));
+    ranks
+        .map(|(position, load)| Rank {
+            suspect: position >= members.normal(),
+            recent: members.endpoints()[position].was_handed_out(recently, now),
+            knowledge: match load {
+                Load {
+                    known_rate: Some(_),
+                    ..
+                } => Knowledge::Rate,
+                Load {
+                    counts: Some(_), ..
+                } => Knowledge::Counts,
+                _ => Knowledge::Nothing,
+            },
+            rate: Measure::of(load.known_rate),
+            host_utilisation: hosts[members.hosts()[position] as usize],
+            own_utilisation: Measure::of(load.counts.and_then(utilisation)),
+            position,
+        })
+        .collect()
+}
+
+/// Per host the sum of current requests over the sum of capacities.
+fn host_utilisation(members: &Members, loads: &[Load]) -> Vec<Measure> {
+    let mut sums = vec![(0_i64, 0_i64); members.host_count()];
+    for (load, host) in loads.iter().zip(members.hosts()) {
+        if let Some(Counts {
+            capacity: capacity @ 1..,
+            current,
+        }) = load.counts
+        {
+            let (all_current, all_capacity) = &mut sums[*host as usize];
+            *all_current += i64::from(current);
+            *all_capacity += i64::from(capacity);
+        }
+    }
+    let ratio = |(current, capacity)| (capacity > 0).then(|| current as f64 / capacity as f64);
+    sums.into_iter()
+        .map(|sum| Measure::of(ratio(sum)))
+        .collect()
+}
+
+/// Its current requests over its capacity, where that is known.
+fn utilisation(counts: Counts) -> Option<f64> {
+    (counts.capacity > 0).then(|| f64::from(counts.current) / f64::from(counts.capacity))
+}
+
+/// A number in a total order: as numbers are, and what is not a number last.
+#[derive(Clone, Copy, Debug)]
+struct Measure(f64);
+
+impl Measure {
+    fn of(number: Option<f64>) -> Self {
+        match number {
+            // Adding 0 turns the negative zero, which the total order puts first, into zero.
+            Some(number) if !number.is_nan() => Self(number + 0.0),
+            _ => Self(f64::NAN),
+        }
+    }
+}
+
+impl Ord for Measure {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+impl PartialOrd for Measure {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Measure {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Measure {}
+
+#[cfg(test)]
+mod tests;
