@@ -1,1 +1,93 @@
-//! (to come)
+//! The balancer's loop: follows what the leader and the agents write, and keeps the view current.
+//!
+//! - [`reader`]: turns changes of keys into facts
+//!
+//! It decides nothing. While the store is away the view stays as it is and is answered from.
+
+pub mod reader;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    host::Host,
+    keys::Keys,
+    model::Name,
+    store::Store,
+    task::Failure,
+    view::{Directory, Index},
+};
+
+use reader::Reader;
+
+/// What a balancer needs to be told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The cluster whose services it answers for.
+    pub cluster: Name,
+}
+
+/// How often the age of the view is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The store says something at least every 10 seconds while it is there; after three times that it
+/// counts as lost. Nothing but the log depends on it.
+const LOST: Duration = Duration::from_secs(30);
+
+/// Keeps `directory` current until `stop`. Never gives up: a store that is away is waited for.
+///
+/// # Errors
+/// None today.
+pub async fn run(
+    config: Config,
+    store: Store,
+    host: Host,
+    directory: Arc<Directory>,
+    stop: CancellationToken,
+) -> Result<(), Failure> {
+    let keys = Keys::new(&config.cluster);
+    let prefixes = vec![keys.routes(), keys.states(), keys.loads(), keys.sessions()];
+    let mut follow = store.follow(prefixes);
+    let mut reader = Reader::new(keys);
+    let mut index = Index::new(Arc::clone(&directory));
+    let started = host.clock.now();
+    let mut lost = false;
+    loop {
+        let update = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            update = follow.next() => Some(update),
+            () = host.clock.sleep(LOOK) => None,
+        };
+        if let Some(update) = update {
+            let first = !directory.is_synced();
+            index.apply(
+                update
+                    .changes
+                    .into_iter()
+                    .filter_map(|change| reader.read(change)),
+            );
+            if first {
+                let (revision, after) = (update.revision, host.clock.now().since(started));
+                tracing::info!(revision, ?after, "the view is complete; answering from it");
+            }
+        }
+        let silence = follow.silence();
+        directory.heard(host.clock.now() - silence);
+        if lost != (silence > LOST) {
+            lost = !lost;
+            match (lost, directory.is_synced()) {
+                (false, _) => tracing::info!("the store is back"),
+                (true, true) => {
+                    tracing::warn!(?silence, "the store is lost; answering from the last view");
+                }
+                (true, false) => {
+                    tracing::warn!(
+                        ?silence,
+                        "the store cannot be read; nothing to answer from yet"
+                    );
+                }
+            }
+        }
+    }
+}

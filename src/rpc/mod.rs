@@ -1,1 +1,90 @@
-//! (to come)
+//! The balancer's gRPC surface: answers come from the view in memory, never from the store or from a
+//! worker.
+//!
+//! - [`discovery`]: the questions of quaestor-mini-cluster's clients
+//! - [`server`]: how every gRPC server of ours runs: limits, keep-alive, an end in bounded time
+
+pub mod discovery;
+pub mod server;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+use crate::{
+    host::{Host, Listener},
+    proto::{DESCRIPTORS, service_discovery::service_discovery_grpc_server::SERVICE_NAME},
+    view::Directory,
+};
+
+/// The names under which the balancer's health is asked: the empty one, and the one that
+/// quaestor-mini-cluster used.
+const HEALTH_NAMES: [&str; 2] = ["", "ServiceDiscoveryGrpc"];
+
+/// How long questions that are being answered may take once the server is told to stop. Answers
+/// take milliseconds; what is still open then is a watch or a slow reader.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Why the surface cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The descriptors for reflection cannot be read: a fault of the build.
+    #[error("cannot describe the services: {0}")]
+    Descriptors(#[from] tonic_reflection::server::Error),
+    /// The server ended.
+    #[error(transparent)]
+    Server(#[from] server::Error),
+}
+
+/// Serves `directory` on `listener` until `stop`. Health is SERVING from the first full sync on,
+/// and NOT_SERVING again before anything else ends.
+///
+/// # Errors
+/// When the server cannot run.
+pub async fn serve(
+    listener: Box<dyn Listener>,
+    directory: Arc<Directory>,
+    host: Host,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    report(&health, ServingStatus::NotServing).await;
+
+    let router = server::builder()
+        .add_service(discovery::service(Arc::clone(&directory), host.clone()))
+        .add_service(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?);
+
+    let drain = CancellationToken::new();
+    let tell = async {
+        tokio::select! {
+            () = directory.synced() => report(&health, ServingStatus::Serving).await,
+            () = stop.cancelled() => {}
+        }
+        stop.cancelled().await;
+        report(&health, ServingStatus::NotServing).await;
+        drain.cancel();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        outcome = server::run(router, listener, &host, drain.clone(), DRAIN) => Ok(outcome?),
+        () = tell => Ok(()),
+    }
+}
+
+async fn report(health: &HealthReporter, status: ServingStatus) {
+    for name in HEALTH_NAMES {
+        health.set_service_status(name, status).await;
+    }
+}
+
+/// What is told about the services: those that this server has.
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .with_service_name(SERVICE_NAME)
+        .with_service_name(tonic_health::pb::health_server::SERVICE_NAME)
+}
