@@ -8,11 +8,12 @@ source "${BASH_SOURCE[0]%/*}/common.sh"
 # Where all that is fetched is kept.
 tools=$root/target/tools
 
-# apt-get on lists and caches of our own.
+# apt-get on lists of our own, which are kept small.
 private_apt() {
     apt-get -q \
         -o Dir::State::lists="$tools/apt/lists" -o Dir::Cache="$tools/apt/cache" \
-        -o Acquire::Languages=none -o APT::Sandbox::User=root "$@" >>"$tools/apt/log" 2>&1
+        -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \
+        -o Acquire::Languages=none -o Acquire::GzipIndexes=true -o APT::Sandbox::User=root "$@" >>"$tools/apt/log" 2>&1
 }
 
 # debian_unpack NAME PACKAGE...: unpacks the packages, together, into target/tools/NAME.
@@ -50,7 +51,7 @@ debian_wrapper() {
     cat >"$wrapper.part" <<END
 #!/bin/sh
 here=\${0%/*}
-for libraries in "\$here"/usr/lib/*-linux-gnu*; do
+for libraries in "\$here"/lib/*-linux-gnu* "\$here"/usr/lib/*-linux-gnu*; do
     LD_LIBRARY_PATH=\$libraries\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}
 done
 export LD_LIBRARY_PATH

@@ -44,7 +44,7 @@ fetch_protoc() {
         "$PROTOC" --version >/dev/null && return
     fi
     say "building protox, a protoc in Rust, instead; this takes a minute or two"
-    cargo install --quiet --locked protox@0.9.1 --features bin --root "$tools/protox" >&2 ||
+    cargo install --quiet --locked protox@0.10.0 --features bin --root "$tools/protox" >&2 ||
         fail "protoc could be had neither from Debian nor from crates.io" \
             "install it, as root: apt-get install protobuf-compiler; or set PROTOC to one"
     mkdir -p "${PROTOC%/*}"
@@ -122,10 +122,13 @@ find_python() {
     python=$tools/python-debian/python3.11
     [[ -x $python ]] && return
     say "fetching Python (Debian's python3.11) into target/tools"
-    debian_unpack python-debian python3.11-minimal libpython3.11-minimal libpython3.11-stdlib \
-        libbz2-1.0 libexpat1 libffi8 liblzma5 libssl3 libuuid1 media-types zlib1g ||
-        fail "the tests need a Python of 3.10 or newer" "install it, as root: apt-get install python3 python3-pip"
-    debian_wrapper python-debian python3.11
+    if debian_unpack python-debian python3.11-minimal libpython3.11-minimal libpython3.11-stdlib \
+        libbz2-1.0 libexpat1 libffi8 liblzma5 libssl3 libuuid1 media-types zlib1g; then
+        debian_wrapper python-debian python3.11
+        "$python" -c 'import ctypes, ssl, zipfile' && return
+        rm -r "$tools/python-debian"
+    fi
+    fail "the tests need a Python of 3.10 or newer" "install it, as root: apt-get install python3 python3-pip"
 }
 
 # pip_install FOLDER WHAT...: with Python's own pip, else with Debian's, which is one file.
