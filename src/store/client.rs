@@ -1,54 +1,386 @@
 //! Endpoints, failover, reads and transactions.
+//!
+//! A request goes to the endpoint that answered last, then to the others. An attempt that failed
+//! before anything can have been done ([`Failure::NotDone`]) is always made again elsewhere. One
+//! whose answer was lost is made again only where doing it twice is the same as once; a write then
+//! knows ([`Tried::lost`]) that an earlier attempt of its own may have succeeded.
 
-use super::{Config, Entry, Error, Follow, Leadership, Lease, Listing, Outcome, Txn};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use etcd_client::{Client, Compare, CompareOp, PutOptions, TxnOp};
+
+use super::{
+    Config, Entry, Error, Follow, Guard, Leadership, Lease, Listing, Outcome, Txn, Write, election,
+    endpoint::{self, Endpoint},
+    failure::Failure,
+    range::{self, Range},
+};
 use crate::host::Host;
-use std::time::Duration;
 
 /// A connection to the store. Cheap to clone; clones share it.
 #[derive(Clone)]
 pub struct Store {
-    #[expect(dead_code)]
-    host: Host,
+    shared: Arc<Shared>,
 }
 
-#[expect(clippy::todo, unused_variables)]
+struct Shared {
+    host: Host,
+    endpoints: Vec<Endpoint>,
+    request_timeout: Duration,
+    /// Index of the endpoint to try first: the one that answered last.
+    preferred: AtomicUsize,
+}
+
+/// What came of a request after all attempts.
+pub(super) struct Tried<T> {
+    /// The last answer.
+    pub(super) result: Result<T, Error>,
+    /// How the answer of an earlier attempt was lost, which may have been carried out.
+    pub(super) lost: Option<String>,
+}
+
 impl Store {
     /// A store at `config`'s endpoints, connected at the first use.
     ///
     /// # Errors
-    /// [`Error::Refused`] for endpoints that are not addresses.
+    /// [`Error::Refused`] for endpoints that are not addresses, and when there are none.
     pub fn new(config: Config, host: Host) -> Result<Self, Error> {
-        todo!()
+        let endpoints = config
+            .endpoints
+            .iter()
+            .map(|text| Endpoint::parse(text))
+            .collect::<Result<Vec<_>, _>>()?;
+        if endpoints.is_empty() {
+            return Err(Error::Refused {
+                what: "an empty list of endpoints".to_owned(),
+                cause: "at least one is needed, written as http://host:port".to_owned(),
+            });
+        }
+        Ok(Self {
+            shared: Arc::new(Shared {
+                host,
+                endpoints,
+                request_timeout: config.request_timeout,
+                preferred: AtomicUsize::new(0),
+            }),
+        })
     }
 
     /// The key's entry, read linearizably; none where there is no such key.
     pub async fn get(&self, key: &str) -> Result<Option<Entry>, Error> {
-        todo!()
+        let mut listing = range::list(self, &[Range::key(key)]).await?;
+        Ok(listing.entries.pop())
     }
 
-    /// Everything under `prefix` at one revision, read linearizably, in pages.
+    /// Everything under `prefix` at one revision, read linearizably, in pages. A prefix that does
+    /// not end in a slash is one whole key, so that `session/h1` never means `session/h10` too.
     pub async fn list(&self, prefix: &str) -> Result<Listing, Error> {
-        todo!()
+        range::list(self, &[Range::of(prefix)]).await
     }
 
-    /// Writes what `txn` says if its guards hold. Retried on another endpoint only where nothing can
-    /// have been written.
+    /// Writes what `txn` says if its guards hold.
+    ///
+    /// When an answer is lost, the transaction is tried again only if it cannot happen twice: one of
+    /// its writes must break one of its guards for good, as any write to a key breaks a
+    /// [`Guard::ModRevision`] of that key. ([`Guard::Absent`] does not count: the key may have been
+    /// written and deleted since, and would come back.) A repetition that meets a broken guard
+    /// cannot tell whether its own first attempt broke it, so that is an unknown outcome too.
+    ///
+    /// # Errors
+    /// [`Error::OutcomeUnknown`] when the transaction may or may not have happened; after any other
+    /// error it has not happened.
     pub async fn commit(&self, txn: Txn) -> Result<Outcome, Error> {
-        todo!()
+        let request = request(&txn);
+        let tried = self
+            .attempt("the write", happens_once(&txn), |client| {
+                let request = request.clone();
+                async move { client.kv_client().txn(request).await }
+            })
+            .await;
+        let outcome = tried.result.map(|answer| match answer.succeeded() {
+            true => Outcome::Committed(answer.header().map_or(0, |header| header.revision())),
+            false => Outcome::Conflict,
+        });
+        match (outcome, tried.lost) {
+            (Ok(Outcome::Committed(revision)), _) => Ok(Outcome::Committed(revision)),
+            (_, Some(cause)) => Err(Error::OutcomeUnknown {
+                keys: keys(&txn),
+                cause,
+            }),
+            (outcome, None) => outcome,
+        }
     }
 
-    /// Everything under `prefixes`, now and from now on.
+    /// Everything under `prefixes`, now and from now on. As in [`Store::list`], a prefix that does
+    /// not end in a slash is one whole key.
     pub fn follow(&self, prefixes: Vec<String>) -> Follow {
-        todo!()
+        Follow::new(self.clone(), &prefixes)
     }
 
-    /// A new lease that ends `ttl` after it was last renewed.
+    /// A new lease that ends `ttl` after it was last renewed. The store counts in whole seconds.
     pub async fn grant(&self, ttl: Duration) -> Result<Lease, Error> {
-        todo!()
+        Lease::grant(self, ttl).await
     }
 
-    /// Waits until nobody leads at `key`, then leads.
+    /// Waits until nobody leads at `key`, then leads. Outages of the store are waited out.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when this store will never let us lead.
     pub async fn campaign(&self, key: &str, ttl: Duration) -> Result<Leadership, Error> {
-        todo!()
+        election::campaign(self, key, ttl).await
+    }
+
+    pub(super) fn host(&self) -> &Host {
+        &self.shared.host
+    }
+
+    pub(super) fn request_timeout(&self) -> Duration {
+        self.shared.request_timeout
+    }
+
+    /// Runs `call` at one endpoint after another until one answers; once more when the only one
+    /// failed quickly, because a connection that broke while idle fails its next request.
+    /// `harmless`: doing it twice is the same as doing it once.
+    pub(super) async fn attempt<T, F>(
+        &self,
+        what: &str,
+        harmless: bool,
+        call: impl Fn(Client) -> F,
+    ) -> Tried<T>
+    where
+        F: Future<Output = Result<T, etcd_client::Error>>,
+    {
+        match self.attempt_raw(what, harmless, call).await {
+            (Ok(answer), lost) => Tried {
+                result: Ok(answer),
+                lost,
+            },
+            (Err(failure), lost) => Tried {
+                result: Err(self.error(failure, what)),
+                lost,
+            },
+        }
+    }
+
+    /// The same for callers that know what to do about some failures.
+    pub(super) async fn attempt_raw<T, F>(
+        &self,
+        what: &str,
+        harmless: bool,
+        call: impl Fn(Client) -> F,
+    ) -> (Result<T, Failure>, Option<String>)
+    where
+        F: Future<Output = Result<T, etcd_client::Error>>,
+    {
+        let endpoints = &self.shared.endpoints;
+        let first = self.preferred();
+        let mut causes = Vec::new();
+        let mut lost = None;
+        for turn in 0..endpoints.len().max(2) {
+            let index = (first + turn) % endpoints.len();
+            let start = self.host().clock.now();
+            match self.attempt_at(index, what, &call).await {
+                Ok(answer) => {
+                    self.prefer(index);
+                    return (Ok(answer), lost);
+                }
+                Err(Failure::NotDone(cause)) => causes.push((index, cause)),
+                Err(Failure::Lost(cause)) => {
+                    lost.get_or_insert_with(|| cause.clone());
+                    causes.push((index, cause));
+                    if !harmless {
+                        break;
+                    }
+                }
+                Err(failure) => {
+                    self.prefer(index);
+                    return (Err(failure), lost);
+                }
+            }
+            let waited = self.host().clock.now().since(start);
+            if endpoints.len() == 1 && waited >= self.request_timeout() {
+                break;
+            }
+        }
+        (Err(Failure::NotDone(self.describe(&causes))), lost)
+    }
+
+    /// Runs `call` at one endpoint, within the time that one request may take.
+    pub(super) async fn attempt_at<T, F>(
+        &self,
+        index: usize,
+        what: &str,
+        call: impl FnOnce(Client) -> F,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, etcd_client::Error>>,
+    {
+        let limit = self.request_timeout();
+        let request = async {
+            let client = self.shared.endpoints[index].client(self.host()).await?;
+            call(client).await
+        };
+        match endpoint::within(&*self.host().clock, limit, request).await {
+            Some(answer) => answer.map_err(|error| Failure::of(error, what)),
+            None => Err(Failure::Lost(format!("no answer within {limit:?}"))),
+        }
+    }
+
+    /// Index of the endpoint to try first.
+    pub(super) fn preferred(&self) -> usize {
+        self.shared.preferred.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the endpoint answered.
+    fn prefer(&self, index: usize) {
+        self.shared.preferred.store(index, Ordering::Relaxed);
+    }
+
+    /// Notes that the endpoint does not answer: others are tried before it.
+    pub(super) fn avoid(&self, index: usize) {
+        let next = (index + 1) % self.shared.endpoints.len();
+        // Somebody else may have moved on already.
+        let _ = self.shared.preferred.compare_exchange(
+            index,
+            next,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
+    }
+
+    /// The endpoint as people write it.
+    pub(super) fn name(&self, index: usize) -> String {
+        self.shared.endpoints[index].to_string()
+    }
+
+    /// What a failed request is to the rest of the program.
+    pub(super) fn error(&self, failure: Failure, what: &str) -> Error {
+        let refused = |cause: &str| Error::Refused {
+            what: what.to_owned(),
+            cause: cause.to_owned(),
+        };
+        match failure {
+            Failure::Final(error) => error,
+            Failure::NotDone(cause) | Failure::Lost(cause) => {
+                let names: Vec<_> = self
+                    .shared
+                    .endpoints
+                    .iter()
+                    .map(Endpoint::to_string)
+                    .collect();
+                Error::Unavailable {
+                    endpoints: names.join(", "),
+                    cause,
+                }
+            }
+            Failure::Compacted => refused("the revision is not kept any more"),
+            Failure::TooLarge => refused("the answer is too large"),
+        }
+    }
+
+    /// Why each endpoint failed; said once where all say the same.
+    fn describe(&self, causes: &[(usize, String)]) -> String {
+        match causes {
+            [] => String::new(),
+            [(_, first), rest @ ..] if rest.iter().all(|(_, cause)| cause == first) => {
+                first.clone()
+            }
+            causes => causes
+                .iter()
+                .map(|(index, cause)| format!("{}: {cause}", self.name(*index)))
+                .collect::<Vec<_>>()
+                .join("; "),
+        }
+    }
+}
+
+/// The transaction as the client library has it.
+fn request(txn: &Txn) -> etcd_client::Txn {
+    let guards = txn.guards.iter().map(|guard| match guard {
+        Guard::Absent(key) => Compare::create_revision(key.as_str(), CompareOp::Equal, 0),
+        Guard::ModRevision(key, revision) => {
+            Compare::mod_revision(key.as_str(), CompareOp::Equal, *revision)
+        }
+        Guard::CreateRevision(key, revision) => {
+            Compare::create_revision(key.as_str(), CompareOp::Equal, *revision)
+        }
+        Guard::Value(key, value) => Compare::value(key.as_str(), CompareOp::Equal, value.to_vec()),
+    });
+    let writes = txn.writes.iter().map(|write| match write {
+        Write::Put { key, value, lease } => {
+            let options = lease.map(|lease| PutOptions::new().with_lease(lease));
+            TxnOp::put(key.as_str(), value.to_vec(), options)
+        }
+        Write::Delete { key } => TxnOp::delete(key.as_str(), None),
+    });
+    etcd_client::Txn::new()
+        .when(guards.collect::<Vec<_>>())
+        .and_then(writes.collect::<Vec<_>>())
+}
+
+/// Whether a second run of `txn` after a first one that happened is sure to meet a broken guard.
+/// Revisions never come back, so one guard that its own writes break for good is enough.
+fn happens_once(txn: &Txn) -> bool {
+    txn.writes.is_empty()
+        || txn.writes.iter().any(|write| {
+            txn.guards.iter().any(|guard| match (guard, write) {
+                (Guard::ModRevision(guarded, revision), Write::Put { key, .. }) => {
+                    guarded == key && *revision > 0
+                }
+                (
+                    Guard::ModRevision(guarded, revision)
+                    | Guard::CreateRevision(guarded, revision),
+                    Write::Delete { key },
+                ) => guarded == key && *revision > 0,
+                _ => false,
+            })
+        })
+}
+
+/// The keys that `txn` writes, for people.
+fn keys(txn: &Txn) -> String {
+    let keys = txn.writes.iter().map(|write| match write {
+        Write::Put { key, .. } | Write::Delete { key } => key.as_str(),
+    });
+    keys.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_transaction_that_breaks_its_own_guard_for_good_may_be_sent_twice() {
+        let put = || Write::put("a", "1");
+        let txn = |guard| Txn::new().when(guard).then(put());
+        assert!(happens_once(&txn(Guard::ModRevision("a".into(), 7))));
+        assert!(happens_once(
+            &txn(Guard::ModRevision("a".into(), 7)).then(Write::put("b", "1"))
+        ));
+        assert!(happens_once(
+            &Txn::new()
+                .when(Guard::CreateRevision("a".into(), 7))
+                .then(Write::delete("a"))
+        ));
+        assert!(happens_once(&Txn::new()), "nothing is written");
+
+        assert!(!happens_once(&Txn::new().then(put())));
+        assert!(!happens_once(&txn(Guard::Absent("a".into()))));
+        assert!(!happens_once(&txn(Guard::Value("a".into(), "0".into()))));
+        assert!(!happens_once(&txn(Guard::CreateRevision("a".into(), 7))));
+        assert!(!happens_once(&txn(Guard::ModRevision("other".into(), 7))));
+        assert!(!happens_once(&txn(Guard::ModRevision("a".into(), 0))));
+    }
+
+    #[test]
+    fn a_store_needs_an_endpoint() {
+        let none: [&str; 0] = [];
+        assert!(Store::new(Config::new(none), Host::system()).is_err());
     }
 }

@@ -1,8 +1,44 @@
 //! List, then watch, for good.
+//!
+//! ```text
+//!            +-----------------------------------------+
+//!            v                compacted                |
+//!   --> Listing --------> Opening --------> Watching --+
+//!         ^  | fails       ^  | fails         | ^  | breaks, silent
+//!         |  v             |  v               | |  v
+//!         Pausing          Pausing <----------+-+--+
+//!                                    relist ^ | every 5 to 10 min, over the same stream
+//! ```
+//!
+//! Nothing runs by itself: the machine moves while [`Follow::next`] is polled, and all its state is
+//! in [`Follow`], so that `next` may be dropped at any time.
 
 use std::time::Duration;
 
-use super::Entry;
+use futures::{FutureExt as _, future::BoxFuture};
+
+use super::{
+    Entry, Error, Listing, Store,
+    failure::Failure,
+    ledger::{Ledger, Sorter},
+    range::{self, Range},
+    watch::{Heard, Watch},
+};
+use crate::{model::Moment, retry::Retry};
+
+/// A quiet stream is asked for a sign of life so often: etcd 3.4 gives one by itself only every ten
+/// minutes.
+const ASK: Duration = Duration::from_secs(10);
+
+/// A stream that gives no sign of life for so long is built anew, at another endpoint.
+const SILENT: Duration = Duration::from_secs(30);
+
+/// Everything is listed again after this time, and up to twice of it at random: etcd 3.4 may lose
+/// changes around a compaction.
+const RELIST: Duration = Duration::from_secs(300);
+
+/// The first and the longest pause after a failure.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// A change of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +57,9 @@ pub enum Change {
 /// Changes that belong together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Update {
-    /// In the order in which they happened; per key never older than what was said before.
+    /// In the order in which they happened; per key never older than what was said before, and what
+    /// one transaction changed is in one update. (Both hold until the store is restored from a
+    /// backup. Then its revision falls, and the update has everything there is.)
     pub changes: Vec<Change>,
     /// Everything under the changes' prefixes is known up to this revision.
     pub revision: i64,
@@ -29,20 +67,286 @@ pub struct Update {
 
 /// A followed set of prefixes.
 ///
-/// The first update holds everything under all of them; each later one only what changed. Broken
-/// streams, silent servers and compacted revisions are handled inside: after a relist the
-/// difference to what was said before is reported, deletions included.
-pub struct Follow {}
+/// The first update holds everything under all of them, at one revision; each later one only what
+/// changed. Broken streams, silent servers and compacted revisions are handled inside: after a relist
+/// the difference to what was said before is reported, deletions included.
+pub struct Follow {
+    store: Store,
+    /// What is followed, each with the revision up to which it is known.
+    ranges: Vec<(Range, i64)>,
+    /// Whether everything was listed once.
+    listed: bool,
+    ledger: Ledger,
+    sorter: Sorter,
+    stage: Stage,
+    watch: Option<Watch>,
+    retry: Retry,
+    /// When the store was last heard.
+    heard: Moment,
+    /// When the stream is next asked for a sign of life.
+    ask_at: Moment,
+    relist_at: Moment,
+    /// Whether something failed since the last success: what follows is no news.
+    failing: bool,
+}
 
-#[expect(clippy::todo)]
+/// What the follower is doing.
+enum Stage {
+    /// Reads everything. A stream that is open meanwhile waits.
+    Listing(BoxFuture<'static, Result<Listing, Error>>),
+    /// Opens a stream at the endpoint with this index.
+    Opening(usize, BoxFuture<'static, Result<Watch, Failure>>),
+    /// Takes what the stream brings.
+    Watching,
+    /// Waits before the next attempt.
+    Pausing(BoxFuture<'static, ()>),
+}
+
 impl Follow {
-    /// The next update. Waits for good when nothing changes or the store is away. Cancel-safe.
-    pub async fn next(&mut self) -> Update {
-        todo!()
+    pub(super) fn new(store: Store, prefixes: &[String]) -> Self {
+        let covered = |prefix: &String| {
+            let contains = |other: &&String| {
+                *other != prefix
+                    && (other.is_empty() || other.ends_with('/'))
+                    && prefix.starts_with(other.as_str())
+            };
+            prefixes.iter().any(|other| contains(&other))
+        };
+        let mut distinct: Vec<_> = prefixes.iter().filter(|prefix| !covered(prefix)).collect();
+        distinct.sort();
+        distinct.dedup();
+        let ranges: Vec<_> = distinct
+            .iter()
+            .map(|prefix| (Range::of(prefix), 0))
+            .collect();
+        let now = store.host().clock.now();
+        Self {
+            ledger: Ledger::default(),
+            sorter: Sorter::new(ranges.len()),
+            stage: Stage::Pausing(std::future::ready(()).boxed()),
+            watch: None,
+            retry: Retry::new(PAUSES.0, PAUSES.1),
+            heard: now,
+            ask_at: now,
+            relist_at: now,
+            failing: false,
+            listed: false,
+            ranges,
+            store,
+        }
     }
 
-    /// For how long nothing has been heard from the store; small while all is well.
+    /// The next update. Waits for good when nothing changes or the store is away. Cancel-safe.
+    pub async fn next(&mut self) -> Update {
+        loop {
+            let ready = match self.stage {
+                Stage::Watching => self.sorter.take(self.now()),
+                _ => self.sorter.flush(),
+            };
+            if let Some(update) = ready {
+                return update;
+            }
+            // After each wait the machine moves on without another one: a dropped `next` has either
+            // changed nothing or everything.
+            match &mut self.stage {
+                Stage::Listing(listing) => {
+                    let result = listing.await;
+                    if let Some(update) = self.listed(result) {
+                        return update;
+                    }
+                }
+                Stage::Opening(endpoint, opening) => {
+                    let (endpoint, result) = (*endpoint, opening.await);
+                    match result {
+                        Ok(watch) => self.opened(watch),
+                        Err(failure) => self.broken(endpoint, failure),
+                    }
+                }
+                Stage::Watching => self.watch_on().await,
+                Stage::Pausing(pause) => {
+                    pause.await;
+                    self.proceed();
+                }
+            }
+        }
+    }
+
+    /// For how long nothing has been heard from the store; small while all is well and `next` is
+    /// being awaited.
     pub fn silence(&self) -> Duration {
-        todo!()
+        self.now().since(self.heard)
+    }
+
+    fn now(&self) -> Moment {
+        self.store.host().clock.now()
+    }
+
+    /// Up to where everything is known.
+    fn revision(&self) -> i64 {
+        self.ranges.iter().map(|(_, seen)| *seen).max().unwrap_or(0)
+    }
+
+    /// Begins what is to be done next.
+    fn proceed(&mut self) {
+        let store = self.store.clone();
+        self.stage = if !self.listed || self.now() >= self.relist_at {
+            let ranges: Vec<_> = self.ranges.iter().map(|(range, _)| range.clone()).collect();
+            Stage::Listing(async move { range::list(&store, &ranges).await }.boxed())
+        } else if self.watch.is_none() {
+            let endpoint = store.preferred();
+            let opening = Watch::open(store, endpoint, self.ranges.clone());
+            Stage::Opening(endpoint, opening.boxed())
+        } else {
+            Stage::Watching
+        };
+    }
+
+    /// Takes a listing in; the difference to what was said, unless there is none.
+    fn listed(&mut self, result: Result<Listing, Error>) -> Option<Update> {
+        let listing = match result {
+            Ok(listing) => listing,
+            Err(error) => {
+                let pause = self.failed(&error.to_string());
+                if self.watch.is_some() {
+                    // The stream may well go on.
+                    self.relist_at = self.now() + pause;
+                    self.stage = Stage::Watching;
+                }
+                return None;
+            }
+        };
+        self.succeeded();
+        let first = !std::mem::replace(&mut self.listed, true);
+        let known = self.revision();
+        let restored = listing.revision < known;
+        if restored {
+            let revision = listing.revision;
+            tracing::warn!(
+                revision,
+                known,
+                "the store's revision fell: it was restored"
+            );
+            // Its watchers wait for revisions that are far away.
+            self.watch = None;
+        }
+        for (_, seen) in &mut self.ranges {
+            *seen = listing.revision;
+        }
+        let jitter = RELIST.mul_f64(self.store.host().entropy.fraction());
+        self.relist_at = self.now() + RELIST + jitter;
+        let update = self.ledger.compare(listing, restored);
+        self.proceed();
+        (first || !update.changes.is_empty()).then_some(update)
+    }
+
+    fn opened(&mut self, watch: Watch) {
+        self.watch = Some(watch);
+        self.heard = self.now();
+        self.ask_at = self.heard + ASK;
+        self.stage = Stage::Watching;
+    }
+
+    /// Waits for the stream, or for the time to do something else.
+    async fn watch_on(&mut self) {
+        let silent_at = self.heard + SILENT;
+        let Some(watch) = &mut self.watch else {
+            return self.proceed();
+        };
+        let mut wake = self.ask_at.min(silent_at).min(self.relist_at);
+        if let Some(ready_at) = self.sorter.ready_at() {
+            wake = wake.min(ready_at);
+        }
+        let heard = tokio::select! {
+            // What has come counts even if the follower was not polled for a long time.
+            biased;
+            heard = watch.next() => Some(heard),
+            () = self.store.host().clock.sleep_until(wake) => None,
+        };
+        let endpoint = watch.endpoint();
+        let now = self.now();
+        match heard {
+            Some(Ok(heard)) => self.take_in(heard),
+            Some(Err(Failure::Compacted)) => {
+                self.watch = None;
+                self.relist_at = now;
+                self.proceed();
+            }
+            Some(Err(failure)) => self.broken(endpoint, failure),
+            None if now >= silent_at => {
+                let failure = Failure::Lost(format!("the stream is silent for {SILENT:?}"));
+                self.broken(endpoint, failure);
+            }
+            None if now >= self.relist_at => self.proceed(),
+            None if now >= self.ask_at => {
+                if let Some(watch) = &mut self.watch {
+                    watch.ask();
+                }
+                self.ask_at = now + ASK;
+            }
+            None => {}
+        }
+    }
+
+    fn take_in(&mut self, heard: Heard) {
+        let now = self.now();
+        self.ask_at = now + ASK;
+        match heard {
+            Heard::Created(revision) => {
+                self.succeeded();
+                if revision > self.revision() {
+                    self.sorter.catch_up(now);
+                } else if revision < self.revision() {
+                    // A member that lags behind, or a store restored from a backup, whose watchers
+                    // would stay silent. A listing tells which.
+                    self.relist_at = now;
+                }
+            }
+            Heard::Changes(range, changes) => {
+                self.heard = now;
+                let seen = self.ranges[range].1;
+                for (revision, change) in changes {
+                    // What a listing has said already is not news.
+                    if revision > seen && self.ledger.note(&change) {
+                        self.sorter.add(now, revision, change);
+                    }
+                    self.ranges[range].1 = seen.max(revision);
+                }
+            }
+            Heard::Alive => self.heard = now,
+        }
+    }
+
+    /// Leaves a stream that is of no use, or could not be opened.
+    fn broken(&mut self, endpoint: usize, failure: Failure) {
+        self.watch = None;
+        if matches!(failure, Failure::Compacted) {
+            self.relist_at = self.now();
+        }
+        self.store.avoid(endpoint);
+        let cause = self.store.error(failure, "a watch").to_string();
+        self.failed(&cause);
+    }
+
+    /// Pauses before the next attempt; for how long.
+    fn failed(&mut self, cause: &str) -> Duration {
+        let pause = self.retry.pause(&*self.store.host().entropy);
+        if self.failing {
+            tracing::debug!(cause, ?pause, "the store still cannot be followed");
+        } else {
+            tracing::warn!(cause, "the store cannot be followed; trying again");
+        }
+        self.failing = true;
+        self.stage = Stage::Pausing(self.store.host().clock.sleep(pause));
+        pause
+    }
+
+    fn succeeded(&mut self) {
+        if self.failing {
+            let silence = self.silence();
+            tracing::info!(?silence, "the store is followed again");
+        }
+        self.failing = false;
+        self.heard = self.now();
+        self.retry.reset();
     }
 }

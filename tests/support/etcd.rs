@@ -62,6 +62,14 @@ impl Etcd {
         super::eventually("etcd answers", || self.is_serving());
     }
 
+    /// Ends it and starts an empty one in its place: its revision falls, as after the restore of an
+    /// old backup.
+    pub fn forget(&mut self) {
+        self.kill();
+        std::fs::remove_dir_all(self.directory.path().join("data")).unwrap();
+        self.restart();
+    }
+
     /// Sends a signal to the process, by its name as `kill` knows it: `STOP`, `CONT`.
     pub fn signal(&self, name: &str) {
         let pid = self.child.as_ref().unwrap().id().to_string();

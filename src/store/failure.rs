@@ -1,0 +1,193 @@
+//! What one attempt at one endpoint came to when it failed: the one place that judges the answers
+//! of the client library.
+
+use std::{error::Error, io};
+
+use tonic::{Code, ConnectError, Status};
+
+use super::Error as StoreError;
+
+/// A failed attempt.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Nothing was done: no connection, or a member that turns requests away. Another endpoint may
+    /// do it.
+    NotDone(String),
+    /// No answer came; the request may have been carried out all the same.
+    Lost(String),
+    /// The revision asked for is not kept any more.
+    Compacted,
+    /// The answer was larger than the client accepts.
+    TooLarge,
+    /// The store's own answer. Every endpoint would give it.
+    Final(StoreError),
+}
+
+impl Failure {
+    /// What `error` means for the request `what`.
+    pub(super) fn of(error: etcd_client::Error, what: &str) -> Self {
+        match error {
+            etcd_client::Error::GRpcStatus(status) => Self::of_status(&status, what),
+            // What the keeper of a lease says when the lease is not there.
+            etcd_client::Error::LeaseKeepAliveError(_) => Self::Final(StoreError::LeaseEnded),
+            etcd_client::Error::InvalidArgs(_)
+            | etcd_client::Error::InvalidUri(_)
+            | etcd_client::Error::InvalidMetadataValue(_) => Self::Final(StoreError::Refused {
+                what: what.to_owned(),
+                cause: error.to_string(),
+            }),
+            error => Self::Lost(error.to_string()),
+        }
+    }
+
+    fn of_status(status: &Status, what: &str) -> Self {
+        if let Some(cause) = connect_error(status) {
+            return Self::NotDone(cause);
+        }
+        let message = status.message();
+        // Errors of the store itself begin so; the others are the transport's.
+        let own = message.strip_prefix("etcdserver: ");
+        let cause = match status.source() {
+            Some(error) if own.is_none() => root(error).to_string(),
+            _ => own.unwrap_or(message).to_owned(),
+        };
+        match (status.code(), own) {
+            (Code::ResourceExhausted, Some(text)) if text.contains("space exceeded") => {
+                Self::Final(StoreError::Full)
+            }
+            // Turned away before anything was proposed.
+            (Code::ResourceExhausted, Some(_))
+            | (Code::Unavailable, Some("no leader" | "not capable"))
+            | (Code::Unavailable, Some("rpc not supported for learner")) => Self::NotDone(cause),
+            (Code::NotFound, Some("requested lease not found")) => {
+                Self::Final(StoreError::LeaseEnded)
+            }
+            (Code::OutOfRange, Some(text)) if text.contains("compacted") => Self::Compacted,
+            // A member that lags behind, or a store restored from a backup.
+            (Code::OutOfRange, Some(text)) if text.contains("future revision") => {
+                Self::NotDone(cause)
+            }
+            (Code::OutOfRange, None) if message.contains("message length too large") => {
+                Self::TooLarge
+            }
+            (
+                Code::InvalidArgument
+                | Code::NotFound
+                | Code::AlreadyExists
+                | Code::PermissionDenied
+                | Code::Unauthenticated
+                | Code::FailedPrecondition
+                | Code::OutOfRange
+                | Code::Unimplemented
+                | Code::DataLoss,
+                _,
+            ) => Self::Final(StoreError::Refused {
+                what: what.to_owned(),
+                cause,
+            }),
+            _ => Self::Lost(cause),
+        }
+    }
+}
+
+/// Why no connection could be made; none when one was made and something else failed.
+fn connect_error(status: &Status) -> Option<String> {
+    let mut error = status.source()?;
+    while !error.is::<ConnectError>() {
+        error = error.source()?;
+    }
+    let root = root(error);
+    Some(match root.downcast_ref::<io::Error>() {
+        // "connection refused" rather than "Connection refused (os error 111)".
+        Some(error) if error.kind() == io::ErrorKind::ConnectionRefused => error.kind().to_string(),
+        _ => root.to_string(),
+    })
+}
+
+/// The first cause: those above it say little more than that there is one.
+fn root<'a>(mut error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(code: Code, message: &str) -> String {
+        let error = etcd_client::Error::GRpcStatus(Status::new(code, message));
+        match Failure::of(error, "a read") {
+            Failure::Final(StoreError::Refused { cause, .. }) => format!("refused: {cause}"),
+            failure => format!("{failure:?}"),
+        }
+    }
+
+    #[test]
+    fn errors_of_the_store_are_told_apart() {
+        for (code, message, expected) in [
+            (
+                Code::ResourceExhausted,
+                "etcdserver: mvcc: database space exceeded",
+                "Final(Full)",
+            ),
+            (
+                Code::ResourceExhausted,
+                "etcdserver: too many requests",
+                "NotDone(\"too many requests\")",
+            ),
+            (
+                Code::NotFound,
+                "etcdserver: requested lease not found",
+                "Final(LeaseEnded)",
+            ),
+            (
+                Code::Unavailable,
+                "etcdserver: no leader",
+                "NotDone(\"no leader\")",
+            ),
+            (
+                Code::OutOfRange,
+                "etcdserver: mvcc: required revision has been compacted",
+                "Compacted",
+            ),
+            (
+                Code::OutOfRange,
+                "Error, decoded message length too large: found 5 bytes, the limit is: 4 bytes",
+                "TooLarge",
+            ),
+            (
+                Code::PermissionDenied,
+                "etcdserver: permission denied",
+                "refused: permission denied",
+            ),
+            (
+                Code::InvalidArgument,
+                "etcdserver: too many operations in txn request",
+                "refused: too many operations in txn request",
+            ),
+        ] {
+            assert_eq!(judge(code, message), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_may_have_come_after_the_write_counts_as_lost() {
+        for (code, message) in [
+            (Code::Unavailable, "etcdserver: request timed out"),
+            (Code::Unavailable, "etcdserver: server stopped"),
+            (Code::Unavailable, "error reading a body from connection"),
+            (Code::Unknown, "transport error"),
+            (Code::Cancelled, "operation was canceled"),
+            (Code::Internal, "h2 protocol error"),
+            (Code::ResourceExhausted, "h2 protocol error: calm down"),
+            (Code::DeadlineExceeded, "context deadline exceeded"),
+        ] {
+            assert!(
+                judge(code, message).starts_with("Lost"),
+                "{code:?} {message}"
+            );
+        }
+    }
+}
