@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | 0 nouns | [`model`], [`keys`], [`proto`] | types, validation, key names, wire messages; no I/O, no clock |
 //! | 1 decisions | [`plan`], [`view`] | pure functions and indexes; time and randomness are arguments |
-//! | 2 adapters | [`host`], [`store`], [`process`], [`probe`], [`retry`], [`task`] | the outside world, no policy |
+//! | 2 adapters | [`host`], [`store`], [`process`], [`probe`], [`grpc`], [`retry`], [`task`] | the outside world, no policy |
 //! | 3 loops | [`agent`], [`controller`], [`balancer`], [`operator`] | gather, decide, act, report |
 //! | 4 surfaces | [`rpc`], [`worker`] | what others call |
 //! | 5 entry | [`cli`] | the command line |
@@ -19,6 +19,7 @@ pub mod proto;
 pub mod plan;
 pub mod view;
 
+pub mod grpc;
 pub mod host;
 pub mod probe;
 pub mod process;

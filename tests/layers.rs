@@ -71,6 +71,7 @@ const BANS: &[Ban] = &[
             "prost",
         ],
         allowed: &[
+            "grpc.rs",    // how servers run
             "store/",     // speaks etcd's protocol, and serves it
             "rpc/",       // the balancer's service and its client
             "probe/grpc", // asks workers about their health and load
@@ -130,6 +131,7 @@ const BANS: &[Ban] = &[
             "store/",
             "process/",
             "probe/",
+            "grpc.rs",
             "retry.rs",
             "task.rs",
             "agent/",

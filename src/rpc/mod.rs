@@ -2,10 +2,8 @@
 //! worker.
 //!
 //! - [`discovery`]: the questions of quaestor-mini-cluster's clients
-//! - [`server`]: how every gRPC server of ours runs: limits, keep-alive, an end in bounded time
 
 pub mod discovery;
-pub mod server;
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
+    grpc,
     host::{Host, Listener},
     proto::{DESCRIPTORS, service_discovery::service_discovery_grpc_server::SERVICE_NAME},
     view::Directory,
@@ -34,7 +33,7 @@ pub enum Error {
     Descriptors(#[from] tonic_reflection::server::Error),
     /// The server ended.
     #[error(transparent)]
-    Server(#[from] server::Error),
+    Server(#[from] grpc::Error),
 }
 
 /// Serves `directory` on `listener` until `stop`. Health is SERVING from the first full sync on,
@@ -51,7 +50,7 @@ pub async fn serve(
     let (health, health_service) = tonic_health::server::health_reporter();
     report(&health, ServingStatus::NotServing).await;
 
-    let router = server::builder()
+    let router = grpc::server()
         .add_service(discovery::service(Arc::clone(&directory), host.clone()))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
@@ -69,7 +68,7 @@ pub async fn serve(
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        outcome = server::run(router, listener, &host, drain.clone(), DRAIN) => Ok(outcome?),
+        outcome = grpc::serve(router, listener, &host, drain.clone(), DRAIN) => Ok(outcome?),
         () = tell => Ok(()),
     }
 }

@@ -12,13 +12,13 @@ use tonic::{Request, Response, Status};
 
 use super::{Owner, Requests, Server};
 use crate::{
+    grpc,
     host::Host,
     model::Moment,
     proto::demo::{
         WorkRequest, WorkResponse,
         demo_worker_server::{DemoWorker, DemoWorkerServer},
     },
-    rpc::server,
 };
 
 use freeze::Freezing;
@@ -65,7 +65,7 @@ pub enum Error {
     },
     /// Its server ended.
     #[error(transparent)]
-    Server(#[from] server::Error),
+    Server(#[from] grpc::Error),
 }
 
 /// Works until `stop`, or for as long as `config` says. Returns the exit code for the process.

@@ -13,8 +13,8 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use super::{Requests, admin, load};
 use crate::{
+    grpc,
     host::{Host, Listener},
-    rpc::server::{self, Error},
 };
 
 /// The server of one worker process.
@@ -55,7 +55,7 @@ impl Server {
     ) -> Self {
         let names: BTreeSet<String> = names.into_iter().chain([String::new()]).collect();
         let (reporter, health_service) = tonic_health::server::health_reporter();
-        let router = server::builder()
+        let router = grpc::server()
             .add_service(health_service)
             .add_service(load::service(
                 names.clone(),
@@ -103,7 +103,7 @@ impl Server {
         listener: Box<dyn Listener>,
         stop: CancellationToken,
         grace: Duration,
-    ) -> Result<(), Error> {
+    ) -> Result<(), grpc::Error> {
         let drain = CancellationToken::new();
         let tell = async {
             stop.cancelled().await;
@@ -111,7 +111,7 @@ impl Server {
             drain.cancel();
             std::future::pending::<Infallible>().await
         };
-        let served = server::run(self.router, listener, &self.host, drain.clone(), grace);
+        let served = grpc::serve(self.router, listener, &self.host, drain.clone(), grace);
         tokio::select! {
             outcome = served => outcome,
             never = tell => match never {},

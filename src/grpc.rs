@@ -35,7 +35,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A server with our limits, for services to be added to.
-pub fn builder() -> Server {
+pub fn server() -> Server {
     Server::builder()
         .max_concurrent_streams(STREAMS)
         .http2_max_header_list_size(HEADERS)
@@ -49,7 +49,7 @@ pub fn builder() -> Server {
 ///
 /// # Errors
 /// When the server ends by itself.
-pub async fn run(
+pub async fn serve(
     router: Router,
     listener: Box<dyn Listener>,
     host: &Host,
