@@ -7,7 +7,10 @@
 //!
 //! `RENEW=1 cargo test --test manifests` writes the kept files anew; read what changed.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot read its files fails")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot read its files fails"
+)]
 
 use std::{
     fs,

@@ -62,6 +62,7 @@ pub struct ServiceSpec {
     /// `{instance}`, `{slot}`, `{node}`, `{service}`, `{cluster}`, `{quaestor}`; `{{` and `}}` for
     /// literal braces.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1))]
     pub command: Vec<String>,
     /// Where the process starts; placeholders as in `command`. Default: a directory of its own
     /// under the agent's state directory.
@@ -77,6 +78,7 @@ pub struct ServiceSpec {
     /// The names under which clients ask for it; gRPC health checks ask for each of them. Default:
     /// clients use the service's own name and checks ask for the empty name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1))]
     pub service_names: Vec<String>,
     /// Whether the balancer answers with it. Default true.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
@@ -95,6 +97,7 @@ pub struct ServiceSpec {
     pub stop: StopSpec,
     /// `host:port` of endpoints that somebody else runs: probed and served, never started or stopped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1))]
     pub external: Vec<String>,
 }
 

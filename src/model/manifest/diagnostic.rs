@@ -11,6 +11,12 @@ use super::{Source, tree::Span};
 /// At most this many are shown: nobody reads more, and garbage has thousands.
 const SHOWN: usize = 100;
 
+/// Columns of a page.
+const WIDTH: usize = 80;
+
+/// Columns that `  = help: ` and the line numbers before it take.
+const INDENT: usize = 14;
+
 /// Longer lines are not quoted, only named by their number.
 const LONGEST_LINE: usize = 16 * 1024;
 
@@ -77,6 +83,12 @@ impl Diagnostic {
         self
     }
 
+    /// Says what to do, where that is known.
+    pub(super) fn help_if(mut self, help: Option<impl Into<String>>) -> Self {
+        self.help = help.map(Into::into);
+        self
+    }
+
     /// Shows a second place, and what it has to do with the first.
     pub(super) fn related(mut self, place: Place, label: impl Into<String>) -> Self {
         self.related = Some((place, label.into()));
@@ -108,7 +120,7 @@ impl Diagnostics {
     }
 
     fn render(&self, renderer: &Renderer) -> String {
-        let renderer = renderer.clone().term_width(100);
+        let renderer = renderer.clone().term_width(WIDTH);
         let mut text = String::new();
         for diagnostic in self.found.iter().take(SHOWN) {
             text.push_str(&renderer.render(&[self.report(diagnostic)]));
@@ -138,7 +150,8 @@ impl Diagnostics {
             group = self.show(group, place, Some(label), AnnotationKind::Context);
         }
         if let Some(help) = &diagnostic.help {
-            group = group.element(Level::HELP.message(normalize_untrusted_str(help)));
+            let help = wrap(&normalize_untrusted_str(help));
+            group = group.element(Level::HELP.message(help));
         }
         group
     }
@@ -181,6 +194,33 @@ impl fmt::Display for Diagnostics {
 }
 
 impl std::error::Error for Diagnostics {}
+
+/// Message and help of an error that ends with what to do, as in `this is wrong: do that`.
+pub(super) fn advice(error: &str) -> (String, Option<String>) {
+    match error.rsplit_once(": ") {
+        Some((message, help)) => (message.to_owned(), Some(help.to_owned())),
+        None => (error.to_owned(), None),
+    }
+}
+
+/// `text` in lines of at most [`WIDTH`], as far as its words allow.
+fn wrap(text: &str) -> String {
+    let mut lines = String::new();
+    let mut width = 0;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if width > 0 && width + 1 + length > WIDTH - INDENT {
+            lines.push('\n');
+            width = 0;
+        } else if width > 0 {
+            lines.push(' ');
+            width += 1;
+        }
+        lines.push_str(word);
+        width += length;
+    }
+    lines
+}
 
 /// The line of `text` that byte `at` is in, without its end.
 fn line_around(text: &str, at: usize) -> Range<usize> {

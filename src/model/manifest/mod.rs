@@ -116,6 +116,14 @@ impl Candidate {
             .map_or("", |source| source.text.as_str());
         Place::new(self.source, self.document.root.place(path, text))
     }
+
+    /// Where the key of `path` stands.
+    fn key_place(&self, path: &Path, sources: &[Source]) -> Place {
+        let text = sources
+            .get(self.source)
+            .map_or("", |source| source.text.as_str());
+        Place::new(self.source, self.document.root.key_place(path, text))
+    }
 }
 
 /// All manifests of `sources`, in their order. Empty documents are skipped.
@@ -218,12 +226,13 @@ fn stranger(source: usize, root: &Node) -> Option<Diagnostic> {
 fn candidate(
     index: usize,
     source: &Source,
-    document: yaml::Document,
+    mut document: yaml::Document,
     schema: &serde_json::Value,
     wrong: &mut Vec<Diagnostic>,
 ) -> Candidate {
     let mut shape = shape::check(index, &source.text, &document.root, schema);
     wrong.append(&mut shape.wrong);
+    document.root.remove_items(&shape.removed);
     let mut take = |field: &str| {
         let value = shape.fields.get_mut(field).map(serde_json::Value::take)?;
         Some((Path::of(field), value))

@@ -3,10 +3,12 @@
 //! What is wrong is reported and taken out, with as little around it as possible, so that the
 //! rest can still be checked for its meaning.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value as Json};
 
 use super::{
-    diagnostic::{Diagnostic, Place},
+    diagnostic::{Diagnostic, Place, advice},
     schema::resolve,
     tree::{Entry, Node, Path, Span, Value},
 };
@@ -18,6 +20,8 @@ pub(super) struct Shape {
     pub(super) fields: Json,
     /// Where something was taken out, or is likely missing because its name is misspelled.
     pub(super) damaged: Vec<Path>,
+    /// Where the items of lists began that were taken out.
+    pub(super) removed: BTreeSet<usize>,
     /// What is wrong.
     pub(super) wrong: Vec<Diagnostic>,
 }
@@ -30,12 +34,14 @@ pub(super) fn check(source: usize, text: &str, node: &Node, schema: &Json) -> Sh
         tree: node,
         root: schema,
         damaged: Vec::new(),
+        removed: BTreeSet::new(),
         wrong: Vec::new(),
     };
     let fields = walk.value(node, schema, &Path::root());
     Shape {
         fields: fields.unwrap_or_default(),
         damaged: walk.damaged,
+        removed: walk.removed,
         wrong: walk.wrong,
     }
 }
@@ -46,6 +52,7 @@ struct Walk<'a> {
     tree: &'a Node,
     root: &'a Json,
     damaged: Vec<Path>,
+    removed: BTreeSet<usize>,
     wrong: Vec<Diagnostic>,
 }
 
@@ -53,7 +60,9 @@ impl<'a> Walk<'a> {
     /// `node` as JSON; none when it does not fit `schema` even without some of its parts.
     fn value(&mut self, node: &Node, schema: &'a Json, path: &Path) -> Option<Json> {
         let schema = resolve(self.root, schema);
-        let json = if let Some(choices) = choices(schema) {
+        let json = if matches!(node.value, Value::Broken) {
+            None
+        } else if let Some(choices) = choices(schema) {
             self.choice(node, &choices, path)
         } else {
             match schema["type"].as_str() {
@@ -135,16 +144,25 @@ impl<'a> Walk<'a> {
             );
             return None;
         }
-        // Every item is looked at, also behind a wrong one.
-        let items: Vec<_> = items
-            .iter()
-            .enumerate()
-            .map(|(at, item)| self.value(item, &schema["items"], &path.clone().index(at)))
-            .collect();
-        items
-            .into_iter()
-            .collect::<Option<Vec<_>>>()
-            .map(Json::Array)
+        let mut kept = Vec::new();
+        for (at, item) in items.iter().enumerate() {
+            let damaged = self.damaged.len();
+            match self.value(item, &schema["items"], &path.clone().index(at)) {
+                Some(json) => {
+                    // It moves up to where others were taken out.
+                    for damaged in &mut self.damaged[damaged..] {
+                        damaged.move_item(path, kept.len());
+                    }
+                    kept.push(json);
+                }
+                None => {
+                    self.damaged.truncate(damaged);
+                    self.damaged.push(path.clone().hole());
+                    self.removed.insert(item.span.start);
+                }
+            }
+        }
+        Some(Json::Array(kept))
     }
 
     fn integer(&mut self, node: &Node, schema: &Json, path: &Path) -> Option<Json> {
@@ -179,12 +197,19 @@ impl<'a> Walk<'a> {
 
     fn text(&mut self, node: &Node, schema: &Json, path: &Path) -> Option<Json> {
         let Value::Text(text) = &node.value else {
-            return self.mismatch(node, path, "text");
+            let wanted = match schema["format"].as_str() {
+                Some("period") => "a duration, as in 30s",
+                Some("port-range") => "a range of ports, as in 5161-5164",
+                _ => "text",
+            };
+            return self.mismatch(node, path, wanted);
         };
         let format = schema["format"].as_str().unwrap_or_default();
-        if let Err(message) = conforms(text, format) {
+        if let Err(error) = conforms(text, format) {
             let place = self.place(&node.span);
-            self.wrong.push(Diagnostic::new(place, message));
+            let (message, help) = advice(&error);
+            self.wrong
+                .push(Diagnostic::new(place, message).help_if(help));
             return None;
         }
         Some(Json::String(text.clone()))
@@ -254,11 +279,8 @@ impl<'a> Walk<'a> {
             _ => format!("{} must be {wanted}", whole(path)),
         };
         let (found, help) = self.explain(node, wanted);
-        let mut diagnostic = Diagnostic::new(place, message).label(found);
-        if let Some(help) = help {
-            diagnostic = diagnostic.help(help);
-        }
-        self.wrong.push(diagnostic);
+        self.wrong
+            .push(Diagnostic::new(place, message).label(found).help_if(help));
         None
     }
 
@@ -269,7 +291,7 @@ impl<'a> Walk<'a> {
         match &node.value {
             Value::Null if wanted == "a map" => (
                 format!("must be {wanted}"),
-                Some("write `{}` for a map without fields".to_owned()),
+                Some("write `{}` for a map without fields, or remove it".to_owned()),
             ),
             Value::Null => (
                 format!("must be {wanted}"),
@@ -297,6 +319,7 @@ impl<'a> Walk<'a> {
                 ("this is text".to_owned(), help)
             }
             Value::List(_) => ("this is a list".to_owned(), None),
+            Value::Broken => ("this cannot be read".to_owned(), None),
             Value::Map(entries) => {
                 // `{host}` without quotes is a map with a key and no value.
                 let placeholder = wanted == "text"

@@ -1,6 +1,6 @@
 //! A YAML document as a tree that knows where each of its parts stands.
 
-use std::{fmt, ops::Range};
+use std::{collections::BTreeSet, fmt, ops::Range};
 
 /// Where something stands: a range of bytes of its source.
 pub(super) type Span = Range<usize>;
@@ -29,6 +29,8 @@ pub(super) enum Value {
     List(Vec<Node>),
     /// `{a: 1}`, or lines `a: 1`.
     Map(Vec<Entry>),
+    /// What nobody can use; it was reported.
+    Broken,
 }
 
 /// A key and its value.
@@ -76,6 +78,18 @@ impl Path {
         self
     }
 
+    /// A place in the list that this leads to which is none of its items: where one was taken out.
+    pub(super) fn hole(self) -> Self {
+        self.index(usize::MAX)
+    }
+
+    /// Renames the index with which this goes on behind `list`.
+    pub(super) fn move_item(&mut self, list: &Self, index: usize) {
+        if let Some(Step::Index(at)) = self.0.get_mut(list.0.len()) {
+            *at = index;
+        }
+    }
+
     /// Whether one of the two leads to the other or to a part of it.
     pub(super) fn overlaps(&self, other: &Self) -> bool {
         self.0.iter().zip(&other.0).all(|(a, b)| a == b)
@@ -106,6 +120,40 @@ impl Node {
             Value::Map(entries) => entries.iter().find(|entry| entry.key == key),
             _ => None,
         }
+    }
+
+    /// Takes out the items of lists that begin at one of `starts`.
+    pub(super) fn remove_items(&mut self, starts: &BTreeSet<usize>) {
+        match &mut self.value {
+            Value::List(items) => {
+                items.retain(|item| !starts.contains(&item.span.start));
+                items.iter_mut().for_each(|item| item.remove_items(starts));
+            }
+            Value::Map(entries) => entries
+                .iter_mut()
+                .for_each(|entry| entry.value.remove_items(starts)),
+            _ => {}
+        }
+    }
+
+    /// The place of the key that `path` ends with, else that of its value.
+    pub(super) fn key_place(&self, path: &Path, text: &str) -> Span {
+        let mut around = path.clone();
+        let key = match around.0.pop() {
+            Some(Step::Key(key)) => self.follow(&around).and_then(|node| node.entry(&key)),
+            _ => None,
+        };
+        key.map_or_else(|| self.place(path, text), |entry| entry.key_span.clone())
+    }
+
+    fn follow(&self, path: &Path) -> Option<&Node> {
+        path.0
+            .iter()
+            .try_fold(self, |node, step| match (step, &node.value) {
+                (Step::Key(key), _) => node.get(key),
+                (Step::Index(index), Value::List(items)) => items.get(*index),
+                _ => None,
+            })
     }
 
     /// The place that a complaint about `path` points at: a value of one line, else its key, and

@@ -21,6 +21,9 @@ const REPEATABLE: usize = 1024 * 1024;
 /// What a value counts besides its text.
 const NODE_WEIGHT: usize = 64;
 
+/// What to do with a placeholder that YAML takes for a map.
+const QUOTE_BRACES: &str = "put a text with braces in quotes, as in \"{host}:{port}\"";
+
 /// A document of a source.
 pub(super) struct Document {
     /// Its content.
@@ -73,7 +76,8 @@ impl<'a> Reader<'a> {
         loop {
             match self.next_document() {
                 Ok(Some(document)) => {
-                    if !matches!(document.root.value, Value::Null) {
+                    // What is broken was reported, and what is empty is no manifest.
+                    if !matches!(document.root.value, Value::Null | Value::Broken) {
                         documents.push(document);
                     }
                 }
@@ -125,17 +129,7 @@ impl<'a> Reader<'a> {
     /// The node that begins with `event`. Its depth is limited by the parser.
     fn node(&mut self, event: Event<'a>, at: granit_parser::Span) -> Result<Node, Stop> {
         let mut span = at.byte_range().unwrap_or_default();
-        if let Some(tag) = event.tag() {
-            let place = at.tag_span().and_then(|at| at.byte_range());
-            self.report(
-                place.unwrap_or(span.clone()),
-                format!(
-                    "the tag `{}` is not allowed: manifests have no tags",
-                    tag.original()
-                ),
-                "remove it",
-            );
-        }
+        let tag = event.tag().map(|tag| tag.original());
         let anchor = event.anchor_id();
         let value = match event {
             Event::Scalar(text, style, ..) => scalar(&text, style),
@@ -153,27 +147,48 @@ impl<'a> Reader<'a> {
             }
             Event::MappingStart(..) => {
                 let mut entries = Vec::new();
+                let mut usable = true;
                 loop {
                     match self.inner()? {
                         (Event::MappingEnd, end) => {
                             span.end = end.byte_range().unwrap_or_default().end;
-                            break Value::Map(entries);
+                            break if usable {
+                                Value::Map(entries)
+                            } else {
+                                Value::Broken
+                            };
                         }
-                        (event, at) => entries.extend(self.entry(event, at)?),
+                        (event, at) => {
+                            let entry = self.entry(event, at)?;
+                            usable &= entry.is_some();
+                            entries.extend(entry);
+                        }
                     }
                 }
             }
             Event::Alias(id) => return self.alias(id, span),
             Event::UnresolvedAlias(name) => {
                 self.report(
-                    span,
+                    span.clone(),
                     format!("there is no anchor `&{name}` before this in its document"),
                     "quote the text if it is not meant as an alias",
                 );
-                return Err(Stop::Reported);
+                Value::Broken
             }
             // No other event can begin a node.
             _ => return Err(self.unexpected(span)),
+        };
+        let value = match tag {
+            None => value,
+            Some(tag) => {
+                let place = at.tag_span().and_then(|at| at.byte_range());
+                self.report(
+                    place.unwrap_or(span.clone()),
+                    format!("the tag `{tag}` is not allowed: manifests have no tags"),
+                    "remove it",
+                );
+                Value::Broken
+            }
         };
         let node = Node { value, span };
         if let Some(id) = anchor {
@@ -191,12 +206,9 @@ impl<'a> Reader<'a> {
         let name = match key.value {
             Value::Text(text) | Value::Number(text) => text,
             Value::Bool(value) => value.to_string(),
+            Value::Broken => return Ok(None),
             Value::Null | Value::List(_) | Value::Map(_) => {
-                self.report(
-                    key.span,
-                    "a key must be text",
-                    "put a text with braces or brackets in quotes, as in \"{host}:{port}\"",
-                );
+                self.report(key.span, "a key must be text", QUOTE_BRACES);
                 return Ok(None);
             }
         };
@@ -211,11 +223,12 @@ impl<'a> Reader<'a> {
     fn alias(&mut self, id: usize, span: Span) -> Result<Node, Stop> {
         let Some(node) = self.anchors.get(&id).cloned() else {
             self.report(
-                span,
+                span.clone(),
                 "this alias is a part of what it stands for",
                 "write it out",
             );
-            return Err(Stop::Reported);
+            let value = Value::Broken;
+            return Ok(Node { value, span });
         };
         self.spend(&node, &span)?;
         Ok(node)
@@ -253,13 +266,15 @@ impl<'a> Reader<'a> {
         let at = error.marker().byte_offset().unwrap_or(self.text.len());
         // The parser looks ahead; an end of input is best seen at the last line that has text.
         let at = at.min(self.text.trim_end().len());
-        let (message, help) = explain(error.kind());
+        let (message, help) = if self.text[..at].ends_with('}') && self.text[at..].starts_with(':')
+        {
+            ("this is not YAML".to_owned(), Some(QUOTE_BRACES))
+        } else {
+            explain(error.kind())
+        };
         let place = Place::new(self.source, at..at + 1);
-        let mut diagnostic = Diagnostic::new(place, message);
-        if let Some(help) = help {
-            diagnostic = diagnostic.help(help);
-        }
-        self.wrong.push(diagnostic);
+        self.wrong
+            .push(Diagnostic::new(place, message).help_if(help));
     }
 }
 
@@ -277,11 +292,27 @@ fn explain(kind: &ErrorKind) -> (String, Option<&'static str>) {
             format!("this lies more than {DEEPEST} levels deep"),
             Some("no manifest needs more than a few levels"),
         ),
+        ErrorKind::UnexpectedCharacter { character } if character.is_control() => (
+            "control characters are not allowed here".to_owned(),
+            Some("remove it, or write it as an escape such as \"\\x1b\""),
+        ),
         ErrorKind::UnexpectedCharacter { character } => (
-            format!("no text may begin with `{}`", character.escape_default()),
+            format!("no text may begin with `{character}`"),
             Some("put the text in quotes"),
         ),
-        ErrorKind::MappingValueNotAllowed | ErrorKind::InvalidColonPlacement => (
+        ErrorKind::UnclosedQuotedScalar | ErrorKind::DocumentIndicatorInQuotedScalar => (
+            "this quote is never closed".to_owned(),
+            Some("end the text with the same quote"),
+        ),
+        ErrorKind::UnclosedFlowCollection { open } => (
+            format!("this `{open}` is never closed"),
+            Some("end the list with `]`, the map with `}`"),
+        ),
+        ErrorKind::InvalidColonPlacement => (
+            format!("this is not YAML: {kind}"),
+            Some("perhaps a bracket or a quote above is not closed"),
+        ),
+        ErrorKind::MappingValueNotAllowed => (
             format!("this is not YAML: {kind}"),
             Some("put a text with `: ` in quotes, and indent the fields of a map alike"),
         ),
@@ -331,7 +362,7 @@ fn is_number(text: &str) -> bool {
 fn weight(node: &Node) -> usize {
     NODE_WEIGHT
         + match &node.value {
-            Value::Null | Value::Bool(_) => 0,
+            Value::Null | Value::Bool(_) | Value::Broken => 0,
             Value::Number(text) | Value::Text(text) => text.len(),
             Value::List(items) => items.iter().map(weight).sum(),
             Value::Map(entries) => entries

@@ -12,7 +12,11 @@ mod workload;
 
 use std::fmt;
 
-use super::{Candidate, Source, diagnostic::Diagnostic, tree::Path};
+use super::{
+    Candidate, Source,
+    diagnostic::{Diagnostic, advice},
+    tree::Path,
+};
 use crate::model::service::{Labels, Metadata, ServiceSpec};
 
 /// A larger spec is refused: it is copied into the assignment of every instance, and etcd takes
@@ -28,6 +32,8 @@ pub struct Problem {
     pub message: String,
     /// What to do.
     pub help: Option<String>,
+    /// Whether it is about the key of `path`, not about its value.
+    at_key: bool,
     /// What it was found out from; when some of that is not as written, it is not certain.
     concerns: Vec<Path>,
 }
@@ -39,7 +45,23 @@ impl Problem {
             path,
             message: message.into(),
             help: None,
+            at_key: false,
         }
+    }
+
+    /// A problem as told by an error that ends with what to do.
+    fn told(path: Path, error: &impl fmt::Display) -> Self {
+        let (message, help) = advice(&error.to_string());
+        Self {
+            help,
+            ..Self::new(path, message)
+        }
+    }
+
+    /// It is about the key of the path.
+    fn at_key(mut self) -> Self {
+        self.at_key = true;
+        self
     }
 
     fn help(mut self, help: impl Into<String>) -> Self {
@@ -85,12 +107,11 @@ pub(super) fn diagnose(candidate: &Candidate, sources: &[Source]) -> Vec<Diagnos
         .chain(spec)
         .filter(|problem| problem.concerns.iter().all(|path| candidate.intact(path)))
         .map(|problem| {
-            let place = candidate.place(&problem.path, sources);
-            let diagnostic = Diagnostic::new(place, problem.message);
-            match problem.help {
-                Some(help) => diagnostic.help(help),
-                None => diagnostic,
-            }
+            let place = match problem.at_key {
+                true => candidate.key_place(&problem.path, sources),
+                false => candidate.place(&problem.path, sources),
+            };
+            Diagnostic::new(place, problem.message).help_if(problem.help)
         })
         .collect()
 }

@@ -127,7 +127,7 @@ fn texts(spec: &ServiceSpec) -> Vec<Problem> {
 fn placeholders(path: &Path, text: &str, ports: &[PortSpec]) -> Vec<Problem> {
     let names = match placeholder::names(text) {
         Ok(names) => names,
-        Err(error) => return vec![Problem::new(path.clone(), error.to_string())],
+        Err(error) => return vec![Problem::told(path.clone(), &error)],
     };
     let mut allowed: Vec<String> = placeholder::GENERAL.map(str::to_owned).to_vec();
     if !ports.is_empty() {
@@ -174,7 +174,8 @@ fn variable(name: &str) -> Option<Problem> {
     if RESERVED.contains(&name) {
         return Some(
             Problem::new(path, format!("`{name}` is always set by the agent"))
-                .help("choose another name"),
+                .help("choose another name")
+                .at_key(),
         );
     }
     let odd = |c: char| c == '=' || c.is_whitespace() || c.is_control();
@@ -184,5 +185,6 @@ fn variable(name: &str) -> Option<Problem> {
             format!("`{name}` cannot be the name of an environment variable"),
         )
         .help("use letters, digits and _")
+        .at_key()
     })
 }
