@@ -30,18 +30,26 @@ named() {
 
 # The protocol compiler, which building etcd-client needs. Our own protocols need none.
 need_protoc() {
-    named PROTOC protoc && return
+    if named PROTOC protoc; then
+        protoc_is_whole && return
+        say "$PROTOC comes without google/protobuf/*.proto; another one is used"
+    fi
     PROTOC=$tools/protoc/protoc
     [[ -x $PROTOC ]] || alone fetch_protoc
     export PROTOC
 }
 
+# Whether protoc finds the messages that belong to it. Debian has them in a package of their own.
+protoc_is_whole() {
+    "$PROTOC" -o /dev/null google/protobuf/struct.proto 2>/dev/null
+}
+
 fetch_protoc() {
     [[ -x $PROTOC ]] && return
     say "fetching protoc (Debian's protobuf-compiler) into target/tools"
-    if debian_unpack protoc protobuf-compiler libprotoc32 libprotobuf32 zlib1g libstdc++6 libgcc-s1; then
+    if debian_unpack protoc protobuf-compiler libprotoc32 libprotobuf32 libprotobuf-dev zlib1g libstdc++6 libgcc-s1; then
         debian_wrapper protoc protoc
-        "$PROTOC" --version >/dev/null && return
+        protoc_is_whole && return
     fi
     say "building protox, a protoc in Rust, instead; this takes a minute or two"
     cargo install --quiet --locked protox@0.10.0 --features bin --root "$tools/protox" >&2 ||
