@@ -3,6 +3,7 @@
 //! - every text of an error is kept in `tests/manifests/bad/`: `<case>.yaml` or a directory
 //!   `<case>/` of several files, and `<case>.txt` with what is said of it;
 //! - what would be too large to keep is made here;
+//! - what is printed reads back as it was, and no text makes the reader panic;
 //! - the examples in `manifests/` are valid, and the schema there is current.
 //!
 //! `RENEW=1 cargo test --test manifests` writes the kept files anew; read what changed.
@@ -12,11 +13,15 @@
     reason = "a test that cannot read its files fails"
 )]
 
+#[path = "manifests/specs.rs"]
+mod specs;
+
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
+use proptest::prelude::*;
 use quaestor::model::manifest::{self, Manifest, Source};
 
 fn source(path: &Path) -> Source {
@@ -113,4 +118,118 @@ fn json_is_read_as_well() {
 	"metadata":{"name":"a"},"spec":{"command":["true"],"env":{"A":"\u00e9"}}}"#;
     let manifests = read(json).unwrap();
     assert_eq!(manifests[0].spec.env["A"], "é");
+}
+
+#[test]
+fn a_manifest_tells_where_it_was_read() {
+    let manifests = read(&format!("# first\n{}---\n\n{}", service("a"), service("b"))).unwrap();
+    let places: Vec<_> = manifests
+        .iter()
+        .map(|m| {
+            (
+                m.metadata.name.as_str(),
+                m.origin.source.as_str(),
+                m.origin.line,
+            )
+        })
+        .collect();
+    assert_eq!(places, [("a", "it.yaml", 2), ("b", "it.yaml", 6)]);
+}
+
+fn service(name: &str) -> String {
+    let spec = "{command: [worker]}";
+    format!(
+        "{{apiVersion: quaestor/v1, kind: Service, metadata: {{name: {name}}},\nspec: {spec}}}\n"
+    )
+}
+
+#[test]
+fn what_is_huge_or_deep_is_refused_and_does_not_hide_the_rest() {
+    let huge = format!("# {}", "x".repeat(4 * 1024 * 1024));
+    let deep = "[".repeat(100_000);
+    let blocks: String = (0..1_000)
+        .map(|depth| format!("{}a:\n", " ".repeat(depth)))
+        .collect();
+    let texts = [
+        ("huge.yaml", huge.as_str()),
+        ("deep.yaml", &deep),
+        ("blocks.yaml", &blocks),
+        ("other.yaml", "a: 1"),
+    ];
+    let sources = texts.map(|(name, text)| Source {
+        name: name.to_owned(),
+        text: text.to_owned(),
+    });
+    let wrong = manifest::read(&sources).unwrap_err().to_string();
+    for part in [
+        "`huge.yaml` is larger than 4 MiB",
+        "deep.yaml:1",
+        "blocks.yaml:65",
+        "more than 64 levels deep",
+        "other.yaml:1:1",
+        "4 errors",
+    ] {
+        assert!(wrong.contains(part), "{part}: {wrong}");
+    }
+    assert!(wrong.len() < 2_000, "{wrong}");
+}
+
+#[test]
+fn of_very_many_errors_the_first_hundred_are_shown_and_all_are_counted() {
+    let fields: String = (0..5_000).map(|n| format!("  field{n}: 1\n")).collect();
+    let text = format!(
+        "{}spec:\n  command: [a]\n{fields}",
+        "apiVersion: quaestor/v1\nkind: Service\nmetadata: {name: a}\n"
+    );
+    let wrong = read(&text).unwrap_err();
+    assert_eq!(wrong.matches("error: ").count(), 100);
+    assert!(
+        wrong.ends_with("... and 4900 more\n\n5000 errors"),
+        "{wrong}"
+    );
+}
+
+#[test]
+fn a_spec_that_no_store_could_hold_is_refused() {
+    let words = "long-argument, ".repeat(30_000);
+    let text = service("a").replace("[worker]", &format!("[worker, {words}]"));
+    let wrong = read(&text).unwrap_err();
+    assert!(
+        wrong.contains("more than 262144") && wrong.ends_with("1 error"),
+        "{wrong}"
+    );
+}
+
+#[test]
+fn a_byte_order_mark_and_windows_line_ends_change_nothing() {
+    let text = service("a").replace('\n', "\r\n");
+    assert_eq!(read(&format!("\u{feff}{text}")).unwrap().len(), 1);
+}
+
+proptest! {
+    #[test]
+    fn what_is_printed_reads_back_as_it_was((metadata, spec) in specs::services()) {
+        prop_assert_eq!(manifest::check(&metadata, &spec), []);
+        let yaml = manifest::to_yaml(&metadata, &spec).unwrap();
+        let read = read(&yaml).map_err(|wrong| TestCaseError::fail(format!("{wrong}\n{yaml}")))?;
+        prop_assert_eq!(&read[0].metadata, &metadata);
+        prop_assert_eq!(&read[0].spec, &spec);
+    }
+
+    #[test]
+    fn no_text_makes_the_reader_panic(
+        edits in proptest::collection::vec((any::<proptest::sample::Index>(), 0..9_usize, "(?s).{0,3}|[\\[\\]{}:,\"'&*#|>-]{1,3}|\n|\t"), 1..6)
+    ) {
+        let mut text = fs::read_to_string("manifests/http-server.yaml").unwrap();
+        for (at, length, insert) in edits {
+            let mut characters: Vec<char> = text.chars().collect();
+            let at = at.index(characters.len() + 1);
+            let end = (at + length).min(characters.len());
+            characters.splice(at..end, insert.chars());
+            text = characters.into_iter().collect();
+        }
+        if let Err(wrong) = read(&text) {
+            prop_assert!(wrong.ends_with("error") || wrong.ends_with("errors"));
+        }
+    }
 }

@@ -48,15 +48,33 @@ impl Etcd {
         let child = Command::new(&program)
             .arg("--data-dir")
             .arg(self.directory.path().join("data"))
-            .args(["--name", "test", "--log-level", "error", "--unsafe-no-fsync"])
-            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
-            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+            .args([
+                "--name",
+                "test",
+                "--log-level",
+                "error",
+                "--unsafe-no-fsync",
+            ])
+            .args([
+                "--listen-client-urls",
+                &client,
+                "--advertise-client-urls",
+                &client,
+            ])
+            .args([
+                "--listen-peer-urls",
+                &peer,
+                "--initial-advertise-peer-urls",
+                &peer,
+            ])
             .args(["--initial-cluster", &format!("test={peer}")])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| {
-                panic!("cannot start `{program}`: {error}; run `scripts/test`, which fetches an etcd")
+                panic!(
+                    "cannot start `{program}`: {error}; run `scripts/test`, which fetches an etcd"
+                )
             });
         self.child = Some(child);
         super::eventually("etcd answers", || self.is_serving());
@@ -73,7 +91,13 @@ impl Etcd {
     /// Sends a signal to the process, by its name as `kill` knows it: `STOP`, `CONT`.
     pub fn signal(&self, name: &str) {
         let pid = self.child.as_ref().unwrap().id().to_string();
-        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-s", name, &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     /// Whether the health endpoint answers 200.
@@ -97,5 +121,9 @@ impl Drop for Etcd {
 
 /// A port that was free a moment ago.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }

@@ -1,7 +1,15 @@
 //! What tests share: real etcds, a stock client, and waiting for conditions.
 #![allow(dead_code, reason = "each test uses a part")]
-#![allow(clippy::disallowed_methods, reason = "tests start programs and wait in real time")]
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests start programs and wait in real time"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    missing_docs,
+    unreachable_pub
+)]
 
 pub mod embedded;
 pub mod etcd;
@@ -25,7 +33,10 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// The same for a condition that is awaited.
 #[track_caller]
-pub async fn eventually_async<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+pub async fn eventually_async<F: Future<Output = bool>>(
+    what: &str,
+    mut condition: impl FnMut() -> F,
+) {
     let start = Instant::now();
     while !condition().await {
         assert!(start.elapsed() < PATIENCE, "not in {PATIENCE:?}: {what}");

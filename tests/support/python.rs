@@ -72,12 +72,22 @@ impl Client {
     }
 
     /// As [`discover`]; a refusal is returned.
-    pub fn discover(&mut self, address: &str, service: &str, max: i32) -> Result<Vec<(String, u16)>, Refusal> {
+    pub fn discover(
+        &mut self,
+        address: &str,
+        service: &str,
+        max: i32,
+    ) -> Result<Vec<(String, u16)>, Refusal> {
         self.ask(&format!("discover {address} {service} {max}"))
     }
 
     /// As [`top`]; a refusal is returned.
-    pub fn top(&mut self, address: &str, service: &str, max: i32) -> Result<Vec<(String, u16)>, Refusal> {
+    pub fn top(
+        &mut self,
+        address: &str,
+        service: &str,
+        max: i32,
+    ) -> Result<Vec<(String, u16)>, Refusal> {
         self.ask(&format!("top {address} {service} {max}"))
     }
 
@@ -88,7 +98,8 @@ impl Client {
 
     /// Sends one command and reads its answer.
     fn ask<T: serde::de::DeserializeOwned>(&mut self, command: &str) -> Result<T, Refusal> {
-        writeln!(self.commands, "{command}").expect("the Python client has ended; its words are above");
+        writeln!(self.commands, "{command}")
+            .expect("the Python client has ended; its words are above");
         let line = self
             .answers
             .next()

@@ -19,6 +19,8 @@ mod shape;
 mod tree;
 mod yaml;
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -73,9 +75,9 @@ struct Document<'a> {
     /// What is described.
     kind: Kind,
     /// Name and labels.
-    metadata: std::borrow::Cow<'a, Metadata>,
+    metadata: Cow<'a, Metadata>,
     /// What is wanted.
-    spec: std::borrow::Cow<'a, ServiceSpec>,
+    spec: Cow<'a, ServiceSpec>,
 }
 
 /// Versions of the language.
@@ -177,12 +179,19 @@ pub fn read(sources: &[Source]) -> Result<Vec<Manifest>, Diagnostics> {
 /// # Errors
 /// None are known; whatever the serializer reports.
 pub fn to_yaml(metadata: &Metadata, spec: &ServiceSpec) -> Result<String, serde_yaml::Error> {
-    serde_yaml::to_string(&Document {
+    let document = Document {
         api_version: ApiVersion::V1,
         kind: Kind::Service,
-        metadata: std::borrow::Cow::Borrowed(metadata),
-        spec: std::borrow::Cow::Borrowed(spec),
-    })
+        metadata: Cow::Borrowed(metadata),
+        spec: Cow::Borrowed(spec),
+    };
+    let yaml = serde_yaml::to_string(&document)?;
+    // The printer knows YAML 1.1, where these break lines; in JSON, which is YAML, they do not.
+    if yaml.contains(['\u{85}', '\u{2028}', '\u{2029}']) {
+        let json = serde_json::to_string_pretty(&document);
+        return json.map_err(serde::ser::Error::custom);
+    }
+    Ok(yaml)
 }
 
 /// What keeps `root` from being looked at: it is no manifest at all, or one of another kind.

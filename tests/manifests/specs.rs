@@ -1,0 +1,241 @@
+//! Valid services of every shape.
+
+use proptest::{collection, option, prelude::*, sample::select};
+use quaestor::model::{
+    Name, ServiceSpec,
+    quantity::Period,
+    service::{
+        HealthSpec, HttpCheck, Labels, LoadSpec, Metadata, Nothing, Placement, PortCheck,
+        PortRange, PortSpec, RestartPolicy, RestartSpec, StopSignal, StopSpec,
+    },
+};
+
+/// Texts that YAML could take for something else, and others.
+fn text() -> impl Strategy<Value = String> {
+    let tricky = select(vec![
+        "",
+        "yes",
+        "no",
+        "null",
+        "~",
+        "true",
+        "1",
+        "010",
+        "0x1F",
+        "1e3",
+        ".5",
+        "-",
+        "--",
+        "5161-5164",
+        "- a",
+        "a: b",
+        "a #b",
+        "#",
+        "&a",
+        "*a",
+        "!a",
+        "@a",
+        "`a",
+        "%a",
+        "|",
+        ">",
+        "'",
+        "\"",
+        "[",
+        "]",
+        ",",
+        "?",
+        ":",
+        "=",
+        "<<",
+        "...",
+        "---",
+        " a ",
+        "a\nb",
+        "\ta\r\n",
+        "\u{1b}[31m",
+        "\u{feff}",
+        "é",
+        "日本語",
+        "2024-01-01",
+        "12:30",
+        ".inf",
+        ".nan",
+        "\u{85}\u{2028}",
+        "a\n\n",
+        "\n",
+    ]);
+    prop_oneof![
+        tricky.prop_map(str::to_owned),
+        "[^{}\u{0}]{0,20}",
+        select(vec![
+            "{host}:{port}",
+            "{{literal}}",
+            "{instance}",
+            "{port.web}"
+        ])
+        .prop_map(str::to_owned),
+    ]
+}
+
+fn word() -> impl Strategy<Value = String> {
+    "[A-Za-z_.0-9-]{1,12}"
+}
+
+fn labels() -> impl Strategy<Value = Labels> {
+    collection::btree_map(word(), "[^\\p{C}]{0,8}", 0..3)
+}
+
+fn period() -> impl Strategy<Value = Period> {
+    (1..100_000_000_u64).prop_map(Period::from_millis)
+}
+
+fn ports() -> impl Strategy<Value = Vec<PortSpec>> {
+    let web = option::of(prop_oneof![
+        (1..1000_u16).prop_map(|port| (Some(port), None)),
+        (1..1000_u16, 16..1000_u16).prop_map(|(first, size)| (
+            None,
+            Some(PortRange {
+                first,
+                last: first + size
+            })
+        )),
+    ]);
+    (web, option::of(word()), any::<bool>()).prop_map(|(numbers, advertise, second)| {
+        let (port, range) = numbers.unwrap_or_default();
+        // `{port.web}` may stand in any text.
+        let advertise = advertise.map(|word| format!("a{}a", word.replace('.', "-")));
+        let web = PortSpec {
+            name: name("web"),
+            port,
+            range,
+            advertise,
+        };
+        let admin = PortSpec {
+            name: name("admin"),
+            port: Some(9000),
+            range: None,
+            advertise: None,
+        };
+        std::iter::once(web)
+            .chain(second.then_some(admin))
+            .collect()
+    })
+}
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn health() -> impl Strategy<Value = HealthSpec> {
+    let check = || option::of(Just(name("web"))).prop_map(|port| PortCheck { port });
+    let timing = (period(), period(), 1..9_u32, period());
+    let kind = prop_oneof![
+        check().prop_map(|grpc| HealthSpec {
+            grpc: Some(grpc),
+            ..HealthSpec::default()
+        }),
+        check().prop_map(|tcp| HealthSpec {
+            tcp: Some(tcp),
+            ..HealthSpec::default()
+        }),
+        "/[a-z/?=&%]{0,9}".prop_map(|path| HealthSpec {
+            http: Some(HttpCheck { port: None, path }),
+            ..HealthSpec::default()
+        }),
+    ];
+    prop_oneof![
+        Just(HealthSpec::default()),
+        Just(HealthSpec {
+            none: Some(Nothing {}),
+            ..HealthSpec::default()
+        }),
+        (kind, timing).prop_map(
+            |(kind, (interval, timeout, failure_threshold, startup_grace))| {
+                HealthSpec {
+                    interval,
+                    timeout,
+                    failure_threshold,
+                    startup_grace,
+                    ..kind
+                }
+            }
+        ),
+    ]
+}
+
+fn load() -> impl Strategy<Value = LoadSpec> {
+    prop_oneof![
+        Just(LoadSpec::default()),
+        period().prop_map(|interval| LoadSpec {
+            report_load: Some(PortCheck::default()),
+            none: None,
+            interval,
+        }),
+    ]
+}
+
+fn restart() -> impl Strategy<Value = RestartSpec> {
+    let policy = select(vec![
+        RestartPolicy::Always,
+        RestartPolicy::OnFailure,
+        RestartPolicy::Never,
+    ]);
+    (policy, period(), period(), period()).prop_map(|(policy, a, b, reset_after)| RestartSpec {
+        policy,
+        delay: a.min(b),
+        max_delay: a.max(b),
+        reset_after,
+    })
+}
+
+fn process() -> impl Strategy<Value = ServiceSpec> {
+    let many = prop_oneof![
+        Just((None, false)),
+        (0..16_u32).prop_map(|replicas| (Some(replicas), false)),
+        Just((None, true)),
+    ];
+    let signal = select(vec![
+        StopSignal::SigTerm,
+        StopSignal::SigInt,
+        StopSignal::SigUsr2,
+    ]);
+    let start = (
+        collection::vec(text(), 0..4),
+        option::of(text().prop_filter("a directory has a name", |text| !text.is_empty())),
+        collection::btree_map("[A-Z_]{1,3}[A-Z0-9_a-z]{2,9}", text(), 0..4),
+        collection::btree_set("[A-Za-z.]{1,9}", 0..3),
+    );
+    let stop = (signal, period()).prop_map(|(signal, grace)| StopSpec { signal, grace });
+    let care = (health(), load(), restart(), stop, any::<bool>());
+    (many, labels(), start, ports(), care).prop_map(|(many, node_selector, start, ports, care)| {
+        let (mut command, working_directory, env, names) = start;
+        let (health, load, restart, stop, published) = care;
+        command.insert(0, "program".to_owned());
+        ServiceSpec {
+            replicas: many.0,
+            one_per_node: many.1,
+            placement: Placement { node_selector },
+            command,
+            working_directory,
+            env,
+            ports,
+            service_names: names.into_iter().collect(),
+            published,
+            health,
+            load,
+            restart,
+            stop,
+            external: Vec::new(),
+        }
+    })
+}
+
+/// Valid names, labels and specs.
+pub(crate) fn services() -> impl Strategy<Value = (Metadata, ServiceSpec)> {
+    let metadata = ("[a-z0-9-]{1,63}", labels()).prop_map(|(text, labels)| Metadata {
+        name: name(&text),
+        labels,
+    });
+    (metadata, process())
+}
