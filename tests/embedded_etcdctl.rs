@@ -9,6 +9,11 @@
 //! - lock
 //! - the end: open watches end with the server, at once
 #![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+#![allow(
     clippy::disallowed_methods,
     reason = "tests start programs and wait in real time"
 )]
@@ -254,14 +259,7 @@ async fn a_lock_is_held_by_one_at_a_time() {
     let early = tokio::time::timeout(Duration::from_millis(300), waiting.next_line()).await;
     assert!(early.is_err(), "two hold the lock");
     // Interrupted it gives the lock back.
-    let pid = holder.id().unwrap().to_string();
-    assert!(
-        std::process::Command::new("kill")
-            .args(["-INT", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
+    support::signal(holder.id().unwrap(), "INT");
     assert_ne!(line(&mut waiting).await, first);
 }
 

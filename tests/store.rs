@@ -5,6 +5,11 @@
 //! - leases: `a_lease_*`
 //! - election: `the_next_leader_*`, `an_old_leader_*`
 #![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+#![allow(
     clippy::disallowed_methods,
     reason = "tests start tasks and measure real time"
 )]

@@ -3,10 +3,8 @@
 use std::{error::Error as _, io, sync::Arc};
 
 use futures::future::try_join_all;
-use tonic::{
-    Code, Status,
-    transport::{Channel, Endpoint},
-};
+pub(super) use tonic::transport::Channel;
+use tonic::{Code, Status, transport::Endpoint};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };

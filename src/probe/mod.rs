@@ -91,7 +91,7 @@ pub struct Prober {
     network: Arc<dyn Network>,
     clock: Arc<dyn Clock>,
     /// Connects when it is first used, and again when the connection broke.
-    channel: tonic::transport::Channel,
+    channel: grpc::Channel,
 }
 
 impl Prober {

@@ -105,7 +105,7 @@ fn a_crate_out_of_its_place() {
         "agent/mod.rs",
         "fn a(s: tonic::Status) {}",
         1,
-        "`tonic` belongs in store/",
+        "`tonic` belongs in",
     );
     assert_keeps(
         "store/client.rs",

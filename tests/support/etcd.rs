@@ -90,14 +90,7 @@ impl Etcd {
 
     /// Sends a signal to the process, by its name as `kill` knows it: `STOP`, `CONT`.
     pub fn signal(&self, name: &str) {
-        let pid = self.child.as_ref().unwrap().id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-s", name, &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        super::signal(self.child.as_ref().unwrap().id(), name);
     }
 
     /// Whether the health endpoint answers 200.

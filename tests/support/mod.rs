@@ -32,7 +32,6 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// The same for a condition that is awaited.
-#[track_caller]
 pub async fn eventually_async<F: Future<Output = bool>>(
     what: &str,
     mut condition: impl FnMut() -> F,
@@ -42,4 +41,14 @@ pub async fn eventually_async<F: Future<Output = bool>>(
         assert!(start.elapsed() < PATIENCE, "not in {PATIENCE:?}: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// Sends a signal to a process, by its name as `kill` knows it: `KILL`, `STOP`. The shell's own `kill`:
+/// a small system has no program of that name.
+#[track_caller]
+pub fn signal(pid: u32, name: &str) {
+    let status = std::process::Command::new("sh")
+        .args(["-c", r#"kill -s "$0" "$1""#, name, &pid.to_string()])
+        .status();
+    assert!(status.unwrap().success(), "cannot send {name} to {pid}");
 }
