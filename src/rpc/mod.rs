@@ -47,7 +47,7 @@ pub async fn serve(
     host: Host,
     stop: CancellationToken,
 ) -> Result<(), Error> {
-    let (health, health_service) = tonic_health::server::health_reporter();
+    let (mut health, health_service) = tonic_health::server::health_reporter();
     report(&health, ServingStatus::NotServing).await;
 
     let router = grpc::server()
@@ -65,6 +65,10 @@ pub async fn serve(
         stop.cancelled().await;
         report(&health, ServingStatus::NotServing).await;
         drain.cancel();
+        // Ends the watches, which would hold up the end.
+        for name in HEALTH_NAMES {
+            health.clear_service_status(name).await;
+        }
         std::future::pending::<()>().await;
     };
     tokio::select! {
@@ -87,3 +91,6 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .with_service_name(SERVICE_NAME)
         .with_service_name(tonic_health::pb::health_server::SERVICE_NAME)
 }
+
+#[cfg(test)]
+mod tests;

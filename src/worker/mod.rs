@@ -16,3 +16,6 @@ pub mod server;
 
 pub use requests::{Owner, Requests, Running};
 pub use server::{Health, Server};
+
+#[cfg(test)]
+mod tests;

@@ -43,6 +43,13 @@ impl Health {
             self.reporter.set_service_status(name, status).await;
         }
     }
+
+    /// Ends the streams of those who watch it, which would hold up the end of the server.
+    async fn end_watches(&mut self) {
+        for name in &self.names {
+            self.reporter.clear_service_status(name).await;
+        }
+    }
 }
 
 impl Server {
@@ -105,10 +112,12 @@ impl Server {
         grace: Duration,
     ) -> Result<(), grpc::Error> {
         let drain = CancellationToken::new();
+        let mut health = self.health;
         let tell = async {
             stop.cancelled().await;
-            self.health.set(false).await;
+            health.set(false).await;
             drain.cancel();
+            health.end_watches().await;
             std::future::pending::<Infallible>().await
         };
         let served = grpc::serve(self.router, listener, &self.host, drain.clone(), grace);
