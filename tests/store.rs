@@ -1,17 +1,14 @@
 //! The store adapter against a real etcd.
 //!
-//! - reads and transactions: `a_transaction_*`, `a_listing_*`, `a_dead_endpoint_*`, `without_a_store_*`
+//! - reads and writes: `a_transaction_*`, `a_listing_*`, `a_dead_endpoint_*`, `without_a_store_*`,
+//!   `a_write_*`, `a_guarded_write_*`
 //! - following: `a_follower_*`
 //! - leases: `a_lease_*`
 //! - election: `the_next_leader_*`, `an_old_leader_*`
 #![allow(
     clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test fails by panicking"
-)]
-#![allow(
     clippy::disallowed_methods,
-    reason = "tests start tasks and measure real time"
+    reason = "tests panic, start tasks and measure real time"
 )]
 
 mod support;
@@ -25,6 +22,7 @@ use quaestor::{
 use support::{
     PATIENCE,
     etcd::{Etcd, free_port},
+    proxy::{Mode, Proxy},
 };
 
 fn connect(endpoints: &[String]) -> Store {
@@ -239,6 +237,39 @@ async fn a_write_whose_answer_is_lost_has_an_unknown_outcome() {
 }
 
 #[tokio::test]
+async fn a_guarded_write_whose_answer_is_lost_is_sent_again_but_never_done_twice() {
+    let etcd = Etcd::start();
+    let proxy = Proxy::to(&etcd.endpoint()).await;
+    let direct = connect(&[etcd.endpoint()]);
+    let revision = put(&direct, "/a", "0").await;
+    let guarded = |revision, value: &'static str| {
+        Txn::new()
+            .when(Guard::ModRevision("/a".into(), revision))
+            .then(Write::put("/a", value))
+    };
+    let both = || connect(&[proxy.endpoint(), etcd.endpoint()]);
+
+    // The first attempt does not arrive: the second one is the only one.
+    let store = both();
+    store.get("/a").await.unwrap();
+    proxy.set(Mode::Stall);
+    let revision = write(&store, guarded(revision, "1")).await;
+
+    // The first attempt arrives, its answer does not: the second one meets its own write.
+    proxy.set(Mode::Carry);
+    let store = both();
+    store.get("/a").await.unwrap();
+    proxy.set(Mode::Mute);
+    let error = store.commit(guarded(revision, "2")).await.unwrap_err();
+    assert!(matches!(error, Error::OutcomeUnknown { .. }), "{error}");
+    let entry = direct.get("/a").await.unwrap().unwrap();
+    assert_eq!(
+        (&*entry.value, entry.mod_revision),
+        (&b"2"[..], revision + 1)
+    );
+}
+
+#[tokio::test]
 async fn a_follower_hears_everything_in_order_and_transactions_whole() {
     let (_etcd, store) = start();
     put(&store, "/a/1", "old").await;
@@ -386,6 +417,20 @@ async fn a_follower_starts_over_with_a_store_whose_revision_fell() {
 }
 
 #[tokio::test]
+async fn a_follower_of_overlapping_prefixes_hears_each_change_once() {
+    let (_etcd, store) = start();
+    put(&store, "/a/b/1", "1").await;
+    let prefixes = ["/a/b/", "/a/", "/a/b/1", "/a/", "/c"].map(String::from);
+    let mut follow = store.follow(prefixes.into());
+    assert_eq!(texts(&next(&mut follow).await), ["/a/b/1=1"]);
+    put(&store, "/cc", "another key").await;
+    put(&store, "/a/b/1", "2").await;
+    assert_eq!(texts(&next(&mut follow).await), ["/a/b/1=2"]);
+    put(&store, "/c", "1").await;
+    assert_eq!(texts(&next(&mut follow).await), ["/c=1"]);
+}
+
+#[tokio::test]
 async fn a_follower_hears_a_transaction_larger_than_an_answer_in_one_update() {
     let (_etcd, store) = start();
     let mut follow = store.follow(vec!["/a/".into()]);
@@ -411,14 +456,14 @@ async fn a_follower_hears_a_transaction_larger_than_an_answer_in_one_update() {
 #[tokio::test]
 async fn a_follower_leaves_a_silent_server_for_another_endpoint() {
     let etcd = Etcd::start();
-    let proxy = proxy_to(&etcd).await;
-    let store = connect(&[proxy.endpoint.clone(), etcd.endpoint()]);
+    let proxy = Proxy::to(&etcd.endpoint()).await;
+    let store = connect(&[proxy.endpoint(), etcd.endpoint()]);
     let mut follow = store.follow(vec!["/a/".into()]);
     assert_eq!(next(&mut follow).await.changes, []);
     put(&store, "/a/1", "1").await;
     assert_eq!(texts(&next(&mut follow).await), ["/a/1=1"]);
     // The way over the proxy goes silent: nothing is refused, nothing is answered.
-    proxy.stall.send_replace(true);
+    proxy.set(Mode::Stall);
     let start = Instant::now();
     put(&connect(&[etcd.endpoint()]), "/a/1", "2").await;
     assert_eq!(texts(&next(&mut follow).await), ["/a/1=2"]);
@@ -427,35 +472,6 @@ async fn a_follower_leaves_a_silent_server_for_another_endpoint() {
         "{:?}",
         start.elapsed()
     );
-}
-
-/// A way to an etcd that can stop to carry anything.
-struct Proxy {
-    endpoint: String,
-    stall: tokio::sync::watch::Sender<bool>,
-}
-
-async fn proxy_to(etcd: &Etcd) -> Proxy {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let target = etcd.endpoint().replace("http://", "");
-    let (stall, stalled) = tokio::sync::watch::channel(false);
-    tokio::spawn(async move {
-        loop {
-            let (mut near, _) = listener.accept().await.unwrap();
-            let (target, mut stalled) = (target.clone(), stalled.clone());
-            tokio::spawn(async move {
-                let mut far = tokio::net::TcpStream::connect(target).await.unwrap();
-                let stall = async { drop(stalled.wait_for(|stalled| *stalled).await) };
-                tokio::select! {
-                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => return,
-                    () = stall => {}
-                }
-                std::future::pending::<()>().await;
-            });
-        }
-    });
-    Proxy { endpoint, stall }
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 //! knows ([`Tried::lost`]) that an earlier attempt of its own may have succeeded.
 
 use std::{
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -40,7 +41,7 @@ struct Shared {
 /// What came of a request after all attempts.
 pub(super) struct Tried<T> {
     /// The last answer.
-    pub(super) result: Result<T, Error>,
+    pub(super) result: Result<T, Failure>,
     /// How the answer of an earlier attempt was lost, which may have been carried out.
     pub(super) lost: Option<String>,
 }
@@ -49,7 +50,7 @@ impl Store {
     /// A store at `config`'s endpoints, connected at the first use.
     ///
     /// # Errors
-    /// [`Error::Refused`] for endpoints that are not addresses, and when there are none.
+    /// [`Error::Address`] for endpoints that are not addresses, and when there are none.
     pub fn new(config: Config, host: Host) -> Result<Self, Error> {
         let endpoints = config
             .endpoints
@@ -57,9 +58,9 @@ impl Store {
             .map(|text| Endpoint::parse(text))
             .collect::<Result<Vec<_>, _>>()?;
         if endpoints.is_empty() {
-            return Err(Error::Refused {
-                what: "an empty list of endpoints".to_owned(),
-                cause: "at least one is needed, written as http://host:port".to_owned(),
+            return Err(Error::Address {
+                endpoint: String::new(),
+                cause: "give at least one, as http://host:port".to_owned(),
             });
         }
         Ok(Self {
@@ -98,22 +99,24 @@ impl Store {
     pub async fn commit(&self, txn: Txn) -> Result<Outcome, Error> {
         let request = request(&txn);
         let tried = self
-            .attempt("the write", happens_once(&txn), |client| {
+            .attempt(happens_once(&txn), |client| {
                 let request = request.clone();
                 async move { client.kv_client().txn(request).await }
             })
             .await;
-        let outcome = tried.result.map(|answer| match answer.succeeded() {
-            true => Outcome::Committed(answer.header().map_or(0, |header| header.revision())),
-            false => Outcome::Conflict,
-        });
-        match (outcome, tried.lost) {
-            (Ok(Outcome::Committed(revision)), _) => Ok(Outcome::Committed(revision)),
+        match (tried.result, tried.lost) {
+            (Ok(answer), _) if answer.succeeded() => {
+                let revision = answer.header().map_or(0, |header| header.revision());
+                Ok(Outcome::Committed(revision))
+            }
             (_, Some(cause)) => Err(Error::OutcomeUnknown {
                 keys: keys(&txn),
                 cause,
             }),
-            (outcome, None) => outcome,
+            (Ok(_), None) => Ok(Outcome::Conflict),
+            (Err(failure), None) => {
+                Err(self.error(failure, format_args!("to write {}", keys(&txn))))
+            }
         }
     }
 
@@ -147,49 +150,22 @@ impl Store {
     /// Runs `call` at one endpoint after another until one answers; once more when the only one
     /// failed quickly, because a connection that broke while idle fails its next request.
     /// `harmless`: doing it twice is the same as doing it once.
-    pub(super) async fn attempt<T, F>(
-        &self,
-        what: &str,
-        harmless: bool,
-        call: impl Fn(Client) -> F,
-    ) -> Tried<T>
+    pub(super) async fn attempt<T, F>(&self, harmless: bool, call: impl Fn(Client) -> F) -> Tried<T>
     where
         F: Future<Output = Result<T, etcd_client::Error>>,
     {
-        match self.attempt_raw(what, harmless, call).await {
-            (Ok(answer), lost) => Tried {
-                result: Ok(answer),
-                lost,
-            },
-            (Err(failure), lost) => Tried {
-                result: Err(self.error(failure, what)),
-                lost,
-            },
-        }
-    }
-
-    /// The same for callers that know what to do about some failures.
-    pub(super) async fn attempt_raw<T, F>(
-        &self,
-        what: &str,
-        harmless: bool,
-        call: impl Fn(Client) -> F,
-    ) -> (Result<T, Failure>, Option<String>)
-    where
-        F: Future<Output = Result<T, etcd_client::Error>>,
-    {
-        let endpoints = &self.shared.endpoints;
+        let count = self.shared.endpoints.len();
         let first = self.preferred();
+        let start = self.host().clock.now();
         let mut causes = Vec::new();
         let mut lost = None;
-        for turn in 0..endpoints.len().max(2) {
-            let index = (first + turn) % endpoints.len();
-            let start = self.host().clock.now();
-            match self.attempt_at(index, what, &call).await {
-                Ok(answer) => {
-                    self.prefer(index);
-                    return (Ok(answer), lost);
-                }
+        for turn in 0..count.max(2) {
+            let waited = self.host().clock.now().since(start);
+            if turn >= count && waited >= self.request_timeout() {
+                break;
+            }
+            let index = (first + turn) % count;
+            match self.attempt_at(index, &call).await {
                 Err(Failure::NotDone(cause)) => causes.push((index, cause)),
                 Err(Failure::Lost(cause)) => {
                     lost.get_or_insert_with(|| cause.clone());
@@ -198,24 +174,27 @@ impl Store {
                         break;
                     }
                 }
-                Err(failure) => {
-                    self.prefer(index);
-                    return (Err(failure), lost);
+                result => {
+                    self.shared.preferred.store(index, Ordering::Relaxed);
+                    return Tried { result, lost };
                 }
             }
-            let waited = self.host().clock.now().since(start);
-            if endpoints.len() == 1 && waited >= self.request_timeout() {
-                break;
-            }
         }
-        (Err(Failure::NotDone(self.describe(&causes))), lost)
+        let cause = self.describe(&causes);
+        let failure = match lost {
+            Some(_) => Failure::Lost(cause),
+            None => Failure::NotDone(cause),
+        };
+        Tried {
+            result: Err(failure),
+            lost,
+        }
     }
 
     /// Runs `call` at one endpoint, within the time that one request may take.
     pub(super) async fn attempt_at<T, F>(
         &self,
         index: usize,
-        what: &str,
         call: impl FnOnce(Client) -> F,
     ) -> Result<T, Failure>
     where
@@ -227,7 +206,7 @@ impl Store {
             call(client).await
         };
         match endpoint::within(&*self.host().clock, limit, request).await {
-            Some(answer) => answer.map_err(|error| Failure::of(error, what)),
+            Some(answer) => Ok(answer?),
             None => Err(Failure::Lost(format!("no answer within {limit:?}"))),
         }
     }
@@ -235,11 +214,6 @@ impl Store {
     /// Index of the endpoint to try first.
     pub(super) fn preferred(&self) -> usize {
         self.shared.preferred.load(Ordering::Relaxed)
-    }
-
-    /// Notes that the endpoint answered.
-    fn prefer(&self, index: usize) {
-        self.shared.preferred.store(index, Ordering::Relaxed);
     }
 
     /// Notes that the endpoint does not answer: others are tried before it.
@@ -259,29 +233,35 @@ impl Store {
         self.shared.endpoints[index].to_string()
     }
 
-    /// What a failed request is to the rest of the program.
-    pub(super) fn error(&self, failure: Failure, what: &str) -> Error {
-        let refused = |cause: &str| Error::Refused {
-            what: what.to_owned(),
-            cause: cause.to_owned(),
+    /// What a failed request, `what` of which was asked ("to write `a`"), is to the rest of the
+    /// program.
+    pub(super) fn error(&self, failure: Failure, what: impl fmt::Display) -> Error {
+        let refused = |cause: String| Error::Refused {
+            what: what.to_string(),
+            cause,
         };
         match failure {
-            Failure::Final(error) => error,
-            Failure::NotDone(cause) | Failure::Lost(cause) => {
-                let names: Vec<_> = self
-                    .shared
-                    .endpoints
-                    .iter()
-                    .map(Endpoint::to_string)
-                    .collect();
-                Error::Unavailable {
-                    endpoints: names.join(", "),
-                    cause,
-                }
-            }
-            Failure::Compacted => refused("the revision is not kept any more"),
-            Failure::TooLarge => refused("the answer is too large"),
+            Failure::NotDone(cause) | Failure::Lost(cause) => Error::Unavailable {
+                endpoints: self.names(),
+                cause,
+            },
+            Failure::Full => Error::Full,
+            Failure::LeaseEnded => Error::LeaseEnded,
+            Failure::Refused(cause) => refused(cause),
+            Failure::Compacted => refused("the revision is not kept any more".to_owned()),
+            Failure::TooLarge => refused("the answer is too large".to_owned()),
         }
+    }
+
+    /// All endpoints, as people write them.
+    pub(super) fn names(&self) -> String {
+        let names: Vec<_> = self
+            .shared
+            .endpoints
+            .iter()
+            .map(Endpoint::to_string)
+            .collect();
+        names.join(", ")
     }
 
     /// Why each endpoint failed; said once where all say the same.
@@ -346,7 +326,7 @@ fn happens_once(txn: &Txn) -> bool {
 /// The keys that `txn` writes, for people.
 fn keys(txn: &Txn) -> String {
     let keys = txn.writes.iter().map(|write| match write {
-        Write::Put { key, .. } | Write::Delete { key } => key.as_str(),
+        Write::Put { key, .. } | Write::Delete { key } => format!("`{key}`"),
     });
     keys.collect::<Vec<_>>().join(", ")
 }

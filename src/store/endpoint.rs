@@ -29,8 +29,8 @@ pub(super) struct Endpoint {
 impl Endpoint {
     /// The member at `text`: `http://host:port` or `host:port`.
     pub(super) fn parse(text: &str) -> Result<Self, Error> {
-        let address = Address::parse(text).map_err(|cause| Error::Refused {
-            what: format!("the endpoint `{text}`"),
+        let address = Address::parse(text).map_err(|cause| Error::Address {
+            endpoint: text.to_owned(),
             cause,
         })?;
         Ok(Self {

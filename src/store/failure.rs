@@ -5,88 +5,79 @@ use std::{error::Error, io};
 
 use tonic::{Code, ConnectError, Status};
 
-use super::Error as StoreError;
-
 /// A failed attempt.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Failure {
     /// Nothing was done: no connection, or a member that turns requests away. Another endpoint may
     /// do it.
     NotDone(String),
     /// No answer came; the request may have been carried out all the same.
     Lost(String),
+    /// The store has no space left.
+    Full,
+    /// There is no such lease, or not any more.
+    LeaseEnded,
     /// The revision asked for is not kept any more.
     Compacted,
     /// The answer was larger than the client accepts.
     TooLarge,
-    /// The store's own answer. Every endpoint would give it.
-    Final(StoreError),
+    /// The store will not do it, for this reason.
+    Refused(String),
 }
 
-impl Failure {
-    /// What `error` means for the request `what`.
-    pub(super) fn of(error: etcd_client::Error, what: &str) -> Self {
+impl From<etcd_client::Error> for Failure {
+    fn from(error: etcd_client::Error) -> Self {
         match error {
-            etcd_client::Error::GRpcStatus(status) => Self::of_status(&status, what),
+            etcd_client::Error::GRpcStatus(status) => judge(&status),
             // What the keeper of a lease says when the lease is not there.
-            etcd_client::Error::LeaseKeepAliveError(_) => Self::Final(StoreError::LeaseEnded),
+            etcd_client::Error::LeaseKeepAliveError(_) => Self::LeaseEnded,
             etcd_client::Error::InvalidArgs(_)
             | etcd_client::Error::InvalidUri(_)
-            | etcd_client::Error::InvalidMetadataValue(_) => Self::Final(StoreError::Refused {
-                what: what.to_owned(),
-                cause: error.to_string(),
-            }),
+            | etcd_client::Error::InvalidMetadataValue(_) => Self::Refused(error.to_string()),
             error => Self::Lost(error.to_string()),
         }
     }
+}
 
-    fn of_status(status: &Status, what: &str) -> Self {
-        if let Some(cause) = connect_error(status) {
-            return Self::NotDone(cause);
+fn judge(status: &Status) -> Failure {
+    if let Some(cause) = connect_error(status) {
+        return Failure::NotDone(cause);
+    }
+    let message = status.message();
+    // Errors of the store itself begin so; the others are the transport's.
+    let own = message.strip_prefix("etcdserver: ");
+    let cause = match status.source() {
+        Some(error) if own.is_none() => root(error).to_string(),
+        _ => own.unwrap_or(message).to_owned(),
+    };
+    match (status.code(), own) {
+        (Code::ResourceExhausted, Some(text)) if text.contains("space exceeded") => Failure::Full,
+        // Turned away before anything was proposed.
+        (Code::ResourceExhausted, Some(_))
+        | (Code::Unavailable, Some("no leader" | "not capable"))
+        | (Code::Unavailable, Some("rpc not supported for learner")) => Failure::NotDone(cause),
+        (Code::NotFound, Some("requested lease not found")) => Failure::LeaseEnded,
+        (Code::OutOfRange, Some(text)) if text.contains("compacted") => Failure::Compacted,
+        // A member that lags behind, or a store restored from a backup.
+        (Code::OutOfRange, Some(text)) if text.contains("future revision") => {
+            Failure::NotDone(cause)
         }
-        let message = status.message();
-        // Errors of the store itself begin so; the others are the transport's.
-        let own = message.strip_prefix("etcdserver: ");
-        let cause = match status.source() {
-            Some(error) if own.is_none() => root(error).to_string(),
-            _ => own.unwrap_or(message).to_owned(),
-        };
-        match (status.code(), own) {
-            (Code::ResourceExhausted, Some(text)) if text.contains("space exceeded") => {
-                Self::Final(StoreError::Full)
-            }
-            // Turned away before anything was proposed.
-            (Code::ResourceExhausted, Some(_))
-            | (Code::Unavailable, Some("no leader" | "not capable"))
-            | (Code::Unavailable, Some("rpc not supported for learner")) => Self::NotDone(cause),
-            (Code::NotFound, Some("requested lease not found")) => {
-                Self::Final(StoreError::LeaseEnded)
-            }
-            (Code::OutOfRange, Some(text)) if text.contains("compacted") => Self::Compacted,
-            // A member that lags behind, or a store restored from a backup.
-            (Code::OutOfRange, Some(text)) if text.contains("future revision") => {
-                Self::NotDone(cause)
-            }
-            (Code::OutOfRange, None) if message.contains("message length too large") => {
-                Self::TooLarge
-            }
-            (
-                Code::InvalidArgument
-                | Code::NotFound
-                | Code::AlreadyExists
-                | Code::PermissionDenied
-                | Code::Unauthenticated
-                | Code::FailedPrecondition
-                | Code::OutOfRange
-                | Code::Unimplemented
-                | Code::DataLoss,
-                _,
-            ) => Self::Final(StoreError::Refused {
-                what: what.to_owned(),
-                cause,
-            }),
-            _ => Self::Lost(cause),
+        (Code::OutOfRange, None) if message.contains("message length too large") => {
+            Failure::TooLarge
         }
+        (
+            Code::InvalidArgument
+            | Code::NotFound
+            | Code::AlreadyExists
+            | Code::PermissionDenied
+            | Code::Unauthenticated
+            | Code::FailedPrecondition
+            | Code::OutOfRange
+            | Code::Unimplemented
+            | Code::DataLoss,
+            _,
+        ) => Failure::Refused(cause),
+        _ => Failure::Lost(cause),
     }
 }
 
@@ -116,59 +107,57 @@ fn root<'a>(mut error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
 mod tests {
     use super::*;
 
-    fn judge(code: Code, message: &str) -> String {
-        let error = etcd_client::Error::GRpcStatus(Status::new(code, message));
-        match Failure::of(error, "a read") {
-            Failure::Final(StoreError::Refused { cause, .. }) => format!("refused: {cause}"),
-            failure => format!("{failure:?}"),
-        }
+    fn failure(code: Code, message: &str) -> Failure {
+        etcd_client::Error::GRpcStatus(Status::new(code, message)).into()
     }
 
     #[test]
     fn errors_of_the_store_are_told_apart() {
+        let not_done = |cause: &str| Failure::NotDone(cause.to_owned());
+        let refused = |cause: &str| Failure::Refused(cause.to_owned());
         for (code, message, expected) in [
             (
                 Code::ResourceExhausted,
                 "etcdserver: mvcc: database space exceeded",
-                "Final(Full)",
+                Failure::Full,
             ),
             (
                 Code::ResourceExhausted,
                 "etcdserver: too many requests",
-                "NotDone(\"too many requests\")",
+                not_done("too many requests"),
             ),
             (
                 Code::NotFound,
                 "etcdserver: requested lease not found",
-                "Final(LeaseEnded)",
+                Failure::LeaseEnded,
             ),
             (
                 Code::Unavailable,
                 "etcdserver: no leader",
-                "NotDone(\"no leader\")",
+                not_done("no leader"),
             ),
             (
                 Code::OutOfRange,
                 "etcdserver: mvcc: required revision has been compacted",
-                "Compacted",
+                Failure::Compacted,
             ),
             (
                 Code::OutOfRange,
                 "Error, decoded message length too large: found 5 bytes, the limit is: 4 bytes",
-                "TooLarge",
+                Failure::TooLarge,
             ),
             (
                 Code::PermissionDenied,
                 "etcdserver: permission denied",
-                "refused: permission denied",
+                refused("permission denied"),
             ),
             (
                 Code::InvalidArgument,
                 "etcdserver: too many operations in txn request",
-                "refused: too many operations in txn request",
+                refused("too many operations in txn request"),
             ),
         ] {
-            assert_eq!(judge(code, message), expected, "{message}");
+            assert_eq!(failure(code, message), expected, "{message}");
         }
     }
 
@@ -184,9 +173,10 @@ mod tests {
             (Code::ResourceExhausted, "h2 protocol error: calm down"),
             (Code::DeadlineExceeded, "context deadline exceeded"),
         ] {
+            let failure = failure(code, message);
             assert!(
-                judge(code, message).starts_with("Lost"),
-                "{code:?} {message}"
+                matches!(failure, Failure::Lost(_)),
+                "{message}: {failure:?}"
             );
         }
     }

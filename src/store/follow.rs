@@ -54,6 +54,24 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// The key that changed.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Put(entry) => &entry.key,
+            Self::Delete { key, .. } => key,
+        }
+    }
+
+    /// The revision of the change.
+    pub fn revision(&self) -> i64 {
+        match self {
+            Self::Put(entry) => entry.mod_revision,
+            Self::Delete { revision, .. } => *revision,
+        }
+    }
+}
+
 /// Changes that belong together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Update {
@@ -139,11 +157,11 @@ impl Follow {
     /// The next update. Waits for good when nothing changes or the store is away. Cancel-safe.
     pub async fn next(&mut self) -> Update {
         loop {
-            let ready = match self.stage {
-                Stage::Watching => self.sorter.take(self.now()),
-                _ => self.sorter.flush(),
-            };
-            if let Some(update) = ready {
+            // In other stages the rest of a transaction may be missing; the next listing or stream
+            // brings it.
+            if matches!(self.stage, Stage::Watching)
+                && let Some(update) = self.sorter.take(self.now())
+            {
                 return update;
             }
             // After each wait the machine moves on without another one: a dropped `next` has either
@@ -181,7 +199,7 @@ impl Follow {
         self.store.host().clock.now()
     }
 
-    /// Up to where everything is known.
+    /// The last revision that was heard of.
     fn revision(&self) -> i64 {
         self.ranges.iter().map(|(_, seen)| *seen).max().unwrap_or(0)
     }
@@ -234,15 +252,22 @@ impl Follow {
         }
         let jitter = RELIST.mul_f64(self.store.host().entropy.fraction());
         self.relist_at = self.now() + RELIST + jitter;
-        let update = self.ledger.compare(listing, restored);
+        let mut update = self.ledger.compare(listing, restored);
+        // What waits for the rest of its transaction finds it here.
+        update.changes.splice(0..0, self.sorter.drain());
+        if !restored {
+            update.changes.sort_by_key(Change::revision);
+        }
         self.proceed();
         (first || !update.changes.is_empty()).then_some(update)
     }
 
     fn opened(&mut self, watch: Watch) {
         self.watch = Some(watch);
-        self.heard = self.now();
-        self.ask_at = self.heard + ASK;
+        let now = self.now();
+        self.heard = now;
+        self.ask_at = now + ASK;
+        self.sorter.begin(now, true);
         self.stage = Stage::Watching;
     }
 
@@ -293,9 +318,9 @@ impl Follow {
         match heard {
             Heard::Created(revision) => {
                 self.succeeded();
-                if revision > self.revision() {
-                    self.sorter.catch_up(now);
-                } else if revision < self.revision() {
+                let behind = self.ranges.iter().any(|(_, seen)| *seen < revision);
+                self.sorter.begin(now, behind);
+                if revision < self.revision() {
                     // A member that lags behind, or a store restored from a backup, whose watchers
                     // would stay silent. A listing tells which.
                     self.relist_at = now;
@@ -323,7 +348,7 @@ impl Follow {
             self.relist_at = self.now();
         }
         self.store.avoid(endpoint);
-        let cause = self.store.error(failure, "a watch").to_string();
+        let cause = self.store.error(failure, "to be watched").to_string();
         self.failed(&cause);
     }
 

@@ -38,12 +38,14 @@ impl Lease {
         let asked = Mutex::new(store.host().clock.now());
         // A lease whose grant was lost holds no key and ends by itself.
         let tried = store
-            .attempt("a lease", true, |client| {
+            .attempt(true, |client| {
                 *lock(&asked) = store.host().clock.now();
                 async move { client.lease_client().grant(seconds, None).await }
             })
             .await;
-        let answer = tried.result?;
+        let answer = tried
+            .result
+            .map_err(|failure| store.error(failure, "to grant a lease"))?;
         Ok(Self {
             shared: Arc::new(Shared {
                 store: store.clone(),
@@ -92,7 +94,7 @@ impl Lease {
         loop {
             let index = store.preferred();
             let failure = self.renew_at(index, &mut retry).await;
-            if let Failure::Final(Error::LeaseEnded) = failure {
+            if failure == Failure::LeaseEnded {
                 return;
             }
             let endpoint = store.name(index);
@@ -109,7 +111,7 @@ impl Lease {
         let clock = &*store.host().clock;
         let patience = *ttl / 4;
         let mut sent = clock.now();
-        let opening = store.attempt_at(endpoint, "a renewal", |client| async move {
+        let opening = store.attempt_at(endpoint, |client| async move {
             client.lease_client().keep_alive(*id).await
         });
         let mut renewals: Renewals = match within(clock, patience, opening).await {
@@ -140,12 +142,12 @@ impl Lease {
             store, id, ended, ..
         } = &*self.shared;
         let tried = store
-            .attempt("the end of a lease", true, |client| async move {
+            .attempt(true, |client| async move {
                 client.lease_client().revoke(*id).await
             })
             .await;
         match (tried.result, tried.lost) {
-            (Ok(_) | Err(Error::LeaseEnded), _) => {
+            (Ok(_) | Err(Failure::LeaseEnded), _) => {
                 ended.cancel();
                 Ok(())
             }
@@ -153,7 +155,7 @@ impl Lease {
                 keys: format!("lease {id:x}"),
                 cause,
             }),
-            (Err(error), None) => Err(error),
+            (Err(failure), None) => Err(store.error(failure, "to revoke a lease")),
         }
     }
 
@@ -169,14 +171,13 @@ impl Lease {
 
 /// Asks for one renewal and waits for it.
 async fn renew((keeper, answers): &mut Renewals) -> Result<(), Failure> {
-    let what = "a renewal";
     // The sender fails only when the stream is gone; the stream then says why.
     let _ = keeper.keep_alive().await;
     match answers.message().await {
         Ok(Some(answer)) if answer.ttl() > 0 => Ok(()),
-        Ok(Some(_)) => Err(Failure::Final(Error::LeaseEnded)),
+        Ok(Some(_)) => Err(Failure::LeaseEnded),
         Ok(None) => Err(Failure::Lost("the stream ended".to_owned())),
-        Err(error) => Err(Failure::of(error, what)),
+        Err(error) => Err(error.into()),
     }
 }
 

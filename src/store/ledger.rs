@@ -40,10 +40,7 @@ impl Ledger {
                 changes.push(Change::Put(entry));
             }
         }
-        changes.sort_by_key(|change| match change {
-            Change::Put(entry) => entry.mod_revision,
-            Change::Delete { revision, .. } => *revision,
-        });
+        changes.sort_by_key(Change::revision);
         changes.extend(gone.into_iter().map(|key| Change::Delete {
             key,
             revision: listing.revision,
@@ -90,11 +87,12 @@ impl Sorter {
         }
     }
 
-    /// Notes that a stream begins behind the store's revision.
-    pub(super) fn catch_up(&mut self, now: Moment) {
-        if self.sorts {
-            self.caught_up_at = now + CATCHING_UP;
-        }
+    /// Notes that a stream begins at `now`, `behind` the store's revision or not.
+    pub(super) fn begin(&mut self, now: Moment, behind: bool) {
+        self.caught_up_at = match self.sorts && behind {
+            true => now + CATCHING_UP,
+            false => now,
+        };
     }
 
     /// Takes a change in.
@@ -120,21 +118,19 @@ impl Sorter {
             false => BTreeMap::new(),
         };
         let complete = std::mem::replace(&mut self.waiting, open);
-        Self::update(complete)
-    }
-
-    /// Everything, complete or not: nothing more will come.
-    pub(super) fn flush(&mut self) -> Option<Update> {
-        self.caught_up_at = Moment::default();
-        Self::update(std::mem::take(&mut self.waiting))
-    }
-
-    fn update(revisions: BTreeMap<i64, Vec<Change>>) -> Option<Update> {
-        let (&revision, _) = revisions.last_key_value()?;
+        let (&revision, _) = complete.last_key_value()?;
         Some(Update {
-            changes: revisions.into_values().flatten().collect(),
+            changes: complete.into_values().flatten().collect(),
             revision,
         })
+    }
+
+    /// Everything, complete or not, for somebody who has the rest from elsewhere.
+    pub(super) fn drain(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.waiting)
+            .into_values()
+            .flatten()
+            .collect()
     }
 }
 
@@ -196,6 +192,29 @@ mod tests {
         assert_eq!(update.revision, 4);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whoever_applies_what_is_said_has_what_was_listed(
+            states in proptest::collection::vec(
+                proptest::collection::btree_map("[a-e]", 1_i64..50, 0..5),
+                1..8,
+            ),
+        ) {
+            let mut ledger = Ledger::default();
+            let mut copy = BTreeMap::new();
+            for state in states {
+                let entries: Vec<_> = state.iter().map(|(key, at)| (key.as_str(), *at)).collect();
+                for change in ledger.compare(listing(50, &entries), false).changes {
+                    match change {
+                        Change::Put(entry) => copy.insert(entry.key, entry.mod_revision),
+                        Change::Delete { key, .. } => copy.remove(&key),
+                    };
+                }
+                proptest::prop_assert_eq!(&copy, &state);
+            }
+        }
+    }
+
     #[test]
     fn the_deletion_of_an_unknown_key_says_nothing() {
         let mut ledger = Ledger::default();
@@ -207,7 +226,7 @@ mod tests {
     #[test]
     fn with_one_prefix_nothing_waits() {
         let mut sorter = Sorter::new(1);
-        sorter.catch_up(at(0));
+        sorter.begin(at(0), true);
         sorter.add(at(1), 7, put("a", 7));
         let update = sorter.take(at(1)).unwrap();
         assert_eq!((update.changes, update.revision), (vec![put("a", 7)], 7));
@@ -231,7 +250,7 @@ mod tests {
     #[test]
     fn what_a_new_stream_catches_up_on_is_sorted_as_a_whole() {
         let mut sorter = Sorter::new(2);
-        sorter.catch_up(at(0));
+        sorter.begin(at(0), true);
         sorter.add(at(90), 5, put("a", 5));
         sorter.add(at(90), 9, put("a", 9));
         sorter.add(at(95), 7, put("b", 7));

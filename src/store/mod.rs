@@ -198,6 +198,14 @@ pub enum Error {
     /// The lease of the write does not exist any more.
     #[error("the lease has ended")]
     LeaseEnded,
+    /// This cannot be where the store is.
+    #[error("`{endpoint}` is not an endpoint of the store: {cause}")]
+    Address {
+        /// What was given.
+        endpoint: String,
+        /// What is wrong with it.
+        cause: String,
+    },
     /// The store will not do this, however often it is asked.
     #[error("the store refused {what}: {cause}")]
     Refused {

@@ -1,5 +1,7 @@
 //! Ranges of keys, and reading them whole: in pages, at one revision.
 
+use std::fmt;
+
 use etcd_client::{GetOptions, GetResponse, KeyValue};
 
 use super::{Entry, Error, Listing, Store, failure::Failure};
@@ -52,6 +54,12 @@ impl Range {
     }
 }
 
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`", String::from_utf8_lossy(&self.start))
+    }
+}
+
 impl Entry {
     /// The entry, as the client library has it; none for a key that is not text, which is not one of
     /// ours.
@@ -75,7 +83,7 @@ pub(super) async fn list(store: &Store, ranges: &[Range]) -> Result<Listing, Err
         }
     }
     Err(Error::Unavailable {
-        endpoints: store.name(store.preferred()),
+        endpoints: store.names(),
         cause: "it is compacted faster than it can be read".to_owned(),
     })
 }
@@ -96,7 +104,7 @@ async fn list_once(store: &Store, ranges: &[Range]) -> Result<Option<Listing>, E
                     continue;
                 }
                 Err(Failure::Compacted) => return Ok(None),
-                Err(failure) => return Err(store.error(failure, "a read")),
+                Err(failure) => return Err(store.error(failure, format_args!("to read {range}"))),
             };
             if revision == 0 {
                 revision = page.header().map_or(0, |header| header.revision());
@@ -130,7 +138,7 @@ async fn read_page(
         let options = options.clone();
         async move { client.kv_client().get(start, Some(options)).await }
     };
-    store.attempt_raw("a read", true, read).await.0
+    store.attempt(true, read).await.result
 }
 
 /// How many keys the next page may have, after one of `keys` keys and `bytes` bytes: as many as fit

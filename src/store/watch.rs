@@ -14,6 +14,9 @@ pub(super) struct Watch {
     endpoint: usize,
     requests: WatchRequestSender,
     answers: WatchResponseStream,
+    /// So many are asked for.
+    expected: usize,
+    /// So many exist already.
     watchers: Vec<Watcher>,
 }
 
@@ -26,7 +29,7 @@ struct Watcher {
 
 /// What the server said.
 pub(super) enum Heard {
-    /// A watcher exists; the store was at this revision.
+    /// All watchers exist; the store was at this revision.
     Created(i64),
     /// Changes of one range with their revisions, none of which is continued later.
     Changes(usize, Vec<(i64, Change)>),
@@ -45,7 +48,7 @@ impl Watch {
         let Some((first, others)) = ranges.split_first() else {
             return std::future::pending().await;
         };
-        let opening = store.attempt_at(endpoint, "a watch", async |client| {
+        let opening = store.attempt_at(endpoint, async |client| {
             let (key, options) = request(first);
             let mut stream: WatchStream = client.watch_client().watch(key, options).await?;
             for range in others {
@@ -59,6 +62,7 @@ impl Watch {
             endpoint,
             requests,
             answers,
+            expected: ranges.len(),
             watchers: Vec::new(),
         })
     }
@@ -80,7 +84,7 @@ impl Watch {
         let answer = match self.answers.message().await {
             Ok(Some(answer)) => answer,
             Ok(None) => return Err(Failure::Lost("the server ended the stream".to_owned())),
-            Err(error) => return Err(Failure::of(error, "a watch")),
+            Err(error) => return Err(error.into()),
         };
         if answer.canceled() {
             return Err(match answer.compact_revision() {
@@ -95,7 +99,10 @@ impl Watch {
                 parts: Vec::new(),
             });
             let revision = answer.header().map_or(0, |header| header.revision());
-            return Ok(Heard::Created(revision));
+            return Ok(match self.watchers.len() == self.expected {
+                true => Heard::Created(revision),
+                false => Heard::Alive,
+            });
         }
         let Some(index) = self.watchers.iter().position(|watcher| watcher.id == id) else {
             return Ok(Heard::Alive);

@@ -13,6 +13,7 @@
 
 pub mod embedded;
 pub mod etcd;
+pub mod proxy;
 pub mod python;
 
 use std::time::{Duration, Instant};
