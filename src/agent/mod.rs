@@ -1,1 +1,120 @@
-//! (to come)
+//! The agent: runs on its node what `assign/<node>/` says, and reports what it sees.
+//!
+//! - `home`: the state directory, its lock, the node's identity
+//! - `session`: the agent's presence in the store, and the fence of its writes
+//! - `supervisor`: the loop that owns all instances
+//! - `instance`: one instance: its assignment, life, process and probes
+//! - `program`, `ports`: what exactly is started
+//! - `reporter`, `load`: what is written to `state/` and `load/`
+//! - `wakes`: who is to be looked at next
+//!
+//! What to do is decided in [`crate::plan::agent`]; here it is done. Losing the store, the session
+//! or a followed prefix stops nothing and starts nothing.
+
+mod home;
+mod instance;
+mod load;
+mod ports;
+mod program;
+mod reporter;
+mod session;
+mod supervisor;
+mod wakes;
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use tokio_util::sync::CancellationToken;
+
+use self::{home::Home, session::Keeper, supervisor::Supervisor};
+use crate::{
+    host::Host,
+    model::{Name, Timestamp, service::Labels},
+    process::Processes,
+    store::{self, Store},
+};
+
+/// Who an agent is, and where it keeps its things.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The cluster it belongs to.
+    pub cluster: Name,
+    /// The name of its node.
+    pub node: Name,
+    /// Host name or address at which the node's instances are reached: `{host}`.
+    pub address: String,
+    /// Labels by which services select the node.
+    pub labels: Labels,
+    /// Where it keeps its identity, and the output and working directories of its instances.
+    pub state_directory: PathBuf,
+    /// Path of the running program: `{quaestor}`.
+    pub quaestor: PathBuf,
+}
+
+/// Why an agent cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The state directory cannot be used.
+    #[error("the state directory `{}` cannot be used: {cause}", path.display())]
+    StateDirectory {
+        /// The directory, or the file in it.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// Another agent uses the state directory.
+    #[error(
+        "another agent already runs on the state directory `{}`: stop it, or choose another directory",
+        .0.display()
+    )]
+    DirectoryInUse(PathBuf),
+    /// Another agent has the node's name.
+    #[error(
+        "node `{node}` already has an agent, at {address} since {since} (node uuid {uuid}): choose \
+         another node name, or stop that agent; if it is gone, its session ends within 20s"
+    )]
+    NodeTaken {
+        /// The node.
+        node: Name,
+        /// Where the other one is.
+        address: String,
+        /// When its session began.
+        since: Timestamp,
+        /// Its identity.
+        uuid: String,
+    },
+    /// The store will not do what an agent needs.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// Runs an agent until `stop` is cancelled; then stops its processes, takes back what it reported and
+/// returns. While the store is away it goes on with what it knows.
+///
+/// Call it on a thread that lives as long as the runtime: processes end with the thread that started
+/// them ([`crate::process`]).
+///
+/// # Errors
+/// At the start only: see [`Error`].
+pub async fn run(
+    config: Config,
+    store: Store,
+    host: Host,
+    processes: Arc<dyn Processes>,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    let home = Home::open(&config.state_directory, &host)?;
+    let (mut keeper, handle) = Keeper::new(&config, &home, store.clone(), host.clone());
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => return Ok(()),
+        begun = keeper.begin() => begun?,
+    }
+    let mut supervisor = Supervisor::new(config, home, store, host, processes, handle);
+    tokio::select! {
+        biased;
+        () = supervisor.run(&stop) => {}
+        never = keeper.hold() => match never {},
+    }
+    keeper.end().await;
+    Ok(())
+}

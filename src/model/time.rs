@@ -64,6 +64,15 @@ impl Timestamp {
     }
 }
 
+impl Add<Duration> for Timestamp {
+    type Output = Timestamp;
+
+    fn add(self, by: Duration) -> Timestamp {
+        let millis = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        Timestamp::from_millis(self.as_millis().saturating_add(millis))
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

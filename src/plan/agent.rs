@@ -27,6 +27,10 @@ use crate::model::{
 /// write down what it can, or its own grace where that is shorter.
 const HUNG_GRACE: Duration = Duration::from_secs(1);
 
+/// However long its own grace is, a process gets no longer than this when its agent ends: less than
+/// the 90 s after which systemd kills the agent.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(80);
+
 /// What is wanted of an instance.
 #[derive(Clone, Copy, Debug)]
 pub struct Goal<'a> {
@@ -279,6 +283,7 @@ fn leaving(goal: &Goal<'_>) -> Option<StopCause> {
 pub fn grace(spec: &StopSpec, cause: &StopCause) -> Duration {
     match cause {
         StopCause::Unhealthy(Failure { silent: true, .. }) => spec.grace.get().min(HUNG_GRACE),
+        StopCause::AgentEnds => spec.grace.get().min(SHUTDOWN_GRACE),
         _ => spec.grace.get(),
     }
 }

@@ -107,3 +107,16 @@ pub enum StartError {
         cause: io::Error,
     },
 }
+
+/// What every process gets of the agent's own environment: where programs are, whose home, and how
+/// texts and times are written. The rest, which may hold the agent's secrets, stays with the agent.
+pub fn inherited_environment() -> BTreeMap<String, String> {
+    let inherited = ["PATH", "HOME", "LANG", "TZ"].into_iter();
+    let mut environment: BTreeMap<_, _> = inherited
+        .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)))
+        .collect();
+    environment
+        .entry("PATH".to_owned())
+        .or_insert_with(|| "/usr/local/bin:/usr/bin:/bin".to_owned());
+    environment
+}

@@ -1,0 +1,374 @@
+//! One instance on this node: what was assigned, what lives, who asks it how it is.
+
+use futures::{FutureExt as _, future::BoxFuture};
+
+use super::{Config, ports::Ports};
+use crate::{
+    host::Host,
+    model::{
+        Assignment, Exit, Instance, InstanceState, LoadReport, Moment, Name, Run, Timestamp,
+        service::HealthSpec, state::Endpoint,
+    },
+    plan::{
+        agent::{Goal, Life},
+        health::{Checks, Failure, Verdict},
+        report::report,
+        restart::BackOff,
+    },
+    probe::{Check, Prober, Target, Unhealthy},
+    process::{End, Process},
+};
+
+/// Something that happened to the `run`th start of an instance.
+pub(super) struct Event {
+    pub(super) instance: Instance,
+    pub(super) run: u64,
+    pub(super) what: What,
+}
+
+/// What happened.
+pub(super) enum What {
+    /// The process ended.
+    Ended(End),
+    /// A check that was begun at `asked` brought this.
+    Checked {
+        asked: Moment,
+        result: Result<(), Unhealthy>,
+    },
+    /// A load report came, or did not.
+    Loaded {
+        asked: Moment,
+        result: Result<LoadReport, Unhealthy>,
+    },
+}
+
+/// An instance and everything that belongs to it.
+pub(super) struct Managed {
+    pub(super) assignment: Assignment,
+    /// The store's revision of the assignment.
+    pub(super) stored_at: i64,
+    /// The assignment vanished without saying absent.
+    pub(super) orphaned: bool,
+    pub(super) life: Life,
+    pub(super) back_off: BackOff,
+    /// Lives exactly while `life` says so.
+    pub(super) process: Option<Box<dyn Process>>,
+    /// Counts starts, so that news of an earlier process is not taken for news of this one.
+    pub(super) run: u64,
+    /// The ports of the last start.
+    pub(super) ports: Ports,
+    /// Starts and failed starts so far.
+    pub(super) starts: u32,
+    pub(super) started_at: Option<Timestamp>,
+    pub(super) next_start_at: Option<Timestamp>,
+    pub(super) last_exit: Option<Exit>,
+    health: Question,
+    load: Question,
+    next_load: Moment,
+    report: Option<LoadReport>,
+}
+
+/// Something that is asked over and over.
+#[derive(Default)]
+struct Question {
+    /// Made when it is first needed; made anew when it fell silent or its target changed.
+    prober: Option<Prober>,
+    /// An answer is awaited.
+    asking: bool,
+}
+
+impl Managed {
+    pub(super) fn new(assignment: Assignment, stored_at: i64) -> Self {
+        Self {
+            assignment,
+            stored_at,
+            orphaned: false,
+            life: Life::Fresh,
+            back_off: BackOff::default(),
+            process: None,
+            run: 0,
+            ports: Ports::new(),
+            starts: 0,
+            started_at: None,
+            next_start_at: None,
+            last_exit: None,
+            health: Question::default(),
+            load: Question::default(),
+            next_load: Moment::default(),
+            report: None,
+        }
+    }
+
+    /// What is wanted of it.
+    pub(super) fn goal(&self, agent_ends: bool) -> Goal<'_> {
+        Goal {
+            assignment: &self.assignment,
+            stored_at: self.stored_at,
+            orphaned: self.orphaned,
+            agent_ends,
+        }
+    }
+
+    /// Takes a new assignment.
+    pub(super) fn assign(&mut self, assignment: Assignment, stored_at: i64) {
+        self.assignment = assignment;
+        self.stored_at = stored_at;
+        self.orphaned = false;
+        self.health.prober = None;
+        self.load.prober = None;
+    }
+
+    /// Goes on to the next stage of the same run.
+    pub(super) fn change(&mut self, next: impl FnOnce(Life) -> Life) {
+        self.life = next(std::mem::replace(&mut self.life, Life::Fresh));
+    }
+
+    /// Begins another run: whatever is still heard of earlier ones is not meant.
+    pub(super) fn begin(&mut self, life: Life) {
+        self.life = life;
+        self.run += 1;
+        self.health = Question::default();
+        self.load = Question::default();
+        self.report = None;
+        self.next_start_at = None;
+    }
+
+    /// Whether clients may be sent to it.
+    pub(super) fn is_ready(&self) -> bool {
+        self.life
+            .checks()
+            .is_some_and(|checks| checks.verdict(&self.assignment.health) == Verdict::Healthy)
+    }
+
+    /// Whether it lives and has not been healthy yet.
+    pub(super) fn is_starting(&self) -> bool {
+        matches!(self.life, Life::Alive { .. })
+            && Checks::wanted(&self.assignment.health)
+            && !self.life.checks().is_some_and(Checks::succeeded)
+    }
+
+    /// The last load report, while clients may be sent to it.
+    pub(super) fn load_report(&self) -> Option<LoadReport> {
+        self.report.filter(|_| self.is_ready())
+    }
+
+    /// Asks what is due at `now`. Returns the questions, and when the next is due.
+    pub(super) fn ask(
+        &mut self,
+        config: &Config,
+        host: &Host,
+        now: Moment,
+    ) -> (Vec<BoxFuture<'static, Event>>, Option<Moment>) {
+        let mut questions = Vec::new();
+        let health = self.ask_health(config, host, now, &mut questions);
+        let load = self.ask_load(config, host, now, &mut questions);
+        (questions, health.into_iter().chain(load).min())
+    }
+
+    fn ask_health(
+        &mut self,
+        config: &Config,
+        host: &Host,
+        now: Moment,
+        questions: &mut Vec<BoxFuture<'static, Event>>,
+    ) -> Option<Moment> {
+        let spec = &self.assignment.health;
+        let due = self.life.checks()?.due(spec)?;
+        if self.health.asking {
+            return None;
+        }
+        if due > now {
+            return Some(due);
+        }
+        let (port, check) = check(spec, &self.assignment.service_names)?;
+        let timeout = spec.timeout.get();
+        let prober = match &self.health.prober {
+            Some(prober) => Ok(prober.clone()),
+            None => self.prober(port, config, host),
+        };
+        let asking = match prober {
+            Ok(prober) => {
+                self.health.prober = Some(prober.clone());
+                prober.check(check, timeout)
+            }
+            Err(impossible) => futures::future::ready(Err(impossible)).boxed(),
+        };
+        self.health.asking = true;
+        questions.push(self.tagged(asking, move |result| What::Checked { asked: now, result }));
+        None
+    }
+
+    fn ask_load(
+        &mut self,
+        config: &Config,
+        host: &Host,
+        now: Moment,
+        questions: &mut Vec<BoxFuture<'static, Event>>,
+    ) -> Option<Moment> {
+        let port = self.assignment.load.report_load.as_ref()?.port.as_ref();
+        if self.load.asking || !self.is_ready() {
+            return None;
+        }
+        if self.next_load > now {
+            return Some(self.next_load);
+        }
+        let prober = match &self.load.prober {
+            Some(prober) => prober.clone(),
+            None => self.prober(port, config, host).ok()?,
+        };
+        self.load.prober = Some(prober.clone());
+        self.load.asking = true;
+        let names = self.assignment.service_names.clone();
+        let asking = prober.report_load(names, self.assignment.health.timeout.get());
+        questions.push(self.tagged(asking, move |result| What::Loaded { asked: now, result }));
+        None
+    }
+
+    /// A future that says what became of `asking`, and of which run.
+    pub(super) fn tagged<T: 'static>(
+        &self,
+        asking: BoxFuture<'static, T>,
+        what: impl FnOnce(T) -> What + Send + 'static,
+    ) -> BoxFuture<'static, Event> {
+        let (instance, run) = (self.assignment.instance.clone(), self.run);
+        let event = asking.map(move |answer| Event {
+            instance,
+            run,
+            what: what(answer),
+        });
+        event.boxed()
+    }
+
+    /// Takes the result of a check.
+    pub(super) fn checked(&mut self, asked: Moment, result: Result<(), Unhealthy>, now: Moment) {
+        self.health.asking = false;
+        let result = result.map_err(|why| {
+            let silent = matches!(why, Unhealthy::Silent { .. });
+            if silent {
+                // The connection may be dead without anybody having said so.
+                self.health.prober = None;
+            }
+            Failure {
+                why: why.to_string(),
+                silent,
+            }
+        });
+        if let Some(checks) = self.life.checks_mut() {
+            checks.record(&self.assignment.health, asked, result, now);
+        }
+    }
+
+    /// Takes a load report, or that there is none.
+    pub(super) fn loaded(
+        &mut self,
+        asked: Moment,
+        result: Result<LoadReport, Unhealthy>,
+        now: Moment,
+    ) {
+        self.load.asking = false;
+        self.next_load = now.max(asked + self.assignment.load.interval.get());
+        if matches!(result, Err(Unhealthy::Silent { .. })) {
+            self.load.prober = None;
+        }
+        // Its load is unknown until the next answer: better than an old one taken for new.
+        self.report = result
+            .inspect_err(|why| {
+                tracing::debug!(instance = %self.assignment.instance, %why, "no load report");
+            })
+            .ok();
+    }
+
+    fn prober(
+        &self,
+        port: Option<&Name>,
+        config: &Config,
+        host: &Host,
+    ) -> Result<Prober, Unhealthy> {
+        let impossible = |cause: String| Unhealthy::Unreachable {
+            asked: format!("a check of {}", self.assignment.instance),
+            cause,
+        };
+        let target = match &self.assignment.run {
+            Run::External { host, port } => Target {
+                host: host.clone(),
+                port: *port,
+            },
+            Run::Process(_) => {
+                let first = self.assignment.ports.first().map(|port| &port.name);
+                let number = port.or(first).and_then(|name| self.ports.get(name));
+                Target {
+                    host: config.address.clone(),
+                    port: *number.ok_or_else(|| impossible("it has no such port".to_owned()))?,
+                }
+            }
+        };
+        // A check and a load report of one port share a connection.
+        let others = [&self.health.prober, &self.load.prober];
+        let same = others
+            .into_iter()
+            .flatten()
+            .find(|prober| *prober.target() == target);
+        match same {
+            Some(prober) => Ok(prober.clone()),
+            None => Prober::new(target, host).map_err(|error| impossible(error.to_string())),
+        }
+    }
+
+    /// What is reported of it. The epoch is filled in by who writes it.
+    pub(super) fn state(&self, config: &Config, agent_ends: bool) -> InstanceState {
+        let report = report(&self.goal(agent_ends), &self.life);
+        let lives = self.life.lives();
+        InstanceState {
+            instance: self.assignment.instance.clone(),
+            node: config.node.clone(),
+            phase: report.phase,
+            ready: report.ready,
+            pid: self.process.as_ref().map(|process| process.pid()),
+            endpoint: self.endpoint(config),
+            ports: self
+                .ports
+                .iter()
+                .map(|(name, number)| (name.to_string(), *number))
+                .collect(),
+            restarts: self.starts.saturating_sub(1),
+            reason: report.reason.to_owned(),
+            message: report.message,
+            last_exit: self.last_exit.clone(),
+            started_at: self.started_at.filter(|_| lives),
+            next_start_at: self.next_start_at,
+            observed_generation: self.assignment.generation,
+            revision: self.life.revision().to_owned(),
+            epoch: 0,
+        }
+    }
+
+    fn endpoint(&self, config: &Config) -> Option<Endpoint> {
+        match &self.assignment.run {
+            Run::External { host, port } => Some(Endpoint {
+                host: host.clone(),
+                port: *port,
+            }),
+            Run::Process(_) => {
+                let first = self.assignment.ports.first()?;
+                Some(Endpoint {
+                    host: first.advertise.as_ref().unwrap_or(&config.address).clone(),
+                    port: *self.ports.get(&first.name)?,
+                })
+            }
+        }
+    }
+}
+
+/// The check that `spec` asks for, and the port it goes to; the first, where it names none.
+fn check<'a>(spec: &'a HealthSpec, names: &[String]) -> Option<(Option<&'a Name>, Check)> {
+    if let Some(grpc) = &spec.grpc {
+        let names = names.to_vec();
+        Some((grpc.port.as_ref(), Check::Grpc { names }))
+    } else if let Some(http) = &spec.http {
+        let path = http.path.clone();
+        Some((http.port.as_ref(), Check::Http { path }))
+    } else {
+        let tcp = spec.tcp.as_ref()?;
+        Some((tcp.port.as_ref(), Check::Tcp))
+    }
+}

@@ -1,0 +1,160 @@
+//! What exactly is started: placeholders replaced, environment complete.
+
+use std::path::PathBuf;
+
+use super::{Config, Home, ports::Ports};
+use crate::{
+    host::Host,
+    model::{Assignment, Name, assignment::Template, placeholder},
+    plan::agent::NotStarted,
+    process::{Program, inherited_environment},
+};
+
+/// The program of an assignment with these `ports`. Its directories exist on return.
+pub(super) fn resolve(
+    config: &Config,
+    home: &Home,
+    host: &Host,
+    assignment: &Assignment,
+    template: &Template,
+    ports: &Ports,
+) -> Result<Program, NotStarted> {
+    let instance = &assignment.instance;
+    let first_port = assignment
+        .ports
+        .first()
+        .and_then(|port| ports.get(&port.name));
+    let lookup = |name: &str| match name {
+        "host" => Some(config.address.clone()),
+        "port" => first_port.map(u16::to_string),
+        "instance" => Some(instance.to_string()),
+        "slot" => Some(instance.slot.to_string()),
+        "node" => Some(config.node.to_string()),
+        "service" => Some(instance.service.to_string()),
+        "cluster" => Some(config.cluster.to_string()),
+        "quaestor" => Some(config.quaestor.display().to_string()),
+        _ => {
+            let port: Name = name.strip_prefix("port.")?.parse().ok()?;
+            ports.get(&port).map(u16::to_string)
+        }
+    };
+    let expand = |text: &String| {
+        placeholder::expand(text, lookup).map_err(|error| NotStarted {
+            reason: "BadTemplate",
+            message: format!("`{text}`: {error}"),
+        })
+    };
+
+    let mut environment = inherited_environment();
+    for (name, value) in &template.env {
+        environment.insert(name.clone(), expand(value)?);
+    }
+    if let Some(port) = first_port {
+        environment.insert("PORT".to_owned(), port.to_string());
+    }
+    environment.insert("QUAESTOR_INSTANCE".to_owned(), instance.to_string());
+
+    let create = |directory: PathBuf| match host.disk.create_directory(&directory) {
+        Ok(()) => Ok(directory),
+        Err(error) => Err(NotStarted {
+            reason: "StateDirectory",
+            message: format!("cannot make `{}`: {error}", directory.display()),
+        }),
+    };
+    let logs = create(home.logs(instance))?;
+    let working_directory = match &template.working_directory {
+        Some(text) => expand(text)?.into(),
+        None => create(home.working_directory(instance))?,
+    };
+    Ok(Program {
+        arguments: template
+            .command
+            .iter()
+            .map(expand)
+            .collect::<Result<_, _>>()?,
+        environment,
+        working_directory,
+        stdout: logs.join("stdout.log"),
+        stderr: logs.join("stderr.log"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::model::{AssignedPort, Desired, Run};
+
+    #[test]
+    fn placeholders_and_environment_are_complete() {
+        let directory = tempfile::tempdir().unwrap();
+        let host = Host::system();
+        let home = Home::open(directory.path(), &host).unwrap();
+        let config = Config {
+            cluster: "default".parse().unwrap(),
+            node: "n1".parse().unwrap(),
+            address: "10.0.0.1".to_owned(),
+            labels: BTreeMap::new(),
+            state_directory: directory.path().to_owned(),
+            quaestor: "/opt/quaestor".into(),
+        };
+        let template = Template {
+            command: vec![
+                "{quaestor}".to_owned(),
+                "{host}:{port} {port.http} {instance} {slot} {node} {service} {cluster} {{}}"
+                    .to_owned(),
+            ],
+            working_directory: None,
+            env: BTreeMap::from([
+                ("WHERE".to_owned(), "{node}".to_owned()),
+                ("PORT".to_owned(), "not this".to_owned()),
+            ]),
+        };
+        let port = |name: &str| AssignedPort {
+            name: name.parse().unwrap(),
+            number: None,
+            advertise: None,
+        };
+        let mut assignment = Assignment {
+            instance: "worker-3".parse().unwrap(),
+            desired: Desired::Present,
+            generation: 1,
+            revision: "r".to_owned(),
+            run: Run::Process(template.clone()),
+            ports: vec![port("grpc"), port("http")],
+            service_names: Vec::new(),
+            health: Default::default(),
+            load: Default::default(),
+            restart: Default::default(),
+            stop: Default::default(),
+        };
+        let ports = Ports::from([
+            ("grpc".parse().unwrap(), 5161),
+            ("http".parse().unwrap(), 8080),
+        ]);
+        let program = resolve(&config, &home, &host, &assignment, &template, &ports).unwrap();
+        assert_eq!(
+            program.arguments,
+            [
+                "/opt/quaestor",
+                "10.0.0.1:5161 8080 worker-3 3 n1 worker default {}"
+            ]
+        );
+        let variable = |name: &str| program.environment.get(name).map(String::as_str);
+        assert_eq!(variable("WHERE"), Some("n1"));
+        assert_eq!(variable("PORT"), Some("5161"));
+        assert_eq!(variable("QUAESTOR_INSTANCE"), Some("worker-3"));
+        assert!(variable("PATH").is_some());
+        assert_eq!(variable("CARGO_MANIFEST_DIR"), None);
+        assert!(program.working_directory.is_dir());
+
+        assignment.ports.clear();
+        let refused = resolve(&config, &home, &host, &assignment, &template, &Ports::new());
+        let refused = refused.unwrap_err();
+        assert!(
+            refused.message.contains("no placeholder `{port}`"),
+            "{refused:?}"
+        );
+    }
+}

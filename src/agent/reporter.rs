@@ -1,0 +1,285 @@
+//! Writes `state/<node>/`: what is wanted there, compared with what the store is known to hold.
+//!
+//! One transaction is under way at a time; what changes meanwhile goes into the next. Each compares the
+//! session and, per key, the revision last seen. After a conflict or a lost answer the keys are read
+//! again before anything is written. Nothing is tried while there is no session.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+
+use super::session::Held;
+use crate::{
+    host::Host,
+    keys::{Key, Keys},
+    model::{Instance, InstanceState, Moment, Name},
+    retry::Retry,
+    store::{Error, Guard, Listing, Outcome, Store, Txn, Write},
+};
+
+/// Writes per transaction: with their guards well below etcd's limit of 128 operations.
+const BATCH: usize = 64;
+
+/// Pauses after the store refused or could not be reached.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// What the store holds under a key, as far as is known.
+#[derive(Clone, Debug, PartialEq)]
+enum Stored {
+    /// Nothing.
+    Nothing,
+    /// Something that is not a state.
+    Garbage,
+    /// A state.
+    State(Box<InstanceState>),
+}
+
+/// The same, with the revision at which it was seen.
+#[derive(Clone, Debug, PartialEq)]
+struct Known {
+    revision: i64,
+    stored: Stored,
+}
+
+/// What a transaction or a look at the store brought.
+pub(super) enum Done {
+    /// A transaction with these states; none means a deletion.
+    Wrote {
+        batch: Vec<(Instance, Option<InstanceState>)>,
+        result: Result<Outcome, Error>,
+    },
+    /// A list of all keys.
+    Looked(Result<Listing, Error>),
+}
+
+/// Brings what is reported in line with what is.
+pub(super) struct Reporter {
+    store: Store,
+    host: Host,
+    keys: Keys,
+    node: Name,
+    held: Option<Held>,
+    known: BTreeMap<Instance, Known>,
+    wanted: BTreeMap<Instance, InstanceState>,
+    /// Whose known state is not the wanted one.
+    stale: BTreeSet<Instance>,
+    /// Whether the store is to be read before it is written.
+    look: bool,
+    under_way: Option<BoxFuture<'static, Done>>,
+    retry: Retry,
+    paused_until: Moment,
+}
+
+impl Reporter {
+    pub(super) fn new(store: Store, host: Host, keys: Keys, node: Name) -> Self {
+        Self {
+            store,
+            host,
+            keys,
+            node,
+            held: None,
+            known: BTreeMap::new(),
+            wanted: BTreeMap::new(),
+            stale: BTreeSet::new(),
+            look: false,
+            under_way: None,
+            retry: Retry::new(RETRY.0, RETRY.1),
+            paused_until: Moment::default(),
+        }
+    }
+
+    /// The session under which to write from now on. A new one confirms every state.
+    pub(super) fn session(&mut self, held: Option<Held>) {
+        self.held = held;
+        let all: Vec<_> = self.wanted.keys().cloned().collect();
+        all.iter().for_each(|instance| self.compare(instance));
+    }
+
+    /// What is to be reported of an instance; none: nothing any more.
+    pub(super) fn want(&mut self, instance: &Instance, state: Option<InstanceState>) {
+        match state {
+            Some(state) => self.wanted.insert(instance.clone(), state),
+            None => self.wanted.remove(instance),
+        };
+        self.compare(instance);
+    }
+
+    /// A key was seen to hold `value` (none: to be deleted) at `revision`.
+    pub(super) fn seen(&mut self, instance: Instance, revision: i64, value: Option<&[u8]>) {
+        let stored = match value {
+            None => Stored::Nothing,
+            Some(value) => serde_json::from_slice(value)
+                .map_or(Stored::Garbage, |state| Stored::State(Box::new(state))),
+        };
+        self.learn(instance, revision, stored);
+    }
+
+    /// Whether the store holds what is wanted, as far as is known.
+    pub(super) fn is_settled(&self) -> bool {
+        self.stale.is_empty() && self.under_way.is_none() && !self.look
+    }
+
+    /// Call once everything under the prefix has been [`Self::seen`]. Begins a transaction, or a look at the store, if one is needed and possible. Returns when to
+    /// ask again, if that is known.
+    pub(super) fn advance(&mut self, now: Moment) -> Option<Moment> {
+        let held = self.held.as_ref()?;
+        if self.under_way.is_some() || (self.stale.is_empty() && !self.look) {
+            return None;
+        }
+        if now < self.paused_until {
+            return Some(self.paused_until);
+        }
+        let store = self.store.clone();
+        if self.look {
+            let prefix = self.keys.states_of(&self.node);
+            self.under_way = Some(Box::pin(
+                async move { Done::Looked(store.list(&prefix).await) },
+            ));
+            return None;
+        }
+        let mut txn = Txn {
+            guards: held.guards(),
+            writes: Vec::new(),
+        };
+        let mut batch = Vec::new();
+        for instance in self.stale.iter().take(BATCH) {
+            let key = self
+                .keys
+                .of(&Key::State(self.node.clone(), instance.clone()));
+            txn.guards.push(match self.known.get(instance) {
+                Some(known) if known.stored != Stored::Nothing => {
+                    Guard::ModRevision(key.clone(), known.revision)
+                }
+                _ => Guard::Absent(key.clone()),
+            });
+            let state = self
+                .wanted
+                .get(instance)
+                .cloned()
+                .map(|state| InstanceState {
+                    epoch: held.epoch,
+                    ..state
+                });
+            txn.writes.push(match &state {
+                // Plain data with text keys cannot fail to become JSON.
+                Some(state) => Write::put(key, serde_json::to_vec(state).unwrap_or_default()),
+                None => Write::delete(key),
+            });
+            batch.push((instance.clone(), state));
+        }
+        self.under_way = Some(Box::pin(async move {
+            Done::Wrote {
+                batch,
+                result: store.commit(txn).await,
+            }
+        }));
+        None
+    }
+
+    /// Waits for what is under way; for good if nothing is. Cancel-safe.
+    pub(super) async fn done(&mut self) -> Done {
+        match &mut self.under_way {
+            Some(under_way) => {
+                let done = under_way.await;
+                self.under_way = None;
+                done
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes in what was done. False: the store refused the session's right to write.
+    pub(super) fn absorb(&mut self, done: Done, now: Moment) -> bool {
+        let error = match done {
+            Done::Wrote {
+                batch,
+                result: Ok(Outcome::Committed(revision)),
+            } => {
+                for (instance, state) in batch {
+                    let stored =
+                        state.map_or(Stored::Nothing, |state| Stored::State(Box::new(state)));
+                    self.learn(instance, revision, stored);
+                }
+                self.retry.reset();
+                return true;
+            }
+            Done::Wrote {
+                result: Ok(Outcome::Conflict),
+                ..
+            } => {
+                // Either a key or the session is not as it was known to be.
+                self.look = true;
+                self.pause(now);
+                return false;
+            }
+            Done::Looked(Ok(listing)) => {
+                self.look = false;
+                self.take_listing(listing);
+                return true;
+            }
+            Done::Wrote {
+                result: Err(error), ..
+            } => {
+                self.look |= !error.is_retryable();
+                error
+            }
+            Done::Looked(Err(error)) => error,
+        };
+        tracing::warn!(node = %self.node, %error, "the states of instances cannot be reported now");
+        self.pause(now);
+        true
+    }
+
+    fn pause(&mut self, now: Moment) {
+        self.paused_until = now + self.retry.pause(&*self.host.entropy);
+    }
+
+    fn take_listing(&mut self, listing: Listing) {
+        let mut gone: BTreeSet<_> = self.known.keys().cloned().collect();
+        for entry in listing.entries {
+            if let Some(Key::State(_, instance)) = self.keys.parse(&entry.key) {
+                gone.remove(&instance);
+                self.seen(instance, entry.mod_revision, Some(&entry.value));
+            }
+        }
+        for instance in gone {
+            self.seen(instance, listing.revision, None);
+        }
+    }
+
+    /// Takes in what the store holds, unless something newer is known.
+    fn learn(&mut self, instance: Instance, revision: i64, stored: Stored) {
+        let known = self.known.get(&instance);
+        if known.is_some_and(|known| known.revision > revision) {
+            return;
+        }
+        self.known
+            .insert(instance.clone(), Known { revision, stored });
+        self.compare(&instance);
+    }
+
+    fn compare(&mut self, instance: &Instance) {
+        let stored = self.known.get(instance).map(|known| &known.stored);
+        let stale = match (self.wanted.get(instance), stored) {
+            (None, None | Some(Stored::Nothing)) => false,
+            (Some(wanted), Some(Stored::State(state))) => {
+                let began = self.held.as_ref().map_or(0, |held| held.began);
+                state.epoch < began
+                    || **state
+                        != InstanceState {
+                            epoch: state.epoch,
+                            ..wanted.clone()
+                        }
+            }
+            _ => true,
+        };
+        if stale {
+            self.stale.insert(instance.clone());
+        } else {
+            self.stale.remove(instance);
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! The loop that owns all instances of the node.
+//!
+//! Whatever happens only wakes an instance; what is done about it is decided from what is wanted and
+//! what is. Everything that takes time (ends, checks, load reports, writes) is a future that the loop
+//! polls, so nothing waits for anything else.
+
+mod act;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Config, Home,
+    instance::{Event, Managed, What},
+    load::LoadRecord,
+    reporter::Reporter,
+    session::Handle,
+    wakes::Wakes,
+};
+use crate::{
+    host::Host,
+    keys::{Key, Keys},
+    model::{Assignment, Desired, Instance, Moment},
+    plan::agent::{Decision, Life, SHUTDOWN_GRACE, StopCause, Wait, decide},
+    process::Processes,
+    store::{Change, Entry, Store, Update},
+};
+
+/// So many starts may be under way at once: enough that a hundred instances are up in a dozen waves,
+/// few enough that the first are not slowed down by the last.
+const STARTS: usize = 8;
+
+/// A start counts as under way until the process is healthy, or for this long: slow starters mostly wait.
+const START_TIME: Duration = Duration::from_secs(2);
+
+/// Every instance is looked at this often, whether or not something woke it.
+const FULL_PASS: Duration = Duration::from_secs(30);
+
+/// After its processes are gone, an agent that ends tries this long to take back what it reported.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Runs the instances of a node.
+pub(super) struct Supervisor {
+    config: Config,
+    home: Home,
+    store: Store,
+    host: Host,
+    processes: Arc<dyn Processes>,
+    session: Handle,
+    keys: Keys,
+    instances: BTreeMap<Instance, Managed>,
+    wakes: Wakes,
+    events: FuturesUnordered<BoxFuture<'static, Event>>,
+    /// Starts under way, and until when they count.
+    starting: BTreeMap<Instance, Moment>,
+    /// Those that wait for a start to be over.
+    queued: BTreeSet<Instance>,
+    reporter: Reporter,
+    load: LoadRecord,
+    /// Of the assignments known at first, those that nothing has been done about yet; none until they
+    /// are known.
+    unreconciled: Option<BTreeSet<Instance>>,
+    next_full_pass: Moment,
+    /// Set when the agent is to end: when it ends at the latest.
+    ends_by: Option<Moment>,
+}
+
+impl Supervisor {
+    pub(super) fn new(
+        config: Config,
+        home: Home,
+        store: Store,
+        host: Host,
+        processes: Arc<dyn Processes>,
+        session: Handle,
+    ) -> Self {
+        let keys = Keys::new(&config.cluster);
+        let load = keys.of(&Key::Load(config.node.clone()));
+        Self {
+            reporter: Reporter::new(
+                store.clone(),
+                host.clone(),
+                keys.clone(),
+                config.node.clone(),
+            ),
+            load: LoadRecord::new(store.clone(), host.clone(), load),
+            config,
+            home,
+            store,
+            host,
+            processes,
+            session,
+            keys,
+            instances: BTreeMap::new(),
+            wakes: Wakes::default(),
+            events: FuturesUnordered::new(),
+            starting: BTreeMap::new(),
+            queued: BTreeSet::new(),
+            unreconciled: None,
+            next_full_pass: Moment::default(),
+            ends_by: None,
+        }
+    }
+
+    /// Runs until `stop` is cancelled and all processes have ended.
+    pub(super) async fn run(&mut self, stop: &CancellationToken) {
+        let assignments = self.keys.assignments_of(&self.config.node);
+        let states = self.keys.states_of(&self.config.node);
+        let mut follow = self.store.follow(vec![assignments, states]);
+        let clock = Arc::clone(&self.host.clock);
+        self.take_session();
+        loop {
+            let wake = self.pass().await;
+            if self.is_over() {
+                return;
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled(), if self.ends_by.is_none() => self.end(),
+                Ok(()) = self.session.held.changed() => self.take_session(),
+                done = self.reporter.done() => {
+                    let trusted = self.reporter.absorb(done, clock.now());
+                    self.doubt_unless(trusted);
+                }
+                done = self.load.done() => {
+                    let trusted = self.load.absorb(done, clock.now());
+                    self.doubt_unless(trusted);
+                }
+                Some(event) = self.events.next() => self.hear(event),
+                update = follow.next() => self.follow(update),
+                () = clock.sleep_until(wake) => {}
+            }
+        }
+    }
+
+    /// Looks at everyone who is due and writes what is to be written. Returns when to do so again.
+    async fn pass(&mut self) -> Moment {
+        let now = self.host.clock.now();
+        if now >= self.next_full_pass {
+            let jitter = FULL_PASS.mul_f64(self.host.entropy.fraction() / 2.0);
+            self.next_full_pass = now + FULL_PASS - jitter;
+            for instance in self.instances.keys() {
+                self.wakes.by(instance, now);
+            }
+        }
+        while let Some(instance) = self.wakes.pop(now) {
+            self.settle(&instance).await;
+        }
+        let mut reporting = None;
+        if self.unreconciled.is_some() {
+            reporting = self.reporter.advance(now);
+            self.check_reconciled();
+        }
+        let loading = self.load.advance(now);
+        let wakes = [self.wakes.next(), reporting, loading, self.ends_by];
+        let wake = wakes.into_iter().flatten().min();
+        wake.map_or(self.next_full_pass, |wake| wake.min(self.next_full_pass))
+    }
+
+    /// Decides and acts for one instance until there is nothing to do but wait.
+    async fn settle(&mut self, name: &Instance) {
+        let now = self.host.clock.now();
+        self.count_starts(now);
+        while let Some(managed) = self.instances.get(name) {
+            let room = self.starting.len() < STARTS;
+            let goal = managed.goal(self.ends_by.is_some());
+            match decide(&goal, &managed.life, room, now) {
+                Decision::Do(action) => self.act(name, action, now).await,
+                Decision::Wait(wait) => {
+                    let mut wake = wait.wake();
+                    if wait == Wait::Room {
+                        self.queued.insert(name.clone());
+                        wake = self.starting.values().min().copied();
+                    }
+                    if let Some(at) = wake {
+                        self.wakes.by(name, at);
+                    }
+                    break;
+                }
+            }
+        }
+        let agent_ends = self.ends_by.is_some();
+        let Some(managed) = self.instances.get_mut(name) else {
+            self.reporter.want(name, None);
+            self.load.set(name, None);
+            return;
+        };
+        let (questions, next) = managed.ask(&self.config, &self.host, now);
+        self.events.extend(questions);
+        if let Some(next) = next {
+            self.wakes.by(name, next);
+        }
+        let state = managed.state(&self.config, agent_ends);
+        self.reporter.want(name, Some(state));
+        self.load.set(name, managed.load_report());
+    }
+
+    /// Forgets starts that are over; lets those who waited for that look again.
+    fn count_starts(&mut self, now: Moment) {
+        let before = self.starting.len();
+        let instances = &self.instances;
+        self.starting.retain(|name, until| {
+            now < *until && instances.get(name).is_some_and(Managed::is_starting)
+        });
+        if self.starting.len() < before {
+            for name in std::mem::take(&mut self.queued) {
+                self.wakes.by(&name, now);
+            }
+        }
+    }
+
+    /// Takes in what happened to an instance, unless it is news of an earlier run.
+    fn hear(&mut self, event: Event) {
+        let now = self.host.clock.now();
+        let name = event.instance;
+        let Some(managed) = self.instances.get_mut(&name) else {
+            return;
+        };
+        if managed.run != event.run {
+            return;
+        }
+        match event.what {
+            What::Ended(end) => self.ended(&name, end, now),
+            What::Checked { asked, result } => {
+                let was = managed.is_ready();
+                if let (true, Err(why)) = (was, &result) {
+                    tracing::warn!(node = %self.config.node, instance = %name, %why, "not ready");
+                }
+                managed.checked(asked, result, now);
+                if !was && managed.is_ready() {
+                    tracing::info!(node = %self.config.node, instance = %name, "ready");
+                }
+            }
+            What::Loaded { asked, result } => managed.loaded(asked, result, now),
+        }
+        self.wakes.by(&name, now);
+    }
+
+    /// Takes in what was written to the store.
+    fn follow(&mut self, update: Update) {
+        for change in update.changes {
+            let (key, revision) = match &change {
+                Change::Put(entry) => (&entry.key, entry.mod_revision),
+                Change::Delete { key, revision } => (key, *revision),
+            };
+            match (self.keys.parse(key), &change) {
+                (Some(Key::Assignment(_, name)), Change::Put(entry)) => self.assign(name, entry),
+                (Some(Key::Assignment(_, name)), Change::Delete { .. }) => self.orphan(&name),
+                (Some(Key::State(_, name)), Change::Put(entry)) => {
+                    self.reporter.seen(name, revision, Some(&entry.value));
+                }
+                (Some(Key::State(_, name)), Change::Delete { .. }) => {
+                    self.reporter.seen(name, revision, None);
+                }
+                _ => tracing::warn!(key, "a key that means nothing here"),
+            }
+        }
+        if self.unreconciled.is_none() {
+            let wanted = self
+                .instances
+                .iter()
+                .filter(|(_, managed)| managed.assignment.desired == Desired::Present);
+            self.unreconciled = Some(wanted.map(|(name, _)| name.clone()).collect());
+        }
+    }
+
+    fn assign(&mut self, name: Instance, entry: &Entry) {
+        let assignment = match serde_json::from_slice::<Assignment>(&entry.value) {
+            Ok(assignment) if assignment.instance == name => assignment,
+            Ok(other) => {
+                tracing::warn!(
+                    key = entry.key, instance = %other.instance,
+                    "an assignment of another instance; what runs is left as it is"
+                );
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(
+                    key = entry.key, %error,
+                    "an assignment that cannot be read; what runs is left as it is"
+                );
+                return;
+            }
+        };
+        match self.instances.get_mut(&name) {
+            Some(managed) => managed.assign(assignment, entry.mod_revision),
+            None => {
+                let managed = Managed::new(assignment, entry.mod_revision);
+                self.instances.insert(name.clone(), managed);
+            }
+        }
+        self.wakes.by(&name, self.host.clock.now());
+    }
+
+    fn orphan(&mut self, name: &Instance) {
+        let Some(managed) = self.instances.get_mut(name) else {
+            return;
+        };
+        managed.orphaned = true;
+        if managed.assignment.desired == Desired::Present {
+            tracing::warn!(
+                node = %self.config.node, instance = %name,
+                "its assignment vanished without saying absent; it is left running"
+            );
+        }
+        self.wakes.by(name, self.host.clock.now());
+    }
+
+    fn take_session(&mut self) {
+        let held = self.session.held.borrow_and_update().clone();
+        self.reporter.session(held.clone());
+        self.load.session(held);
+    }
+
+    fn doubt_unless(&self, trusted: bool) {
+        if !trusted {
+            self.session.doubt.send_replace(());
+        }
+    }
+
+    /// Says so once every assignment known at first was acted on and reported.
+    fn check_reconciled(&mut self) {
+        if *self.session.reconciled.borrow() {
+            return;
+        }
+        let instances = &self.instances;
+        if let Some(names) = &mut self.unreconciled {
+            names.retain(|name| {
+                instances
+                    .get(name)
+                    .is_some_and(|managed| managed.life == Life::Fresh)
+            });
+            if names.is_empty() && self.reporter.is_settled() {
+                self.session.reconciled.send_replace(true);
+            }
+        }
+    }
+
+    /// Begins the end: every process is asked to stop.
+    fn end(&mut self) {
+        let now = self.host.clock.now();
+        self.ends_by = Some(now + SHUTDOWN_GRACE + FAREWELL);
+        for name in self.instances.keys() {
+            self.wakes.by(name, now);
+        }
+        tracing::info!(
+            node = %self.config.node, processes = self.instances.len(),
+            cause = %StopCause::AgentEnds, "stopping all processes"
+        );
+    }
+
+    /// Whether the agent is to end, and nothing is left to do or no time to do it.
+    fn is_over(&mut self) -> bool {
+        let now = self.host.clock.now();
+        let Some(ends_by) = &mut self.ends_by else {
+            return false;
+        };
+        if self.instances.is_empty() {
+            // Nothing lives any more: only the reports are left.
+            *ends_by = (*ends_by).min(now + FAREWELL);
+            return self.unreconciled.is_none() || self.reporter.is_settled() || now >= *ends_by;
+        }
+        if now >= *ends_by {
+            tracing::error!(
+                node = %self.config.node, processes = self.instances.len(),
+                "processes that cannot even be killed are left behind"
+            );
+        }
+        now >= *ends_by
+    }
+}

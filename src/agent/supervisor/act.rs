@@ -1,0 +1,176 @@
+//! What the supervisor does to one instance: start, stop, kill, forget, and take in its end.
+
+use crate::{
+    model::{Exit, Instance, Moment, Run, service::StopSignal},
+    plan::{
+        agent::{Action, Life, NotStarted},
+        report::describe,
+    },
+    process::{End, Process},
+};
+
+use super::{
+    super::{
+        instance::{Managed, What},
+        ports, program,
+    },
+    START_TIME, Supervisor,
+};
+
+impl Supervisor {
+    /// Carries out what was decided.
+    pub(super) async fn act(&mut self, name: &Instance, action: Action, now: Moment) {
+        let node = &self.config.node;
+        let Some(managed) = self.instances.get_mut(name) else {
+            return;
+        };
+        match action {
+            Action::Start => self.start(name, now).await,
+            Action::Attach => {
+                tracing::info!(%node, instance = %name, "external endpoint attached");
+                let life = Life::attached(&managed.assignment.revision, now);
+                managed.begin(life);
+            }
+            Action::Stop(cause) => {
+                tracing::info!(%node, instance = %name, %cause, "asked to stop");
+                let spec = managed.assignment.stop.clone();
+                managed.change(|life| life.stopping(&spec, cause, now));
+                send(managed, spec.signal);
+            }
+            Action::Kill(cause) => {
+                tracing::warn!(%node, instance = %name, %cause, "killed: its grace is over");
+                managed.change(Life::killed);
+                send(managed, StopSignal::SigKill);
+            }
+            Action::Forget => {
+                tracing::info!(%node, instance = %name, "forgotten");
+                self.instances.remove(name);
+            }
+        }
+    }
+
+    /// Starts a process, or records why that cannot be.
+    async fn start(&mut self, name: &Instance, now: Moment) {
+        let prepared = self.prepare(name).await;
+        let Some(managed) = self.instances.get_mut(name) else {
+            return;
+        };
+        let revision = managed.assignment.revision.clone();
+        if managed.life.revision() != revision {
+            // A new program gets a new chance.
+            managed.back_off = Default::default();
+        }
+        managed.starts = managed.starts.saturating_add(1);
+        let node = &self.config.node;
+        match prepared {
+            Ok(process) => {
+                let pid = process.pid();
+                tracing::info!(%node, instance = %name, pid, revision, "started");
+                managed.begin(Life::started(&revision, now));
+                managed.started_at = Some(self.host.clock.timestamp());
+                self.events
+                    .push(managed.tagged(process.ended(), What::Ended));
+                managed.process = Some(process);
+                if managed.is_starting() {
+                    self.starting.insert(name.clone(), now + START_TIME);
+                }
+            }
+            Err(why) => {
+                tracing::warn!(%node, instance = %name, reason = why.reason, "{}", why.message);
+                let fraction = self.host.entropy.fraction();
+                let restart = &managed.assignment.restart;
+                let back_off = &mut managed.back_off;
+                let life = Life::not_started(&revision, restart, back_off, why, fraction, now);
+                managed.begin(life);
+                self.show_next_start(name, now);
+            }
+        }
+    }
+
+    /// Everything up to the start of the process, and the start itself.
+    async fn prepare(&mut self, name: &Instance) -> Result<Box<dyn Process>, NotStarted> {
+        let others = self.instances.iter().filter(|(other, _)| *other != name);
+        let taken = others
+            .flat_map(|(_, other)| other.ports.values().copied())
+            .collect();
+        let gone = || NotStarted {
+            reason: "Forgotten",
+            message: "it is not assigned any more".to_owned(),
+        };
+        let managed = self.instances.get_mut(name).ok_or_else(gone)?;
+        let assignment = &managed.assignment;
+        let Run::Process(template) = &assignment.run else {
+            return Err(gone());
+        };
+        managed.ports = ports::find(
+            &*self.host.network,
+            &self.config.address,
+            &assignment.ports,
+            &managed.ports,
+            &taken,
+        )
+        .await?;
+        let program = program::resolve(
+            &self.config,
+            &self.home,
+            &self.host,
+            assignment,
+            template,
+            &managed.ports,
+        )?;
+        self.processes.start(&program).map_err(|error| NotStarted {
+            reason: "StartFailed",
+            message: error.to_string(),
+        })
+    }
+
+    /// Takes in the end of its process.
+    pub(super) fn ended(&mut self, name: &Instance, end: End, now: Moment) {
+        let Some(managed) = self.instances.get_mut(name) else {
+            return;
+        };
+        let exit = Exit {
+            code: end.code,
+            signal: end.signal,
+            at: self.host.clock.timestamp(),
+        };
+        let cause = match &managed.life {
+            Life::Stopping { cause, .. } => cause.to_string(),
+            _ => "by itself".to_owned(),
+        };
+        tracing::info!(
+            node = %self.config.node, instance = %name, how = describe(&exit), cause, "ended"
+        );
+        let fraction = self.host.entropy.fraction();
+        let life = managed.life.clone().ended(
+            &managed.assignment.restart,
+            &mut managed.back_off,
+            exit.clone(),
+            fraction,
+            now,
+        );
+        managed.process = None;
+        managed.last_exit = Some(exit);
+        managed.begin(life);
+        self.show_next_start(name, now);
+    }
+
+    /// Notes on the wall clock when the next start is due: once, so that it does not change with time.
+    fn show_next_start(&mut self, name: &Instance, now: Moment) {
+        if let Some(managed) = self.instances.get_mut(name)
+            && let Life::Ended { until, .. } = &managed.life
+        {
+            managed.next_start_at = Some(self.host.clock.timestamp() + until.since(now));
+        }
+    }
+}
+
+fn send(managed: &Managed, signal: StopSignal) {
+    let Some(process) = &managed.process else {
+        return;
+    };
+    if let Err(error) = process.signal(signal) {
+        let instance = &managed.assignment.instance;
+        tracing::error!(%instance, pid = process.pid(), %error, "cannot be signalled");
+    }
+}
