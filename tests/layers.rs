@@ -20,7 +20,8 @@ use syntax::{Kind, Path, Token};
 /// Lines that a file may have. Past it, a file holds more than one noun.
 const LONGEST: usize = 500;
 
-/// `(user, used, why)`: what a module may use of its own level. `*`: any module of that level.
+/// `(user, used, why)`: what a module may use of its own level. `*`: any module of that level that is not
+/// itself offered to all.
 const SIDEWAYS: &[(&str, &str, &str)] = &[
     (
         "keys",
@@ -34,6 +35,7 @@ const SIDEWAYS: &[(&str, &str, &str)] = &[
     ),
     ("*", "retry", "so are the pauses between attempts"),
     ("*", "task", "so is the way to run a task"),
+    ("retry", "host", "pauses vary by the injected randomness"),
 ];
 
 /// `(user, used, why not)`: what a module may not use although it lies above.
@@ -46,20 +48,25 @@ const CUTS: &[(&str, &str, &str)] = &[
     ("worker", "store", "a worker needs no store"),
 ];
 
-/// A crate or construct with the only places that may name it.
+/// A crate or construct with the places that may name it, or those that may not.
 struct Ban {
     /// Beginnings of paths; a single `word` is a crate or keyword.
     names: &'static [&'static str],
-    /// Beginnings of file names below `src/`.
-    allowed: &'static [&'static str],
+    place: Place,
     why: &'static str,
+}
+
+/// Beginnings of file names below `src/`.
+enum Place {
+    Only(&'static [&'static str]),
+    Not(&'static [&'static str]),
 }
 
 /// Every place on a list has earned it; the reason stands beside it.
 const BANS: &[Ban] = &[
     Ban {
         names: &["etcd_client"],
-        allowed: &["store/"],
+        place: Place::Only(&["store/"]),
         why: "only the store knows which store it is",
     },
     Ban {
@@ -70,19 +77,19 @@ const BANS: &[Ban] = &[
             "tonic_prost",
             "prost",
         ],
-        allowed: &[
+        place: Place::Only(&[
             "grpc.rs",    // how servers run
             "store/",     // speaks etcd's protocol, and serves it
             "rpc/",       // the balancer's service and its client
             "probe/grpc", // asks workers about their health and load
             "worker/",    // what workers serve
             "proto.rs",   // the generated messages
-        ],
+        ]),
         why: "wire formats stay at the edges; what is behind them speaks `model`",
     },
     Ban {
         names: &["clap", "anyhow"],
-        allowed: &["cli/", "main.rs"],
+        place: Place::Only(&["cli/", "main.rs"]),
         why: "modules take typed arguments and give typed errors; only the command line prints",
     },
     Ban {
@@ -90,29 +97,23 @@ const BANS: &[Ban] = &[
             "std::process::Command",
             "std::process::Child",
             "std::process::Stdio",
-            "std::process::self",
             "tokio::process",
             "process::Command",
         ],
-        allowed: &["process/"],
+        place: Place::Only(&["process/"]),
         why: "processes start and end in one place, or some outlive us",
     },
     Ban {
-        names: &[
-            "rustix::process",
-            "windows_sys",
-            "std::os::unix",
-            "std::os::windows",
-        ],
-        allowed: &[
+        names: &["rustix::process", "std::os::unix", "std::os::windows"],
+        place: Place::Only(&[
             "process/",
             "host/disk.rs", // file permissions and locks
-        ],
+        ]),
         why: "systems differ behind the seams only",
     },
     Ban {
         names: &["unsafe"],
-        allowed: &["process/unix", "process/windows"],
+        place: Place::Only(&["process/unix"]),
         why: "what the compiler cannot check is argued for in one place",
     },
     Ban {
@@ -126,23 +127,7 @@ const BANS: &[Ban] = &[
             "async",
             "await",
         ],
-        allowed: &[
-            "host/",
-            "store/",
-            "process/",
-            "probe/",
-            "grpc.rs",
-            "retry.rs",
-            "task.rs",
-            "agent/",
-            "controller/",
-            "balancer/",
-            "operator/",
-            "rpc/",
-            "worker/",
-            "cli/",
-            "main.rs",
-        ],
+        place: Place::Not(&["model/", "keys.rs", "proto.rs", "plan/", "view/"]),
         why: "nouns and decisions are pure: time, randomness and the world's state are arguments",
     },
 ];
@@ -218,9 +203,12 @@ impl Levels {
             return Some(format!("`{user}` uses `{used}`: {why}"));
         }
         let sideways = || {
+            let offered = SIDEWAYS
+                .iter()
+                .any(|(from, to, _)| (*from, *to) == ("*", user));
             SIDEWAYS
                 .iter()
-                .any(|(from, to, _)| (*from == "*" || *from == user) && *to == used)
+                .any(|(from, to, _)| *to == used && (*from == user || *from == "*" && !offered))
         };
         (user != used && !(other < own || own == other && sideways()))
             .then(|| format!("`{user}` (level {own}) uses `{used}` (level {other})"))
@@ -271,17 +259,18 @@ fn check(file: &str, text: &str, levels: &Levels) -> Vec<Violation> {
         }
     }
 
-    for ban in BANS.iter().filter(|ban| !is_in(file, ban.allowed)) {
+    for ban in BANS.iter().filter(|ban| !ban.allows(file)) {
         for (line, name) in named(ban, &tokens, &paths) {
-            let rule = format!(
-                "`{name}` belongs in {}: {}",
-                ban.allowed.join(", "),
-                ban.why
-            );
+            let rule = match ban.place {
+                Place::Only(places) => {
+                    format!("`{name}` belongs in {}: {}", places.join(", "), ban.why)
+                }
+                Place::Not(_) => format!("`{name}`: {}", ban.why),
+            };
             violate(
                 line,
                 rule,
-                "move the code there, and use it through that module's own types",
+                "move the code to where it belongs, and use it through types of that module's own",
             );
         }
     }
@@ -321,6 +310,16 @@ fn module_used<'p>(file: &str, path: &'p Path) -> Option<&'p str> {
         _ => return None,
     };
     segments.get(first).map(String::as_str)
+}
+
+impl Ban {
+    /// Whether the file may name it.
+    fn allows(&self, file: &str) -> bool {
+        match self.place {
+            Place::Only(places) => is_in(file, places),
+            Place::Not(places) => !is_in(file, places),
+        }
+    }
 }
 
 /// Whether the file is one of the places.
@@ -441,5 +440,14 @@ fn every_named_place_and_module_is_there() {
             "no module `{user}`"
         );
         assert!(levels.0.contains_key(*used), "no module `{used}`");
+    }
+    let places = BANS.iter().flat_map(|ban| match ban.place {
+        Place::Only(places) | Place::Not(places) => places,
+    });
+    for place in places.chain(SYSTEM_FILES) {
+        assert!(
+            sources.keys().any(|file| file.starts_with(place)),
+            "no file src/{place}..."
+        );
     }
 }

@@ -7,7 +7,7 @@ fn broken(file: &str, text: &str) -> Vec<(usize, String)> {
     let levels = Levels::read(
         "//! | level | modules | what |\n//! |---|---|---|\n\
          //! | 0 nouns | [`model`], [`keys`] | a |\n//! | 1 decisions | [`plan`], [`view`] | b |\n\
-         //! | 2 adapters | [`host`], [`store`], [`probe`] | c |\n\
+         //! | 2 adapters | [`host`], [`retry`], [`store`], [`probe`] | c |\n\
          //! | 3 loops | [`agent`] | e |\n//! | 4 surfaces | [`rpc`] | d |",
     );
     check(file, text, &levels)
@@ -75,6 +75,7 @@ fn a_step_sideways() {
         "`store` (level 2) uses `probe` (level 2)",
     );
     assert_keeps("store/mod.rs", "use crate::host::Host;");
+    assert_breaks("host/mod.rs", "use crate::retry::Retry;", 1, "`retry`");
     assert_breaks("model/mod.rs", "use crate::keys::Keys;", 1, "`keys`");
     assert_keeps("keys.rs", "use crate::model::Name;");
 }
