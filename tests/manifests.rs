@@ -150,8 +150,12 @@ fn what_is_huge_or_deep_is_refused_and_does_not_hide_the_rest() {
     let blocks: String = (0..1_000)
         .map(|depth| format!("{}a:\n", " ".repeat(depth)))
         .collect();
+    let many = format!("[{}]", "a, ".repeat(300_000));
+    let twice = format!("kind: Service\n{}", "metadata: {}\n".repeat(80_000));
     let texts = [
-        ("huge.yaml", huge.as_str()),
+        ("many.yaml", many.as_str()),
+        ("twice.yaml", &twice),
+        ("huge.yaml", &huge),
         ("deep.yaml", &deep),
         ("blocks.yaml", &blocks),
         ("other.yaml", "a: 1"),
@@ -167,24 +171,23 @@ fn what_is_huge_or_deep_is_refused_and_does_not_hide_the_rest() {
         "blocks.yaml:65",
         "more than 64 levels deep",
         "other.yaml:1:1",
-        "4 errors",
     ] {
         assert!(wrong.contains(part), "{part}: {wrong}");
     }
-    assert!(wrong.len() < 2_000, "{wrong}");
+    assert!(wrong.len() < 20_000, "{wrong}");
 }
 
 #[test]
-fn of_very_many_errors_the_first_hundred_are_shown_and_all_are_counted() {
+fn of_very_many_errors_the_first_fifty_are_shown_and_all_are_counted() {
     let fields: String = (0..5_000).map(|n| format!("  field{n}: 1\n")).collect();
     let text = format!(
         "{}spec:\n  command: [a]\n{fields}",
         "apiVersion: quaestor/v1\nkind: Service\nmetadata: {name: a}\n"
     );
     let wrong = read(&text).unwrap_err();
-    assert_eq!(wrong.matches("error: ").count(), 100);
+    assert_eq!(wrong.matches("error: ").count(), 50);
     assert!(
-        wrong.ends_with("... and 4900 more\n\n5000 errors"),
+        wrong.ends_with("... and 4950 more in it.yaml\n\n5000 errors"),
         "{wrong}"
     );
 }

@@ -8,8 +8,11 @@ use annotate_snippets::{
 
 use super::{Source, tree::Span};
 
-/// At most this many are shown: nobody reads more, and garbage has thousands.
-const SHOWN: usize = 100;
+/// At most this many of a source are shown: nobody reads more, and garbage has thousands.
+const SHOWN: usize = 50;
+
+/// Texts are cut behind this many bytes: they quote what may be anything.
+const LONGEST_TEXT: usize = 400;
 
 /// Columns of a page.
 const WIDTH: usize = 80;
@@ -64,7 +67,7 @@ impl Diagnostic {
     pub(super) fn new(place: Place, message: impl Into<String>) -> Self {
         Self {
             place,
-            message: message.into(),
+            message: clip(message.into()),
             label: None,
             help: None,
             related: None,
@@ -73,19 +76,19 @@ impl Diagnostic {
 
     /// Says something right at the marked place.
     pub(super) fn label(mut self, label: impl Into<String>) -> Self {
-        self.label = Some(label.into());
+        self.label = Some(clip(label.into()));
         self
     }
 
     /// Says what to do.
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(clip(help.into()));
         self
     }
 
     /// Says what to do, where that is known.
     pub(super) fn help_if(mut self, help: Option<impl Into<String>>) -> Self {
-        self.help = help.map(Into::into);
+        self.help = help.map(Into::into).map(clip);
         self
     }
 
@@ -122,12 +125,18 @@ impl Diagnostics {
     fn render(&self, renderer: &Renderer) -> String {
         let renderer = renderer.clone().term_width(WIDTH);
         let mut text = String::new();
-        for diagnostic in self.found.iter().take(SHOWN) {
-            text.push_str(&renderer.render(&[self.report(diagnostic)]));
-            text.push_str("\n\n");
-        }
-        if let Some(more) = self.found.len().checked_sub(SHOWN).filter(|n| *n > 0) {
-            text.push_str(&format!("... and {more} more\n\n"));
+        for of_source in self.found.chunk_by(|a, b| a.place.source == b.place.source) {
+            for diagnostic in of_source.iter().take(SHOWN) {
+                text.push_str(&renderer.render(&[self.report(diagnostic)]));
+                text.push_str("\n\n");
+            }
+            let more = of_source.len().saturating_sub(SHOWN);
+            let source = of_source
+                .first()
+                .and_then(|d| self.sources.get(d.place.source));
+            if let (1.., Some(source)) = (more, source) {
+                text.push_str(&format!("... and {more} more in {}\n\n", source.name));
+            }
         }
         text.push_str(&match self.found.len() {
             1 => "1 error".to_owned(),
@@ -194,6 +203,15 @@ impl fmt::Display for Diagnostics {
 }
 
 impl std::error::Error for Diagnostics {}
+
+/// `text`, cut where it is very long.
+fn clip(mut text: String) -> String {
+    if text.len() > LONGEST_TEXT {
+        text.truncate(floor_char_boundary(&text, LONGEST_TEXT));
+        text.push_str("...");
+    }
+    text
+}
 
 /// Message and help of an error that ends with what to do, as in `this is wrong: do that`.
 pub(super) fn advice(error: &str) -> (String, Option<String>) {

@@ -9,13 +9,14 @@
 //! | each service by itself | `meaning` | what contradicts itself or cannot work; also [`check`], for stored specs |
 //! | all services together | `set` | names and ports that collide |
 //!
-//! `diagnostic` shows what was found. Nothing here does I/O: the caller brings the texts.
+//! `suggest` guesses what was meant, `diagnostic` shows what was found. Nothing here does I/O: the caller brings the texts.
 
 mod diagnostic;
 mod meaning;
 mod schema;
 mod set;
 mod shape;
+mod suggest;
 mod tree;
 mod yaml;
 
@@ -113,18 +114,19 @@ impl Candidate {
 
     /// Where `path` stands.
     fn place(&self, path: &Path, sources: &[Source]) -> Place {
-        let text = sources
-            .get(self.source)
-            .map_or("", |source| source.text.as_str());
-        Place::new(self.source, self.document.root.place(path, text))
+        let span = self.document.root.place(path, self.text(sources));
+        Place::new(self.source, span)
     }
 
     /// Where the key of `path` stands.
     fn key_place(&self, path: &Path, sources: &[Source]) -> Place {
-        let text = sources
-            .get(self.source)
-            .map_or("", |source| source.text.as_str());
-        Place::new(self.source, self.document.root.key_place(path, text))
+        let span = self.document.root.key_place(path, self.text(sources));
+        Place::new(self.source, span)
+    }
+
+    fn text<'a>(&self, sources: &'a [Source]) -> &'a str {
+        let source = sources.get(self.source);
+        source.map_or("", |source| source.text.as_str())
     }
 }
 

@@ -3,13 +3,14 @@
 //! What is wrong is reported and taken out, with as little around it as possible, so that the
 //! rest can still be checked for its meaning.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value as Json};
 
 use super::{
     diagnostic::{Diagnostic, Place, advice},
     schema::resolve,
+    suggest::{closest, words},
     tree::{Entry, Node, Path, Span, Value},
 };
 use crate::model::{Name, quantity::Period, service::PortRange};
@@ -87,37 +88,54 @@ impl<'a> Walk<'a> {
             return self.mismatch(node, path, "a map");
         };
         let fields = schema["properties"].as_object();
+        let mut firsts: BTreeMap<&str, &Entry> = BTreeMap::new();
+        for entry in entries {
+            firsts.entry(&entry.key).or_insert(entry);
+        }
+        let free: Vec<&str> = fields
+            .into_iter()
+            .flat_map(Map::keys)
+            .map(String::as_str)
+            .filter(|field| !firsts.contains_key(field))
+            .collect();
         let mut found = Map::new();
-        let mut intact = true;
-        for (at, entry) in entries.iter().enumerate() {
-            let first = entries[..at].iter().find(|e| e.key == entry.key);
+        let damaged = self.damaged.len();
+        for entry in entries {
+            let first = firsts.get(entry.key.as_str());
+            let repeats = first.filter(|first| !std::ptr::eq(**first, entry));
+            if let Some(first) = repeats {
+                self.duplicate(first, entry);
+            }
             let field = fields
                 .and_then(|fields| fields.get(&entry.key))
                 .or_else(|| schema.get("additionalProperties").filter(|s| s.is_object()));
-            let path_of_entry = path.clone().key(&entry.key);
-            if let Some(first) = first {
-                self.duplicate(first, entry);
-            }
             match field {
                 Some(field) => {
-                    if let Some(json) = self.value(&entry.value, field, &path_of_entry) {
+                    let path = path.clone().key(&entry.key);
+                    let damaged = self.damaged.len();
+                    let json = self.value(&entry.value, field, &path);
+                    if repeats.is_some() {
+                        // It was only looked at; the first one counts.
+                        self.damaged.truncate(damaged);
+                    } else if let Some(json) = json {
                         found.insert(entry.key.clone(), json);
                     }
                 }
-                None if first.is_some() => {}
-                None => self.unknown(entry, entries, fields, path),
+                None if repeats.is_some() => {}
+                None => self.unknown(entry, &free, path),
             }
         }
+        let mut intact = true;
         for name in schema["required"].as_array().into_iter().flatten() {
             let Some(name) = name.as_str() else { continue };
-            if entries.iter().any(|entry| entry.key == name) {
+            if firsts.contains_key(name) {
                 // A wrong value was reported; it leaves a hole.
                 intact &= found.contains_key(name);
                 continue;
             }
             intact = false;
             let misspelled = path.clone().key(name);
-            if !self.damaged.contains(&misspelled) {
+            if !self.damaged[damaged..].contains(&misspelled) {
                 let place = self.head(path);
                 self.wrong.push(
                     Diagnostic::new(place, format!("{} lacks the field `{name}`", whole(path)))
@@ -241,23 +259,12 @@ impl<'a> Walk<'a> {
         );
     }
 
-    fn unknown(
-        &mut self,
-        entry: &Entry,
-        entries: &[Entry],
-        fields: Option<&Map<String, Json>>,
-        path: &Path,
-    ) {
+    /// Reports a field that the map at `path` does not have; `free` are those that it lacks.
+    fn unknown(&mut self, entry: &Entry, free: &[&str], path: &Path) {
         let place = self.place(&entry.key_span);
         let key = &entry.key;
         let mut diagnostic =
             Diagnostic::new(place, format!("{} has no field `{key}`", whole(path)));
-        let free: Vec<&str> = fields
-            .into_iter()
-            .flat_map(Map::keys)
-            .map(String::as_str)
-            .filter(|field| entries.iter().all(|entry| entry.key != *field))
-            .collect();
         if let Some(close) = closest(key, free.iter().copied()) {
             diagnostic = diagnostic.label(format!("did you mean `{close}`?"));
             self.damaged.push(path.clone().key(close));
@@ -368,24 +375,6 @@ fn conforms(text: &str, format: &str) -> Result<(), String> {
     }
 }
 
-/// The one of `candidates` that `text` was likely meant to be.
-pub(super) fn closest<'a>(
-    text: &str,
-    candidates: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
-    let text = text.to_lowercase();
-    // Nobody misspells most of a word, and a swap of neighbours is one slip.
-    let slips = text.chars().count().max(3) / 3;
-    candidates
-        .map(|candidate| {
-            let distance = strsim::osa_distance(&text, &candidate.to_lowercase());
-            (distance, candidate)
-        })
-        .filter(|(distance, _)| *distance <= slips)
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
 /// `path` as the subject of a sentence.
 fn whole(path: &Path) -> String {
     if *path == Path::root() {
@@ -406,16 +395,4 @@ fn example(path: &Path, field: &str) -> String {
         _ => "name: grpc",
     };
     format!("add it, as in `{example}`")
-}
-
-/// The words of a command line, each as a YAML item.
-fn words(text: &str) -> Vec<String> {
-    text.split_whitespace()
-        .map(
-            |word| match word.contains(['{', '}', '[', ']', ',', ':', '#', '"', '\'']) {
-                true => format!("{word:?}"),
-                false => word.to_owned(),
-            },
-        )
-        .collect()
 }

@@ -15,6 +15,9 @@ use super::{
 /// Collections may lie in each other this deep; a manifest needs 5.
 const DEEPEST: usize = 64;
 
+/// Values in one source; a service of a usual size takes 50.
+const MOST_VALUES: usize = 250_000;
+
 /// What aliases may repeat in one source, in bytes of text and [`NODE_WEIGHT`] for each value.
 const REPEATABLE: usize = 1024 * 1024;
 
@@ -45,6 +48,7 @@ pub(super) fn read(source: usize, text: &str) -> (Vec<Document>, Vec<Diagnostic>
         parser: Parser::new_from_str_with_options(text, options),
         anchors: BTreeMap::new(),
         repeatable: REPEATABLE,
+        values: 0,
         wrong: Vec::new(),
     };
     let documents = reader.documents();
@@ -59,6 +63,8 @@ struct Reader<'a> {
     anchors: BTreeMap<usize, Node>,
     /// What aliases and anchors may still copy.
     repeatable: usize,
+    /// Values read so far.
+    values: usize,
     wrong: Vec<Diagnostic>,
 }
 
@@ -68,6 +74,8 @@ enum Stop {
     Syntax(ScanError),
     /// It was reported.
     Reported,
+    /// The source has more values than it may; it was reported.
+    Full,
 }
 
 impl<'a> Reader<'a> {
@@ -82,6 +90,7 @@ impl<'a> Reader<'a> {
                     }
                 }
                 Ok(None) => return documents,
+                Err(Stop::Full) => return documents,
                 Err(stop) => {
                     if let Stop::Syntax(error) = stop {
                         self.syntax_error(&error);
@@ -129,6 +138,12 @@ impl<'a> Reader<'a> {
     /// The node that begins with `event`. Its depth is limited by the parser.
     fn node(&mut self, event: Event<'a>, at: granit_parser::Span) -> Result<Node, Stop> {
         let mut span = at.byte_range().unwrap_or_default();
+        self.values += 1;
+        if self.values > MOST_VALUES {
+            let message = format!("this source has more than {MOST_VALUES} values");
+            self.report(span, message, "split it into several files");
+            return Err(Stop::Full);
+        }
         let tag = event.tag().map(|tag| tag.original());
         let anchor = event.anchor_id();
         let value = match event {

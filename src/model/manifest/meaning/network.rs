@@ -1,6 +1,6 @@
 //! Where a service listens, and under which names and addresses it is found.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{super::tree::Path, Problem};
 use crate::model::service::{PortSpec, ServiceSpec};
@@ -86,23 +86,19 @@ fn collisions(ports: &[PortSpec]) -> Vec<Problem> {
         let Some((field, first, last)) = numbers(port) else {
             continue;
         };
-        for other in before {
-            if let Some((_, other_first, other_last)) = numbers(other)
-                && first <= other_last
-                && other_first <= last
-            {
-                let both = first.max(other_first);
-                problems.push(
-                    Problem::new(
-                        at(index).key(field),
-                        format!(
-                            "ports `{}` and `{}` can both get the number {both}",
-                            other.name, port.name
-                        ),
-                    )
+        let clash = before.iter().find_map(|other| {
+            let (_, other_first, other_last) = numbers(other)?;
+            (first <= other_last && other_first <= last).then_some((other, first.max(other_first)))
+        });
+        if let Some((other, number)) = clash {
+            let message = format!(
+                "ports `{}` and `{}` can both get the number {number}",
+                other.name, port.name
+            );
+            problems.push(
+                Problem::new(at(index).key(field), message)
                     .help("give each port numbers of its own"),
-                );
-            }
+            );
         }
     }
     problems
@@ -119,6 +115,7 @@ fn numbers(port: &PortSpec) -> Option<(&'static str, u16, u16)> {
 
 fn service_names(names: &[String]) -> Vec<Problem> {
     let mut problems = Vec::new();
+    let mut seen = BTreeSet::new();
     for (index, name) in names.iter().enumerate() {
         let path = Path::of("spec.serviceNames").index(index);
         if name.is_empty() {
@@ -131,7 +128,7 @@ fn service_names(names: &[String]) -> Vec<Problem> {
                 Problem::new(path, "a service name has spaces or control characters")
                     .help("clients ask for exactly this name: use one word"),
             );
-        } else if names[..index].contains(name) {
+        } else if !seen.insert(name) {
             problems
                 .push(Problem::new(path, format!("`{name}` is listed twice")).help("remove one"));
         }
@@ -141,7 +138,7 @@ fn service_names(names: &[String]) -> Vec<Problem> {
 
 fn external(endpoints: &[String]) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
     for (index, endpoint) in endpoints.iter().enumerate() {
         let path = Path::of("spec.external").index(index);
         if !is_endpoint(endpoint) {
@@ -149,7 +146,7 @@ fn external(endpoints: &[String]) -> Vec<Problem> {
                 Problem::new(path, format!("`{endpoint}` is not host:port"))
                     .help("as in db.example.com:5432, 10.0.0.7:80 or [2001:db8::7]:80"),
             );
-        } else if seen.insert(endpoint, index).is_some() {
+        } else if !seen.insert(endpoint) {
             problems.push(
                 Problem::new(path, format!("`{endpoint}` is listed twice")).help("remove one"),
             );

@@ -1,7 +1,7 @@
 //! What runs, how often, and the texts it is started with.
 
 use super::{
-    super::{shape::closest, tree::Path},
+    super::{suggest::closest, tree::Path},
     Problem,
 };
 use crate::model::{
