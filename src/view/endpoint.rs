@@ -15,6 +15,8 @@ use crate::model::{LoadReport, Moment};
 #[derive(Debug)]
 pub struct Endpoint {
     host: String,
+    /// The host in lower case, where that is not how it is written.
+    lower: Option<String>,
     port: u16,
     /// The rate that the instance computed itself, as bits; NaN: none.
     known_rate: AtomicU64,
@@ -51,7 +53,9 @@ pub struct Counts {
 impl Endpoint {
     /// An endpoint without load that was never handed out.
     pub fn new(host: String, port: u16) -> Self {
+        let lower = host.to_ascii_lowercase();
         Self {
+            lower: (lower != host).then_some(lower),
             host,
             port,
             known_rate: AtomicU64::new(f64::NAN.to_bits()),
@@ -63,6 +67,11 @@ impl Endpoint {
     /// Host name or address, as configured.
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// The host in lower case: host names mean the same in any case.
+    pub(super) fn host_in_lower_case(&self) -> &str {
+        self.lower.as_deref().unwrap_or(&self.host)
     }
 
     /// Port.

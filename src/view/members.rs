@@ -92,10 +92,8 @@ fn by_place(a: &Endpoint, b: &Endpoint) -> Ordering {
     by_host(a, b).then(a.port().cmp(&b.port()))
 }
 
-/// Host names mean the same in any case.
 fn by_host(a: &Endpoint, b: &Endpoint) -> Ordering {
-    let lower = |b: u8| b.to_ascii_lowercase();
-    a.host().bytes().map(lower).cmp(b.host().bytes().map(lower))
+    a.host_in_lower_case().cmp(b.host_in_lower_case())
 }
 
 #[cfg(test)]

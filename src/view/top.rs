@@ -36,21 +36,28 @@ pub fn choose(
     recently: Duration,
     now: Moment,
 ) -> Vec<Arc<Endpoint>> {
-    let mut ranks = ranks(members, recently, now);
-    if at_most == 0 {
-        return Vec::new();
-    }
-    // Select before sorting: most ask for one of many.
-    if at_most < ranks.len() {
-        ranks.select_nth_unstable(at_most - 1);
-        ranks.truncate(at_most);
-    }
-    ranks.sort_unstable();
-    let chosen = ranks.iter().map(|rank| &members.endpoints()[rank.position]);
+    let ranks = ranks(members, recently, now);
+    let first: Vec<Rank> = match at_most {
+        0 => Vec::new(),
+        // What most ask for takes no memory, whatever the number of members.
+        1 => ranks.min().into_iter().collect(),
+        _ => smallest(ranks.collect(), at_most),
+    };
+    let chosen = first.iter().map(|rank| &members.endpoints()[rank.position]);
     chosen
         .inspect(|endpoint| endpoint.hand_out(now))
         .cloned()
         .collect()
+}
+
+/// The `count` smallest of `ranks`, in order: selected before they are sorted.
+fn smallest(mut ranks: Vec<Rank>, count: usize) -> Vec<Rank> {
+    if count < ranks.len() {
+        ranks.select_nth_unstable(count);
+        ranks.truncate(count);
+    }
+    ranks.sort_unstable();
+    ranks
 }
 
 /// The total key, in the order of the rules. The position stands for the last one: members are
@@ -75,49 +82,43 @@ enum Knowledge {
 }
 
 /// The rank of every member that takes requests, in the order of members.
-fn ranks(members: &Members, recently: Duration, now: Moment) -> Vec<Rank> {
-    // Read once: sums and ratios of one answer belong to the same reports.
-    let loads: Vec<Load> = members
-        .endpoints()
-        .iter()
-        .map(|endpoint| endpoint.load())
-        .collect();
-    let hosts = host_utilisation(members, &loads);
-    let takes_none = |load: &Load| matches!(load.counts, Some(Counts { capacity: 0, .. }));
-    let ranks = loads
-        .iter()
+fn ranks(members: &Members, recently: Duration, now: Moment) -> impl Iterator<Item = Rank> {
+    let hosts = host_utilisation(members);
+    let places = members.endpoints().iter().zip(members.hosts());
+    places
         .enumerate()
-        .filter(|(_, load)| !takes_none(load));
-    ranks
-        .map(|(position, load)| Rank {
-            suspect: position >= members.normal(),
-            recent: members.endpoints()[position].was_handed_out(recently, now),
-            knowledge: match load {
-                Load {
-                    known_rate: Some(_),
-                    ..
-                } => Knowledge::Rate,
-                Load {
-                    counts: Some(_), ..
-                } => Knowledge::Counts,
-                _ => Knowledge::Nothing,
-            },
-            rate: Measure::of(load.known_rate),
-            host_utilisation: hosts[members.hosts()[position] as usize],
-            own_utilisation: Measure::of(load.counts.and_then(utilisation)),
-            position,
+        .filter_map(move |(position, (endpoint, host))| {
+            let load = endpoint.load();
+            let takes_none = load.counts.is_some_and(|counts| counts.capacity == 0);
+            (!takes_none).then(|| Rank {
+                suspect: position >= members.normal(),
+                recent: endpoint.was_handed_out(recently, now),
+                knowledge: match load {
+                    Load {
+                        known_rate: Some(_),
+                        ..
+                    } => Knowledge::Rate,
+                    Load {
+                        counts: Some(_), ..
+                    } => Knowledge::Counts,
+                    _ => Knowledge::Nothing,
+                },
+                rate: Measure::of(load.known_rate),
+                host_utilisation: hosts[*host as usize],
+                own_utilisation: Measure::of(load.counts.and_then(utilisation)),
+                position,
+            })
         })
-        .collect()
 }
 
 /// Per host the sum of current requests over the sum of capacities.
-fn host_utilisation(members: &Members, loads: &[Load]) -> Vec<Measure> {
+fn host_utilisation(members: &Members) -> Vec<Measure> {
     let mut sums = vec![(0_i64, 0_i64); members.host_count()];
-    for (load, host) in loads.iter().zip(members.hosts()) {
+    for (endpoint, host) in members.endpoints().iter().zip(members.hosts()) {
         if let Some(Counts {
             capacity: capacity @ 1..,
             current,
-        }) = load.counts
+        }) = endpoint.load().counts
         {
             let (all_current, all_capacity) = &mut sums[*host as usize];
             *all_current += i64::from(current);
