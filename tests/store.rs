@@ -13,7 +13,10 @@
 
 mod support;
 
-use std::{collections::BTreeMap, time::Duration, time::Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use quaestor::{
     host::Host,
@@ -474,7 +477,7 @@ async fn a_follower_leaves_a_silent_server_for_another_endpoint() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_lease_survives_a_restart_of_the_server_and_ends_when_it_is_revoked() {
     let (mut etcd, store) = start();
     let lease = store.grant(Duration::from_secs(5)).await.unwrap();
@@ -536,7 +539,7 @@ async fn a_lease_revoked_by_somebody_else_is_noticed_at_the_next_renewal() {
 #[tokio::test]
 async fn the_next_leader_takes_over_as_soon_as_the_last_one_resigns() {
     let (_etcd, store) = start();
-    let ttl = Duration::from_secs(10);
+    let ttl = Duration::from_secs(4);
     let first = soon("a leader", store.campaign("/leader", ttl))
         .await
         .unwrap();
@@ -545,7 +548,7 @@ async fn the_next_leader_takes_over_as_soon_as_the_last_one_resigns() {
         async move { store.campaign("/leader", ttl).await }
     });
     // Longer than the lease: the first keeps leading, the second keeps waiting.
-    let hold = tokio::time::timeout(Duration::from_secs(11), first.hold()).await;
+    let hold = tokio::time::timeout(Duration::from_secs(5), first.hold()).await;
     assert!(hold.is_err(), "the first lost its leadership");
     assert!(!waiting.is_finished());
 

@@ -291,11 +291,6 @@ impl Follow {
         let now = self.now();
         match heard {
             Some(Ok(heard)) => self.take_in(heard),
-            Some(Err(Failure::Compacted)) => {
-                self.watch = None;
-                self.relist_at = now;
-                self.proceed();
-            }
             Some(Err(failure)) => self.broken(endpoint, failure),
             None if now >= silent_at => {
                 let failure = Failure::Lost(format!("the stream is silent for {SILENT:?}"));
@@ -344,8 +339,10 @@ impl Follow {
     /// Leaves a stream that is of no use, or could not be opened.
     fn broken(&mut self, endpoint: usize, failure: Failure) {
         self.watch = None;
-        if matches!(failure, Failure::Compacted) {
+        if matches!(failure, Failure::Compacted | Failure::TooLarge) {
+            // No stream brings what is missing; a listing does.
             self.relist_at = self.now();
+            return self.proceed();
         }
         self.store.avoid(endpoint);
         let cause = self.store.error(failure, "to be watched").to_string();
