@@ -1,0 +1,725 @@
+//! A whole agent on a real etcd, with real processes. The tests write the assignments that the leader
+//! would write.
+//!
+//! 1. Starting: `an_assigned_process_...`, `a_missing_program_...`, `a_port_in_use_...`
+//! 2. Ending: `a_process_that_ends_...`, `a_killed_process_...`, `a_hung_process_...`
+//! 3. Stopping: `absent_...`, `a_changed_revision_...`, `an_agent_that_ends_...`
+//! 4. Leaving alone: `a_vanished_assignment_...`, `an_unreadable_assignment_...`, `a_lost_store_...`
+//! 5. Who is who: `a_second_agent_...`, `the_same_agent_...`, `a_deleted_session_...`
+//! 6. Others' endpoints: `an_external_endpoint_...`
+#![cfg(unix)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests start programs and agents as they like"
+)]
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use quaestor::{
+    agent,
+    host::Host,
+    keys::{Key, Keys},
+    model::{
+        AssignedPort, Assignment, Desired, Instance, InstanceState, Name, NodeLoad, Phase, Run,
+        Session,
+        assignment::Template,
+        quantity::Period,
+        service::{HealthSpec, HttpCheck, LoadSpec, PortCheck, StopSpec},
+        state::Endpoint,
+    },
+    process::LocalProcesses,
+    proto::load_reporting::{
+        LoadReportRequest, LoadReportResponse,
+        load_reporting_grpc_server::{LoadReportingGrpc, LoadReportingGrpcServer},
+    },
+    store::{self, Entry, Store, Txn, Write},
+};
+use support::{etcd::Etcd, eventually_async};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// An etcd, and a directory for everything else.
+struct World {
+    etcd: Etcd,
+    store: Store,
+    keys: Keys,
+    node: Name,
+    directory: tempfile::TempDir,
+}
+
+/// A running agent; aborted, which kills its processes, when dropped.
+struct Agent {
+    task: JoinHandle<Result<(), agent::Error>>,
+    stop: CancellationToken,
+}
+
+impl Agent {
+    /// Ends it as SIGTERM does.
+    async fn end(mut self) {
+        self.stop.cancel();
+        (&mut self.task).await.unwrap().unwrap();
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let etcd = Etcd::start();
+        let cluster: Name = "default".parse().unwrap();
+        Self {
+            store: connect(&etcd),
+            etcd,
+            keys: Keys::new(&cluster),
+            node: "n1".parse().unwrap(),
+            directory: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn config(&self, state_directory: &str) -> agent::Config {
+        agent::Config {
+            cluster: "default".parse().unwrap(),
+            node: self.node.clone(),
+            address: "127.0.0.1".to_owned(),
+            labels: BTreeMap::new(),
+            state_directory: self.path(state_directory),
+            quaestor: "/opt/quaestor".into(),
+        }
+    }
+
+    /// Starts an agent on `state_directory`.
+    fn agent(&self, state_directory: &str) -> Agent {
+        let stop = CancellationToken::new();
+        let running = agent::run(
+            self.config(state_directory),
+            connect(&self.etcd),
+            Host::system(),
+            Arc::new(LocalProcesses),
+            stop.clone(),
+        );
+        Agent {
+            task: tokio::spawn(running),
+            stop,
+        }
+    }
+
+    fn key(&self, instance: &Instance) -> String {
+        let key = Key::Assignment(self.node.clone(), instance.clone());
+        self.keys.of(&key)
+    }
+
+    async fn write(&self, write: Write) {
+        self.store.commit(Txn::new().then(write)).await.unwrap();
+    }
+
+    async fn assign(&self, assignment: &Assignment) {
+        let value = serde_json::to_vec(assignment).unwrap();
+        self.write(Write::put(self.key(&assignment.instance), value))
+            .await;
+    }
+
+    async fn get(&self, key: Key) -> Option<Entry> {
+        self.store.get(&self.keys.of(&key)).await.unwrap()
+    }
+
+    async fn session(&self) -> Option<Session> {
+        let entry = self.get(Key::Session(self.node.clone())).await?;
+        Some(serde_json::from_slice(&entry.value).unwrap())
+    }
+
+    async fn state(&self, instance: &Instance) -> Option<InstanceState> {
+        let key = Key::State(self.node.clone(), instance.clone());
+        let entry = self.get(key).await?;
+        Some(serde_json::from_slice(&entry.value).unwrap())
+    }
+
+    /// The state of an instance, once `condition` holds for it.
+    async fn state_when(
+        &self,
+        instance: &Instance,
+        what: &str,
+        condition: impl Fn(&InstanceState) -> bool,
+    ) -> InstanceState {
+        let found = std::cell::RefCell::new(None);
+        eventually_async(what, async || {
+            let state = self.state(instance).await;
+            let holds = state.as_ref().is_some_and(&condition);
+            *found.borrow_mut() = state;
+            holds
+        })
+        .await;
+        found.into_inner().unwrap()
+    }
+
+    async fn ready(&self, instance: &Instance) -> InstanceState {
+        self.state_when(instance, "it is ready", |state| state.ready)
+            .await
+    }
+
+    async fn forgotten(&self, instance: &Instance) {
+        eventually_async("its state is deleted", async || {
+            self.state(instance).await.is_none()
+        })
+        .await;
+    }
+}
+
+fn connect(etcd: &Etcd) -> Store {
+    Store::new(store::Config::new([etcd.endpoint()]), Host::system()).unwrap()
+}
+
+fn instance(text: &str) -> Instance {
+    text.parse().unwrap()
+}
+
+/// `/bin/sh -c script`, as `worker-0`.
+fn script(script: &str) -> Assignment {
+    command(&["/bin/sh", "-c", script])
+}
+
+fn command(command: &[&str]) -> Assignment {
+    Assignment {
+        instance: instance("worker-0"),
+        desired: Desired::Present,
+        generation: 1,
+        revision: "r1".to_owned(),
+        run: Run::Process(Template {
+            command: command.iter().map(|text| (*text).to_owned()).collect(),
+            working_directory: None,
+            env: BTreeMap::new(),
+        }),
+        ports: Vec::new(),
+        service_names: Vec::new(),
+        health: HealthSpec::default(),
+        load: LoadSpec::default(),
+        restart: Default::default(),
+        stop: StopSpec {
+            grace: Period::from_secs(20),
+            ..StopSpec::default()
+        },
+    }
+}
+
+/// Python's own web server, with an HTTP check.
+fn web_server() -> Assignment {
+    Assignment {
+        ports: vec![AssignedPort {
+            name: "http".parse().unwrap(),
+            number: None,
+            advertise: None,
+        }],
+        health: HealthSpec {
+            http: Some(HttpCheck {
+                port: None,
+                path: "/".to_owned(),
+            }),
+            interval: Period::from_millis(200),
+            timeout: Period::from_millis(500),
+            failure_threshold: 2,
+            ..HealthSpec::default()
+        },
+        ..command(&[
+            "python3",
+            "-m",
+            "http.server",
+            "--bind",
+            "{host}",
+            "{port.http}",
+        ])
+    }
+}
+
+/// Whether a process lives: it exists and is not merely waiting to be reaped.
+fn lives(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z"))
+}
+
+async fn gone(pid: u32) {
+    eventually_async("the process is gone", async || !lives(pid)).await;
+}
+
+/// The number in a file, once it is written.
+async fn number_in(path: &Path) -> u32 {
+    let mut number = None;
+    support::eventually("a number is written", || {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        number = text.trim().parse().ok();
+        number.is_some()
+    });
+    number.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_assigned_process_is_started_and_reported() {
+    let world = World::new();
+    let wanted = web_server();
+    world.assign(&wanted).await;
+    let agent = world.agent("a");
+    let state = world.ready(&wanted.instance).await;
+    assert!(lives(state.pid.unwrap()));
+    assert_eq!(state.phase, Phase::Running);
+    assert_eq!((state.restarts, state.reason.as_str()), (0, ""));
+    assert_eq!(state.revision, "r1");
+    assert_eq!(state.observed_generation, 1);
+    let endpoint = Endpoint {
+        host: "127.0.0.1".to_owned(),
+        port: state.ports["http"],
+    };
+    assert_eq!(state.endpoint, Some(endpoint));
+    eventually_async("the session says reconciled", async || {
+        world.session().await.unwrap().reconciled
+    })
+    .await;
+    // What is no part of the template changes without a new process.
+    let changed = Assignment {
+        generation: 2,
+        ..wanted
+    };
+    world.assign(&changed).await;
+    let after = world
+        .state_when(&changed.instance, "the generation is observed", |state| {
+            state.observed_generation == 2
+        })
+        .await;
+    assert_eq!(after.pid, state.pid);
+    agent.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_program_is_reported_within_a_second_with_its_path() {
+    let world = World::new();
+    let _agent = world.agent("a");
+    let wanted = command(&["/no/such/program"]);
+    world.assign(&wanted).await;
+    let assigned = Instant::now();
+    let state = world
+        .state_when(&wanted.instance, "the start fails", |state| {
+            state.phase == Phase::StartFailed
+        })
+        .await;
+    assert!(assigned.elapsed() < Duration::from_secs(1));
+    assert_eq!(state.reason, "StartFailed");
+    assert!(
+        state.message.contains("`/no/such/program`: No such file"),
+        "{}",
+        state.message
+    );
+    assert!(!state.ready && state.pid.is_none() && state.next_start_at.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_in_use_is_named() {
+    let world = World::new();
+    let _agent = world.agent("a");
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let number = holder.local_addr().unwrap().port();
+    let mut wanted = web_server();
+    wanted.ports[0].number = Some(number);
+    world.assign(&wanted).await;
+    let state = world
+        .state_when(&wanted.instance, "the start fails", |state| {
+            state.phase == Phase::StartFailed
+        })
+        .await;
+    assert_eq!(state.reason, "PortInUse");
+    drop(holder);
+    assert_eq!(world.ready(&wanted.instance).await.ports["http"], number);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_ends_is_started_again_with_growing_pauses() {
+    let world = World::new();
+    let _agent = world.agent("a");
+    let starts = world.path("starts");
+    let wanted = script(&format!("date +%s%N >> {}; exit 3", starts.display()));
+    world.assign(&wanted).await;
+    let state = world
+        .state_when(&wanted.instance, "it is a crash loop", |state| {
+            state.reason == "CrashLoop" && state.restarts >= 3
+        })
+        .await;
+    assert_eq!(state.phase, Phase::BackOff);
+    assert_eq!(state.last_exit.unwrap().code, Some(3));
+    assert!(state.next_start_at.is_some() && !state.ready);
+    let times: Vec<u64> = std::fs::read_to_string(starts)
+        .unwrap()
+        .lines()
+        .map(|line| line.parse::<u64>().unwrap() / 1_000_000)
+        .collect();
+    // 100 ms, 200 ms, 400 ms, each up to a tenth shorter; a slow machine only makes them longer.
+    for (pair, shortest) in times.windows(2).zip([90, 180, 360]) {
+        assert!(pair[1] - pair[0] >= shortest, "{times:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_process_is_reported_and_replaced_and_its_children_die_with_it() {
+    let world = World::new();
+    let _agent = world.agent("a");
+    let child = world.path("child");
+    let wanted = script(&format!("sleep 1000 & echo $! > {}; wait", child.display()));
+    world.assign(&wanted).await;
+    let before = world.ready(&wanted.instance).await;
+    let grandchild = number_in(&child).await;
+    let mut follow = world.store.follow(vec![world.keys.states()]);
+    follow.next().await;
+    let killed = Instant::now();
+    support::signal(before.pid.unwrap(), "KILL");
+    let update = follow.next().await;
+    println!("reported {:?} after the kill", killed.elapsed());
+    let store::Change::Put(entry) = &update.changes[0] else {
+        panic!("{update:?}");
+    };
+    let state: InstanceState = serde_json::from_slice(&entry.value).unwrap();
+    assert!(!state.ready, "{state:?}");
+    gone(grandchild).await;
+    let after = world
+        .state_when(&wanted.instance, "it runs again", |state| {
+            state.ready && state.restarts == 1
+        })
+        .await;
+    assert_ne!(after.pid, before.pid);
+    assert_eq!(after.last_exit.unwrap().signal, Some(9));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hung_process_is_unready_at_the_first_failure_and_restarted_at_the_threshold() {
+    let world = World::new();
+    let _agent = world.agent("a");
+    let wanted = web_server();
+    world.assign(&wanted).await;
+    let before = world.ready(&wanted.instance).await;
+    support::signal(before.pid.unwrap(), "STOP");
+    let unready = world
+        .state_when(&wanted.instance, "it is not ready", |state| !state.ready)
+        .await;
+    assert_eq!(unready.reason, "Unhealthy");
+    assert!(
+        unready.message.contains("no answer within 500ms"),
+        "{unready:?}"
+    );
+    let after = world
+        .state_when(&wanted.instance, "it runs again", |state| {
+            state.ready && state.restarts == 1
+        })
+        .await;
+    assert_ne!(after.pid, before.pid);
+    // It keeps its port while nobody else takes it.
+    assert_eq!(after.ports, before.ports);
+    assert!(!lives(before.pid.unwrap()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn absent_stops_even_what_ignores_the_signal_and_deletes_the_state() {
+    let world = World::new();
+    let _agent = world.agent("a");
+    let up = world.path("up");
+    let mut wanted = script(&format!(
+        "trap '' TERM; echo 1 > {}; while :; do sleep 0.01; done",
+        up.display()
+    ));
+    wanted.stop.grace = Period::from_millis(300);
+    world.assign(&wanted).await;
+    number_in(&up).await;
+    let pid = world.ready(&wanted.instance).await.pid.unwrap();
+    wanted.desired = Desired::Absent;
+    let asked = Instant::now();
+    world.assign(&wanted).await;
+    world.forgotten(&wanted.instance).await;
+    assert!(asked.elapsed() >= Duration::from_millis(300));
+    assert!(!lives(pid));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_revision_replaces_the_process_and_the_two_never_overlap() {
+    let world = World::new();
+    let _agent = world.agent("a");
+    let lock = world.path("lock");
+    let overlap = world.path("overlap");
+    let text = format!(
+        "mkdir {lock} || echo 1 > {overlap}; trap 'sleep 0.2; rmdir {lock}; exit 0' TERM; \
+         while :; do sleep 0.01; done",
+        lock = lock.display(),
+        overlap = overlap.display()
+    );
+    let mut wanted = script(&text);
+    world.assign(&wanted).await;
+    let before = world.ready(&wanted.instance).await;
+    support::eventually("the lock is taken", || lock.exists());
+    wanted.revision = "r2".to_owned();
+    wanted.generation = 2;
+    world.assign(&wanted).await;
+    let after = world
+        .state_when(&wanted.instance, "the new one is ready", |state| {
+            state.ready && state.revision == "r2"
+        })
+        .await;
+    assert_ne!(after.pid, before.pid);
+    assert!(!lives(before.pid.unwrap()));
+    support::eventually("the lock is taken", || lock.exists());
+    assert!(!overlap.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_ends_takes_everything_back() {
+    let world = World::new();
+    let agent = world.agent("a");
+    let wanted = script("exec sleep 1000");
+    world.assign(&wanted).await;
+    let pid = world.ready(&wanted.instance).await.pid.unwrap();
+    agent.end().await;
+    assert!(!lives(pid));
+    assert_eq!(world.state(&wanted.instance).await, None);
+    assert_eq!(world.session().await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vanished_assignment_leaves_its_process_running_and_says_so() {
+    let world = World::new();
+    let _agent = world.agent("a");
+    let wanted = script("exec sleep 1000");
+    world.assign(&wanted).await;
+    let before = world.ready(&wanted.instance).await;
+    world
+        .write(Write::delete(world.key(&wanted.instance)))
+        .await;
+    let after = world
+        .state_when(&wanted.instance, "it is an orphan", |state| {
+            state.reason == "Orphaned"
+        })
+        .await;
+    assert!(after.ready);
+    assert_eq!(after.pid, before.pid);
+    // It is adopted by an assignment that comes back.
+    world.assign(&wanted).await;
+    let again = world
+        .state_when(&wanted.instance, "it is no orphan", |state| {
+            state.reason.is_empty()
+        })
+        .await;
+    assert_eq!(again.pid, before.pid);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreadable_assignment_leaves_everything_as_it_is() {
+    let world = World::new();
+    let _agent = world.agent("a");
+    let wanted = script("exec sleep 1000");
+    world.assign(&wanted).await;
+    let before = world.ready(&wanted.instance).await;
+    world
+        .write(Write::put(world.key(&wanted.instance), "{ nonsense"))
+        .await;
+    // Another assignment is carried out after it, so the first has been seen.
+    let other = Assignment {
+        instance: instance("worker-1"),
+        ..wanted.clone()
+    };
+    world.assign(&other).await;
+    world.ready(&other.instance).await;
+    assert_eq!(world.state(&wanted.instance).await, Some(before));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_store_stops_nothing_and_is_told_everything_when_it_is_back() {
+    let mut world = World::new();
+    let _agent = world.agent("a");
+    let steady = script("exec sleep 1000");
+    let starts = world.path("starts");
+    let shaky = Assignment {
+        instance: instance("shaky-0"),
+        ..script(&format!("echo 1 >> {}; exec sleep 1000", starts.display()))
+    };
+    world.assign(&steady).await;
+    world.assign(&shaky).await;
+    let before = world.ready(&steady.instance).await;
+    let victim = world.ready(&shaky.instance).await;
+    world.etcd.kill();
+    // Restarts need no store.
+    support::signal(victim.pid.unwrap(), "KILL");
+    support::eventually("it is started again", || {
+        std::fs::read_to_string(&starts).unwrap_or_default().len() >= 4
+    });
+    world.etcd.restart();
+    let after = world
+        .state_when(&shaky.instance, "the restart is reported", |state| {
+            state.ready && state.restarts == 1
+        })
+        .await;
+    assert_ne!(after.pid, victim.pid);
+    let steady = world.ready(&steady.instance).await;
+    assert_eq!((steady.pid, steady.restarts), (before.pid, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_agent_is_refused_by_name_and_by_directory() {
+    let world = World::new();
+    let first = world.agent("a");
+    eventually_async("the session is there", async || {
+        world.session().await.is_some()
+    })
+    .await;
+    let mut same_directory = world.agent("a");
+    let refused = (&mut same_directory.task).await.unwrap().unwrap_err();
+    assert!(
+        matches!(refused, agent::Error::DirectoryInUse(_)),
+        "{refused}"
+    );
+    let mut same_name = world.agent("b");
+    let refused = (&mut same_name.task).await.unwrap().unwrap_err();
+    let uuid = world.session().await.unwrap().node_uuid;
+    assert!(refused.to_string().contains(&uuid), "{refused}");
+    first.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_agent_takes_its_live_session_over_at_once_and_starts_what_died_with_it() {
+    let world = World::new();
+    let first = world.agent("a");
+    let wanted = script("exec sleep 1000");
+    world.assign(&wanted).await;
+    let before = world.ready(&wanted.instance).await;
+    let old = world.session().await.unwrap();
+    // A state of something that is not assigned, as a crash would leave it.
+    let ghost = instance("ghost-0");
+    let key = Key::State(world.node.clone(), ghost.clone());
+    let value = serde_json::to_vec(&InstanceState {
+        instance: ghost.clone(),
+        ..before.clone()
+    });
+    // As a crash: no farewell, the lease lives on.
+    drop(first);
+    gone(before.pid.unwrap()).await;
+    world
+        .write(Write::put(world.keys.of(&key), value.unwrap()))
+        .await;
+    let began = Instant::now();
+    let _second = world.agent("a");
+    let after = world
+        .state_when(&wanted.instance, "it runs again", |state| {
+            state.ready && state.pid != before.pid
+        })
+        .await;
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "waited for the lease"
+    );
+    assert!(after.epoch > before.epoch);
+    let new = world.session().await.unwrap();
+    assert_ne!(new.uuid, old.uuid);
+    assert_eq!(new.node_uuid, old.node_uuid);
+    world.forgotten(&ghost).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_session_is_begun_again_and_fences_what_is_written() {
+    let world = World::new();
+    let _agent = world.agent("a");
+    let wanted = script("exec sleep 1000");
+    world.assign(&wanted).await;
+    let before = world.ready(&wanted.instance).await;
+    eventually_async("it is reconciled", async || {
+        world.session().await.unwrap().reconciled
+    })
+    .await;
+    let old = world.session().await.unwrap();
+    let key = world.keys.of(&Key::Session(world.node.clone()));
+    world.write(Write::delete(key)).await;
+    // The next report is refused, which makes the agent look.
+    support::signal(before.pid.unwrap(), "KILL");
+    let after = world
+        .state_when(&wanted.instance, "it runs again", |state| {
+            state.ready && state.restarts == 1
+        })
+        .await;
+    let new = world.session().await.unwrap();
+    assert_ne!(new.uuid, old.uuid);
+    assert!(new.reconciled);
+    assert!(after.epoch > before.epoch);
+}
+
+/// Answers with a fixed load.
+struct Loaded;
+
+#[tonic::async_trait]
+impl LoadReportingGrpc for Loaded {
+    async fn report_load(
+        &self,
+        _: tonic::Request<LoadReportRequest>,
+    ) -> Result<tonic::Response<LoadReportResponse>, tonic::Status> {
+        Ok(tonic::Response::new(LoadReportResponse {
+            timestamp_ticks: 0,
+            known_load_rate: 0.25,
+            server_stats: None,
+        }))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_external_endpoint_is_checked_and_its_load_reported_but_nothing_is_started() {
+    let world = World::new();
+    let _agent = world.agent("a");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let server = tonic::transport::Server::builder()
+        .add_service(health)
+        .add_service(LoadReportingGrpcServer::new(Loaded))
+        .serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener));
+    let _server = tokio::spawn(server);
+    let wanted = Assignment {
+        run: Run::External {
+            host: "127.0.0.1".to_owned(),
+            port,
+        },
+        health: HealthSpec {
+            grpc: Some(PortCheck::default()),
+            interval: Period::from_millis(200),
+            ..HealthSpec::default()
+        },
+        load: LoadSpec {
+            report_load: Some(PortCheck::default()),
+            ..LoadSpec::default()
+        },
+        ..command(&[])
+    };
+    world.assign(&wanted).await;
+    let state = world.ready(&wanted.instance).await;
+    assert_eq!(state.pid, None);
+    assert_eq!(state.endpoint.unwrap().port, port);
+    eventually_async("its load is reported", async || {
+        let Some(entry) = world.get(Key::Load(world.node.clone())).await else {
+            return false;
+        };
+        let load: NodeLoad = serde_json::from_slice(&entry.value).unwrap();
+        load.instances
+            .get(&wanted.instance)
+            .is_some_and(|report| report.known_rate == Some(0.25))
+    })
+    .await;
+    reporter
+        .set_service_status("", tonic_health::ServingStatus::NotServing)
+        .await;
+    let state = world
+        .state_when(&wanted.instance, "it is unhealthy", |state| !state.ready)
+        .await;
+    assert_eq!((state.reason.as_str(), state.restarts), ("Unhealthy", 0));
+    assert!(state.message.ends_with("NOT_SERVING"), "{}", state.message);
+}
