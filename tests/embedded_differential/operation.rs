@@ -26,13 +26,13 @@ pub(crate) struct Generator {
     /// Comes first in every key. Greater than those of the sequences before.
     prefix: String,
     /// The newest revision.
-    pub(crate) head: i64,
+    head: i64,
     /// The oldest readable revision, if the sequence has compacted.
-    pub(crate) compacted: i64,
+    compacted: i64,
     /// Leases that were granted, some of them revoked since.
     pub(crate) leases: Vec<i64>,
     /// Number of watchers asked for.
-    pub(crate) watches: i64,
+    watches: i64,
 }
 
 impl Generator {
@@ -44,6 +44,21 @@ impl Generator {
             compacted: 0,
             leases: Vec::new(),
             watches: 0,
+        }
+    }
+
+    /// A name for the next lease.
+    pub(crate) fn free_lease(&self) -> i64 {
+        self.leases.len() as i64 + 1
+    }
+
+    /// Takes note of an operation that was done.
+    pub(crate) fn learn(&mut self, operation: &Operation, lease: i64, revision: i64) {
+        self.head = self.head.max(revision);
+        match operation {
+            Operation::Grant(_) => self.leases.push(lease),
+            Operation::Compact(request) => self.compacted = request.revision,
+            _ => {}
         }
     }
 

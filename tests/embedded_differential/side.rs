@@ -32,19 +32,24 @@ pub(crate) struct Answer {
     pub(crate) revision: i64,
 }
 
+impl Answer {
+    /// Whether it is not an error.
+    pub(crate) fn is_ok(&self) -> bool {
+        self.revision != 0
+    }
+}
+
 /// A store and how it counts.
 pub(crate) struct Side {
-    pub(crate) name: &'static str,
     pub(crate) channel: Channel,
     pub(crate) frame: Frame,
     pub(crate) watches: Option<Watches>,
 }
 
 impl Side {
-    pub(crate) async fn connect(name: &'static str, endpoint: &str) -> Self {
+    pub(crate) async fn connect(endpoint: &str) -> Self {
         let endpoint = Endpoint::from_shared(endpoint.to_owned()).unwrap();
         Self {
-            name,
             channel: endpoint.connect().await.unwrap(),
             frame: Frame::default(),
             watches: None,

@@ -107,3 +107,81 @@ impl Core {
         header
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use etcd_client::proto::PbPutRequest;
+
+    use super::*;
+
+    /// A store with one key under lease 1 and another under lease 2, of 5 and 60 s.
+    fn leased() -> Core {
+        let core = Core::new(&Host::system());
+        core.with(|state, now| {
+            for (lease, ttl) in [(1, 5), (2, 60)] {
+                state.leases.grant(lease, ttl, now).unwrap();
+                for key in ["a", "b"] {
+                    let request = PbPutRequest {
+                        key: format!("{lease}{key}").into_bytes(),
+                        lease,
+                        ..PbPutRequest::default()
+                    };
+                    state.put(&request).unwrap();
+                }
+            }
+        });
+        core
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_ends_on_time_and_its_keys_in_one_revision() {
+        let core = leased();
+        let start = core.clock.now();
+        let mut revisions = core.revisions();
+        let before = *revisions.borrow_and_update();
+        tokio::select! {
+            () = core.expire_leases() => unreachable!(),
+            changed = revisions.changed() => changed.unwrap(),
+        }
+        let elapsed = core.clock.now().since(start);
+        assert!(elapsed >= Duration::from_secs(5) && elapsed < Duration::from_secs(6));
+        assert_eq!(*revisions.borrow(), before + 1);
+        let last = core.with(|state, _| {
+            let deleted = state.map.changes_from(before + 1).next().unwrap().1.clone();
+            deleted
+                .iter()
+                .map(|version| version.key.clone())
+                .collect::<Vec<_>>()
+        });
+        assert_eq!(last, ["1a", "1b"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_granted_later_that_ends_sooner_ends_on_time() {
+        let core = leased();
+        let mut revisions = core.revisions();
+        let grant = async {
+            core.clock.sleep(Duration::from_secs(1)).await;
+            core.with(|state, now| state.leases.grant(3, 2, now))
+                .unwrap();
+            core.clock.sleep(Duration::from_secs(3)).await;
+            // Without taking the state, which would end it.
+            core.state.lock().unwrap().leases.get(3).is_none()
+        };
+        revisions.mark_unchanged();
+        tokio::select! {
+            () = core.expire_leases() => unreachable!(),
+            is_over = grant => assert!(is_over),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_answer_shows_a_lease_whose_time_is_over() {
+        let core = leased();
+        core.clock.sleep(Duration::from_secs(5)).await;
+        assert!(core.with(|state, _| state.leases.get(1).is_none()));
+        assert!(core.with(|state, _| state.map.get(b"1a", i64::MAX).is_none()));
+    }
+}

@@ -123,3 +123,61 @@ impl Leases {
 fn seconds(ttl: i64) -> Duration {
     Duration::from_secs(ttl.unsigned_abs())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Moment {
+        Moment::new(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_lease_ends_when_its_time_is_over_unless_it_is_renewed() {
+        let mut leases = Leases::default();
+        leases.grant(1, 10, at(0)).unwrap();
+        assert_eq!(leases.ended(at(9)), None);
+        assert_eq!(leases.ended(at(10)), Some(1));
+        assert_eq!(leases.renew(1, at(9)), Some(10));
+        assert_eq!(leases.next_end(), Some(at(19)));
+        assert_eq!(leases.ended(at(10)), None);
+    }
+
+    #[test]
+    fn leases_end_in_the_order_of_their_times_not_of_their_ids() {
+        let mut leases = Leases::default();
+        leases.grant(1, 30, at(0)).unwrap();
+        leases.grant(2, 10, at(0)).unwrap();
+        leases.grant(3, 20, at(0)).unwrap();
+        assert_eq!(leases.ids().collect::<Vec<_>>(), [2, 3, 1]);
+        assert_eq!(leases.ended(at(60)), Some(2));
+    }
+
+    #[test]
+    fn a_time_that_is_too_short_is_lengthened_and_one_that_is_too_long_refused() {
+        let mut leases = Leases::default();
+        assert_eq!(leases.grant(1, -1, at(0)), Ok(2));
+        assert_eq!(leases.grant(2, 9_000_000_000, at(0)), Ok(9_000_000_000));
+        assert_eq!(
+            leases.grant(3, 9_000_000_001, at(0)),
+            Err(Refusal::TtlTooLarge)
+        );
+        assert_eq!(leases.grant(1, 10, at(0)), Err(Refusal::LeaseExists));
+    }
+
+    #[test]
+    fn a_key_belongs_to_the_last_lease_it_was_bound_to() {
+        let mut leases = Leases::default();
+        leases.grant(1, 10, at(0)).unwrap();
+        leases.grant(2, 10, at(0)).unwrap();
+        let (a, b) = (Bytes::from("a"), Bytes::from("b"));
+        leases.bind(&a, 1);
+        leases.bind(&b, 1);
+        leases.bind(&a, 2);
+        leases.bind(&b, 0);
+        assert_eq!(leases.revoke(1), Ok(BTreeSet::new()));
+        assert_eq!(leases.revoke(2), Ok(BTreeSet::from([a])));
+        assert_eq!(leases.revoke(2), Err(Refusal::LeaseNotFound));
+        assert_eq!((leases.next_end(), leases.bound.len()), (None, 0));
+    }
+}

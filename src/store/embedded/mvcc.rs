@@ -238,3 +238,114 @@ impl Drop for Write<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn put(map: &mut Map, key: &'static str, value: &'static str) {
+        let mut write = map.write();
+        write.put(key.into(), value.into(), 0);
+        write.commit();
+    }
+
+    fn delete(map: &mut Map, key: &str) {
+        let mut write = map.write();
+        write.delete(&Interval::key(key.as_bytes()));
+        write.commit();
+    }
+
+    fn value(map: &Map, key: &str, revision: i64) -> Option<Bytes> {
+        map.get(key.as_bytes(), revision)?.value.clone()
+    }
+
+    #[test]
+    fn a_key_can_be_read_as_it_was_at_each_revision() {
+        let mut map = Map::new();
+        put(&mut map, "a", "1");
+        put(&mut map, "a", "2");
+        delete(&mut map, "a");
+        put(&mut map, "a", "3");
+        let values = [1, 2, 3, 4, 5].map(|revision| value(&map, "a", revision));
+        let expected = [None, Some("1"), Some("2"), None, Some("3")];
+        assert_eq!(values, expected.map(|value| value.map(Bytes::from)));
+        let born_again = map.get(b"a", 5).unwrap();
+        assert_eq!((born_again.create_revision, born_again.version), (5, 1));
+    }
+
+    #[test]
+    fn a_write_that_changes_nothing_makes_no_revision() {
+        let mut map = Map::new();
+        delete(&mut map, "missing");
+        assert_eq!((map.revision(), map.changes_from(0).count()), (1, 0));
+    }
+
+    #[test]
+    fn a_write_sees_its_own_changes_and_leaves_none_when_it_is_dropped() {
+        let mut map = Map::new();
+        put(&mut map, "a", "1");
+        let mut write = map.write();
+        write.put("a".into(), "2".into(), 0);
+        write.put("b".into(), "2".into(), 0);
+        let all = Interval::new(b"\0", b"\0");
+        assert_eq!(write.map().range(&all, write.head()).count(), 2);
+        write.delete(&all);
+        assert_eq!(write.map().range(&all, write.head()).count(), 0);
+        drop(write);
+        assert_eq!((map.revision(), map.keys.len()), (2, 1));
+        assert_eq!(value(&map, "a", i64::MAX), Some("1".into()));
+    }
+
+    #[test]
+    fn a_compaction_is_refused_when_it_was_done_or_lies_in_the_future() {
+        let mut map = Map::new();
+        put(&mut map, "a", "1");
+        assert_eq!(map.compact(3), Err(Refusal::FutureRevision));
+        assert_eq!(map.compact(2), Ok(()));
+        assert_eq!(map.compact(2), Err(Refusal::Compacted));
+    }
+
+    #[test]
+    fn what_is_deleted_takes_no_memory_after_a_compaction() {
+        let mut map = Map::new();
+        for _ in 0..3 {
+            put(&mut map, "a", "1");
+            delete(&mut map, "a");
+        }
+        put(&mut map, "b", "1");
+        map.compact(map.revision()).unwrap();
+        assert_eq!((map.keys.len(), map.log.len()), (1, 1));
+        assert_eq!(map.size(), (2, 2));
+    }
+
+    proptest! {
+        #[test]
+        fn a_compaction_changes_nothing_that_can_still_be_read(
+            writes in prop::collection::vec((0..3_usize, any::<bool>()), 1..30),
+            cuts in prop::collection::vec(0..30_i64, 1..3),
+        ) {
+            let keys = ["a", "b", "c"];
+            let mut map = Map::new();
+            for (key, is_put) in writes {
+                if is_put {
+                    put(&mut map, keys[key], "value");
+                } else {
+                    delete(&mut map, keys[key]);
+                }
+            }
+            let all = Interval::new(b"\0", b"\0");
+            let read = |map: &Map, from: i64| -> (Vec<Vec<_>>, Vec<_>) {
+                let at = |revision| map.range(&all, revision).cloned().collect();
+                let log = map.changes_from(from).map(|(revision, log)| (revision, log.clone()));
+                ((from..=map.revision()).map(at).collect(), log.collect())
+            };
+            for cut in cuts {
+                let before = read(&map, cut.max(map.compacted()));
+                if map.compact(cut).is_ok() {
+                    prop_assert_eq!(read(&map, cut), before);
+                }
+            }
+        }
+    }
+}

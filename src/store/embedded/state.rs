@@ -93,3 +93,23 @@ impl State {
         Ok(answer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_revisions_are_forgotten_by_themselves_and_recent_ones_are_not() {
+        let mut state = State::new();
+        let request = PbPutRequest {
+            key: b"a".to_vec(),
+            ..PbPutRequest::default()
+        };
+        for _ in 0..3 * KEPT_REVISIONS {
+            state.put(&request).unwrap();
+            let readable = state.map.revision() - state.map.compacted();
+            assert!(readable <= KEPT_REVISIONS + COMPACTION_STEP, "{readable}");
+        }
+        assert!(state.map.revision() - state.map.compacted() >= KEPT_REVISIONS);
+    }
+}

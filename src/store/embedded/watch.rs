@@ -236,7 +236,8 @@ impl Watcher {
     fn event(&self, map: &Map, change: &Version) -> PbEvent {
         let is_create = change.create_revision == change.mod_revision;
         let before = change.mod_revision - 1;
-        let previous = (self.wants_previous && !is_create && before >= map.compacted())
+        // Where the revision before has been compacted there is none, as in etcd.
+        let previous = (self.wants_previous && !is_create)
             .then(|| map.get(&change.key, before))
             .flatten();
         let kind = match change.value {
@@ -248,5 +249,118 @@ impl Watcher {
             kv: Some(kv::key_value(change)),
             prev_kv: previous.map(|version| kv::key_value(version)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn put(map: &mut Map, key: &'static str, value: impl Into<Bytes>) {
+        let mut write = map.write();
+        write.put(key.into(), value.into(), 0);
+        write.commit();
+    }
+
+    /// Asks for a watcher of `key` and takes the answer.
+    fn create(watchers: &mut Watchers, map: &Map, key: &str, start_revision: i64) {
+        let mut request = PbWatchRequestUnion::CreateRequest(Default::default());
+        if let PbWatchRequestUnion::CreateRequest(create) = &mut request {
+            create.key = key.into();
+            create.start_revision = start_revision;
+            create.progress_notify = true;
+        }
+        watchers.handle(map, request);
+        assert!(watchers.next(map).unwrap().created);
+    }
+
+    fn revision(response: &PbWatchResponse) -> i64 {
+        response.header.as_ref().unwrap().revision
+    }
+
+    #[test]
+    fn a_watcher_far_behind_catches_up_in_responses_of_bounded_size() {
+        let mut map = Map::new();
+        for _ in 0..2_500 {
+            put(&mut map, "a", "1");
+        }
+        let mut watchers = Watchers::default();
+        create(&mut watchers, &map, "a", 1);
+        let responses: Vec<_> = std::iter::from_fn(|| watchers.next(&map)).collect();
+        let events = responses.iter().map(|response| response.events.len());
+        assert_eq!(events.collect::<Vec<_>>(), [1_000, 1_000, 500]);
+        assert_eq!(
+            responses.iter().map(revision).collect::<Vec<_>>(),
+            [1_001, 2_001, 2_501]
+        );
+
+        for _ in 0..10 {
+            put(&mut map, "a", vec![0; MAX_BYTES / 4]);
+        }
+        let events =
+            std::iter::from_fn(|| watchers.next(&map)).map(|response| response.events.len());
+        assert_eq!(events.collect::<Vec<_>>(), [4, 4, 2]);
+    }
+
+    #[test]
+    fn a_watcher_behind_the_compaction_is_cancelled_and_told_where_to_begin() {
+        let mut map = Map::new();
+        let mut watchers = Watchers::default();
+        create(&mut watchers, &map, "a", 0);
+        for _ in 0..3 {
+            put(&mut map, "a", "1");
+        }
+        map.compact(4).unwrap();
+        let response = watchers.next(&map).unwrap();
+        assert!(response.canceled);
+        assert_eq!(response.compact_revision, 4);
+        put(&mut map, "a", "1");
+        assert_eq!(watchers.next(&map), None);
+    }
+
+    #[test]
+    fn progress_is_said_after_all_events_before_it() {
+        let mut map = Map::new();
+        let mut watchers = Watchers::default();
+        create(&mut watchers, &map, "a", 0);
+        put(&mut map, "a", "1");
+        let request = PbWatchRequestUnion::ProgressRequest(Default::default());
+        watchers.handle(&map, request);
+        assert_eq!(watchers.next(&map).unwrap().events.len(), 1);
+        let progress = watchers.next(&map).unwrap();
+        assert_eq!((progress.watch_id, revision(&progress)), (-1, 2));
+        assert_eq!(watchers.next(&map), None);
+    }
+
+    #[test]
+    fn silent_watchers_are_told_how_far_they_are_and_others_are_not() {
+        let mut map = Map::new();
+        let mut watchers = Watchers::default();
+        create(&mut watchers, &map, "busy", 0);
+        create(&mut watchers, &map, "silent", 0);
+        put(&mut map, "busy", "1");
+        while watchers.next(&map).is_some() {}
+        watchers.tick(&map);
+        let progress = watchers.next(&map).unwrap();
+        assert_eq!((progress.watch_id, revision(&progress)), (1, 2));
+        assert_eq!(watchers.next(&map), None);
+        watchers.tick(&map);
+        assert_eq!(std::iter::from_fn(|| watchers.next(&map)).count(), 2);
+    }
+
+    #[test]
+    fn watchers_of_one_stream_take_turns() {
+        let mut map = Map::new();
+        let mut watchers = Watchers::default();
+        create(&mut watchers, &map, "a", 0);
+        create(&mut watchers, &map, "a", 0);
+        let mut turns = Vec::new();
+        for _ in 0..4 {
+            put(&mut map, "a", "1");
+            turns.push(watchers.next(&map).unwrap().watch_id);
+        }
+        assert_eq!(turns, [1, 0, 1, 0]);
     }
 }
