@@ -146,9 +146,7 @@ impl Diagnostics {
     }
 
     fn report<'a>(&'a self, diagnostic: &'a Diagnostic) -> Group<'a> {
-        let mut group = Level::ERROR
-            .primary_title(&diagnostic.message)
-            .elements([] as [Origin<'_>; 0]);
+        let mut group = Group::with_title(Level::ERROR.primary_title(&diagnostic.message));
         group = self.show(
             group,
             &diagnostic.place,

@@ -4,7 +4,7 @@
 //!
 //! | step | module | finds |
 //! |---|---|---|
-//! | text to trees that know their places | `yaml`, `tree` | broken syntax |
+//! | text to trees that know their places | `yaml`, `syntax`, `tree` | broken syntax |
 //! | trees against the JSON Schema of the types | `shape`, `schema` | unknown, missing and duplicate fields, wrong types and values |
 //! | each service by itself | `meaning` | what contradicts itself or cannot work; also [`check`], for stored specs |
 //! | all services together | `set` | names and ports that collide |
@@ -17,6 +17,7 @@ mod schema;
 mod set;
 mod shape;
 mod suggest;
+mod syntax;
 mod tree;
 mod yaml;
 

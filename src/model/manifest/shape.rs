@@ -103,32 +103,45 @@ impl<'a> Walk<'a> {
         for entry in entries {
             let first = firsts.get(entry.key.as_str());
             let repeats = first.filter(|first| !std::ptr::eq(**first, entry));
-            if let Some(first) = repeats {
-                self.duplicate(first, entry);
-            }
+            let path_of_entry = path.clone().key(&entry.key);
             let field = fields
                 .and_then(|fields| fields.get(&entry.key))
                 .or_else(|| schema.get("additionalProperties").filter(|s| s.is_object()));
             match field {
                 Some(field) => {
-                    let path = path.clone().key(&entry.key);
-                    let damaged = self.damaged.len();
-                    let json = self.value(&entry.value, field, &path);
-                    if repeats.is_some() {
-                        // It was only looked at; the first one counts.
-                        self.damaged.truncate(damaged);
-                    } else if let Some(json) = json {
+                    let json = self.value(&entry.value, field, &path_of_entry);
+                    if let (None, Some(json)) = (repeats, json) {
                         found.insert(entry.key.clone(), json);
                     }
                 }
                 None if repeats.is_some() => {}
                 None => self.unknown(entry, &free, path),
             }
+            if let Some(first) = repeats {
+                // Nobody knows which of the two is meant.
+                self.duplicate(first, entry);
+                self.damaged.push(path_of_entry);
+            }
         }
+        // A document is worth a further look whatever it lacks.
+        let intact = self.has_required(node, schema, &found, damaged, path);
+        (intact || *path == Path::root()).then_some(Json::Object(found))
+    }
+
+    /// Whether every field that `schema` requires was found in `node`; reports those that it lacks.
+    /// Damage from index `damaged` on was found in the same map.
+    fn has_required(
+        &mut self,
+        node: &Node,
+        schema: &Json,
+        found: &Map<String, Json>,
+        damaged: usize,
+        path: &Path,
+    ) -> bool {
         let mut intact = true;
         for name in schema["required"].as_array().into_iter().flatten() {
             let Some(name) = name.as_str() else { continue };
-            if firsts.contains_key(name) {
+            if node.get(name).is_some() {
                 // A wrong value was reported; it leaves a hole.
                 intact &= found.contains_key(name);
                 continue;
@@ -136,15 +149,14 @@ impl<'a> Walk<'a> {
             intact = false;
             let misspelled = path.clone().key(name);
             if !self.damaged[damaged..].contains(&misspelled) {
-                let place = self.head(path);
+                let place = self.head(node, path);
                 self.wrong.push(
                     Diagnostic::new(place, format!("{} lacks the field `{name}`", whole(path)))
                         .help(example(path, name)),
                 );
             }
         }
-        // A document is worth a further look whatever it lacks.
-        (intact || *path == Path::root()).then_some(Json::Object(found))
+        intact
     }
 
     fn list(&mut self, node: &Node, schema: &'a Json, path: &Path) -> Option<Json> {
@@ -280,7 +292,7 @@ impl<'a> Walk<'a> {
 
     /// Reports that `node` is not `wanted`.
     fn mismatch(&mut self, node: &Node, path: &Path, wanted: &str) -> Option<Json> {
-        let place = self.head(path);
+        let place = self.head(node, path);
         let message = match &node.value {
             Value::Null => format!("`{path}` has no value"),
             _ => format!("{} must be {wanted}", whole(path)),
@@ -294,7 +306,10 @@ impl<'a> Walk<'a> {
     /// What `node` is instead of `wanted`, and how it becomes that.
     fn explain(&self, node: &Node, wanted: &str) -> (String, Option<String>) {
         let source = self.text.get(node.span.clone()).unwrap_or_default();
-        let quoted = || (!source.contains('\n')).then(|| format!("put it in quotes: \"{source}\""));
+        let quote = if source.contains('"') { '\'' } else { '"' };
+        let quoted = || {
+            (!source.contains('\n')).then(|| format!("put it in quotes: {quote}{source}{quote}"))
+        };
         match &node.value {
             Value::Null if wanted == "a map" => (
                 format!("must be {wanted}"),
@@ -346,9 +361,13 @@ impl<'a> Walk<'a> {
         Place::new(self.source, span.clone())
     }
 
-    /// The place of what `path` leads to.
-    fn head(&self, path: &Path) -> Place {
-        self.place(&self.tree.place(path, self.text))
+    /// The place of `node`, to which `path` leads; of its key where it is empty or long.
+    fn head(&self, node: &Node, path: &Path) -> Place {
+        if node.is_short(self.text) {
+            self.place(&node.span)
+        } else {
+            self.place(&self.tree.place(path, self.text))
+        }
     }
 }
 

@@ -156,6 +156,12 @@ impl Node {
             })
     }
 
+    /// Whether it stands in a single line of `text`.
+    pub(super) fn is_short(&self, text: &str) -> bool {
+        let own = text.get(self.span.clone()).unwrap_or_default();
+        !own.is_empty() && !own.trim_end().contains('\n')
+    }
+
     /// The place that a complaint about `path` points at: a value of one line, else its key, and
     /// the nearest part around it where `path` leads to nothing.
     pub(super) fn place(&self, path: &Path, text: &str) -> Span {
@@ -177,11 +183,8 @@ impl Node {
                 None => break,
             }
         }
-        let multiline = text
-            .get(node.span.clone())
-            .is_some_and(|text| text.trim_end().contains('\n'));
         match key {
-            Some(key) if multiline || node.span.is_empty() => key.clone(),
+            Some(key) if !node.is_short(text) => key.clone(),
             _ => node.span.clone(),
         }
     }

@@ -5,15 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, StrInput};
+use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, StrInput};
 
 use super::{
     diagnostic::{Diagnostic, Place},
+    syntax::{DEEPEST, QUOTE_BRACES, explain},
     tree::{Entry, Node, Span, Value},
 };
-
-/// Collections may lie in each other this deep; a manifest needs 5.
-const DEEPEST: usize = 64;
 
 /// Values in one source; a service of a usual size takes 50.
 const MOST_VALUES: usize = 250_000;
@@ -23,9 +21,6 @@ const REPEATABLE: usize = 1024 * 1024;
 
 /// What a value counts besides its text.
 const NODE_WEIGHT: usize = 64;
-
-/// What to do with a placeholder that YAML takes for a map.
-const QUOTE_BRACES: &str = "put a text with braces in quotes, as in \"{host}:{port}\"";
 
 /// A document of a source.
 pub(super) struct Document {
@@ -281,8 +276,8 @@ impl<'a> Reader<'a> {
         let at = error.marker().byte_offset().unwrap_or(self.text.len());
         // The parser looks ahead; an end of input is best seen at the last line that has text.
         let at = at.min(self.text.trim_end().len());
-        let (message, help) = if self.text[..at].ends_with('}') && self.text[at..].starts_with(':')
-        {
+        let (before, after) = self.text.split_at_checked(at).unwrap_or_default();
+        let (message, help) = if before.ends_with('}') && after.starts_with(':') {
             ("this is not YAML".to_owned(), Some(QUOTE_BRACES))
         } else {
             explain(error.kind())
@@ -290,56 +285,6 @@ impl<'a> Reader<'a> {
         let place = Place::new(self.source, at..at + 1);
         self.wrong
             .push(Diagnostic::new(place, message).help_if(help));
-    }
-}
-
-/// What a syntax error means to the writer of a manifest, and what to do.
-fn explain(kind: &ErrorKind) -> (String, Option<&'static str>) {
-    match kind {
-        ErrorKind::TabNotAllowed
-        | ErrorKind::TabInBlockIndentation
-        | ErrorKind::TabInIndentation
-        | ErrorKind::TabAtBlockScalarStart => (
-            "YAML does not allow tabs in indentation".to_owned(),
-            Some("indent with spaces"),
-        ),
-        ErrorKind::RecursionLimitExceeded => (
-            format!("this lies more than {DEEPEST} levels deep"),
-            Some("no manifest needs more than a few levels"),
-        ),
-        ErrorKind::UnexpectedCharacter { character } if character.is_control() => (
-            "control characters are not allowed here".to_owned(),
-            Some("remove it, or write it as an escape such as \"\\x1b\""),
-        ),
-        ErrorKind::UnexpectedCharacter { character } => (
-            format!("no text may begin with `{character}`"),
-            Some("put the text in quotes"),
-        ),
-        ErrorKind::UnclosedQuotedScalar | ErrorKind::DocumentIndicatorInQuotedScalar => (
-            "this quote is never closed".to_owned(),
-            Some("end the text with the same quote"),
-        ),
-        ErrorKind::UnclosedFlowCollection { open } => (
-            format!("this `{open}` is never closed"),
-            Some("end the list with `]`, the map with `}`"),
-        ),
-        ErrorKind::InvalidColonPlacement => (
-            format!("this is not YAML: {kind}"),
-            Some("perhaps a bracket or a quote above is not closed"),
-        ),
-        ErrorKind::MappingValueNotAllowed => (
-            format!("this is not YAML: {kind}"),
-            Some("put a text with `: ` in quotes, and indent the fields of a map alike"),
-        ),
-        ErrorKind::ExpectedBlockMappingKey
-        | ErrorKind::ExpectedBlockSequenceEntry
-        | ErrorKind::ExpectedNodeContent
-        | ErrorKind::InvalidIndentation
-        | ErrorKind::SimpleKeyExpected => (
-            format!("this is not YAML: {kind}"),
-            Some("look at the indentation and the quotes here and in the line above"),
-        ),
-        kind => (format!("this is not YAML: {kind}"), None),
     }
 }
 

@@ -152,7 +152,8 @@ fn check_labels(path: &Path, labels: &Labels) -> Vec<Problem> {
                     path.clone(),
                     format!("`{key}` cannot be the name of a label"),
                 )
-                .help("use a text without `=` and spaces"),
+                .help("use a text without `=` and spaces")
+                .at_key(),
             );
         }
         if value.contains(char::is_control) {
