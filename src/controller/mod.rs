@@ -1,1 +1,112 @@
-//! (to come)
+//! The controller's loop: campaign, follow, plan, write.
+//!
+//! - [`identity`]: the store's identity and layout, created by the first controller
+//! - [`term`]: one time of leading
+//! - [`scribe`]: writes plans in guarded transactions, and knows which writes it has not seen yet
+//!
+//! Any number of controllers run; one leads. Every write of the leader compares the leadership and
+//! the revision of the key that it was planned on, so whatever goes wrong (an answer lost, a cache
+//! that is behind, a leader whose time is over) the worst is a write refused. Then the cache is
+//! waited for, and planned on again.
+
+pub mod identity;
+mod scribe;
+mod term;
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    host::Host,
+    keys::{Key, Keys},
+    model::Name,
+    store::{self, Store},
+};
+
+use term::Term;
+
+/// How long the store waits for a silent leader before another one may lead.
+const LEADER_TTL: Duration = Duration::from_secs(10);
+
+/// What a controller needs to be told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The cluster that it looks after.
+    pub cluster: Name,
+}
+
+/// Why a controller cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store was laid out by another version.
+    #[error(
+        "the store is laid out as version {found}, this program knows version {known}: \
+         run the version of quaestor that the cluster was made with, or another cluster name"
+    )]
+    Layout {
+        /// The store's.
+        found: u32,
+        /// This program's.
+        known: u32,
+    },
+    /// The record of the store's identity is not one.
+    #[error("`{key}` cannot be read: {cause}; restore it, or use another cluster name")]
+    Identity {
+        /// Its key.
+        key: String,
+        /// What is wrong.
+        cause: String,
+    },
+    /// The store will not let this program lead, however often it is asked.
+    #[error("the controller cannot lead: {0}")]
+    Store(#[from] store::Error),
+}
+
+/// Leads the cluster, or waits to lead it, until `stop`. A store that is away is waited for.
+///
+/// # Errors
+/// What only an operator can put right.
+pub async fn run(
+    config: Config,
+    store: Store,
+    host: Host,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    let keys = Keys::new(&config.cluster);
+    tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        checked = identity::check(&keys, &store, &host) => {
+            let identity = checked?;
+            tracing::debug!(store = identity.uuid, "the store is known");
+        }
+    }
+    let key = keys.of(&Key::Leader);
+    while !stop.is_cancelled() {
+        let leadership = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            won = store.campaign(&key, LEADER_TTL) => won?,
+        };
+        tracing::info!(cluster = %config.cluster, "leading");
+        let mut term = Term::new(
+            keys.clone(),
+            store.clone(),
+            host.clone(),
+            leadership.clone(),
+        );
+        tokio::select! {
+            () = stop.cancelled() => {
+                // Dropped first, so that nothing is written after the resignation.
+                drop(term);
+                match leadership.resign().await {
+                    Ok(()) => tracing::info!("resigned"),
+                    Err(error) => tracing::warn!(%error, "could not resign; the lease will end"),
+                }
+                return Ok(());
+            }
+            () = leadership.hold() => tracing::warn!("no longer leading"),
+            () = term.lead() => {}
+        }
+    }
+    Ok(())
+}

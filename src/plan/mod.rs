@@ -2,9 +2,27 @@
 //! are arguments.
 //!
 //! - [`agent`], [`health`], [`restart`], [`report`], [`load`]: one instance on its node
+//! - [`cluster`]: all that the leader knows, kept up to date change by change
+//! - [`controller`]: the plan for a cluster: what the leader writes, and what it waits for
+//! - [`service`], [`blueprint`], [`roster`], [`rollout`]: the same for one service, what its spec makes
+//!   of an instance, who stays and who ends, whose turn it is to be replaced
+//! - [`placement`], [`room`]: which node takes a new instance; ports and load of the nodes
+//! - [`conditions`]: what is reported
+//! - [`check`]: an independent judge of the leader's plans
 
 pub mod agent;
+pub mod blueprint;
+pub mod check;
+pub mod cluster;
+pub mod conditions;
+pub mod controller;
 pub mod health;
 pub mod load;
+pub mod placement;
 pub mod report;
 pub mod restart;
+pub mod rollout;
+pub mod room;
+pub mod roster;
+mod running;
+pub mod service;

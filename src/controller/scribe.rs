@@ -1,0 +1,247 @@
+//! Writes plans in guarded transactions, and knows which writes it has not seen yet.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{
+    host::Clock,
+    keys::Keys,
+    model::Moment,
+    plan::controller::{Intent, Step},
+    store::{Error, Guard, Leadership, Outcome, Store, Txn, Write},
+};
+
+/// Writes in one transaction. The store allows 128 comparisons: two for the leadership, and one or two
+/// for each write.
+const MOST_WRITES: usize = 60;
+
+/// Bytes in one transaction. The store allows 1.5 MiB.
+const MOST_BYTES: usize = 512 * 1024;
+
+/// What became of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    /// All of it is in the store.
+    All,
+    /// Some is not, or it is not known: plan again when more is known.
+    NotAll,
+}
+
+/// Writes as the leader.
+pub(super) struct Scribe {
+    keys: Keys,
+    store: Store,
+    leadership: Leadership,
+    /// Keys written and not seen yet, with the revision of the write.
+    outstanding: BTreeMap<String, i64>,
+    /// When the last write was made.
+    written_at: Moment,
+}
+
+/// A step of a plan, or as much of one as fits a transaction.
+struct Piece {
+    about: String,
+    guards: Vec<Guard>,
+    writes: Vec<Write>,
+    keys: Vec<String>,
+    causes: Vec<String>,
+    bytes: usize,
+}
+
+/// What became of a transaction.
+enum Fate {
+    Committed,
+    /// The store will never do it.
+    Refused(String),
+    /// Not written as far as is known.
+    Open,
+}
+
+impl Scribe {
+    pub(super) fn new(keys: Keys, store: Store, leadership: Leadership) -> Self {
+        Self {
+            keys,
+            store,
+            leadership,
+            outstanding: BTreeMap::new(),
+            written_at: Moment::default(),
+        }
+    }
+
+    /// Whether own writes have not come back through the follow yet.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.outstanding.is_empty()
+    }
+
+    /// `key` was seen as it is at `revision`.
+    pub(super) fn seen(&mut self, key: &str, revision: i64) {
+        if self
+            .outstanding
+            .get(key)
+            .is_some_and(|own| revision >= *own)
+        {
+            self.outstanding.remove(key);
+        }
+    }
+
+    /// Stops waiting for writes older than `patience`. Whether there were any.
+    pub(super) fn give_up(&mut self, now: Moment, patience: Duration) -> bool {
+        let late = self.is_waiting() && now.since(self.written_at) >= patience;
+        if late {
+            tracing::warn!(
+                writes = self.outstanding.len(),
+                "own writes were not seen in time"
+            );
+            self.outstanding.clear();
+        }
+        late
+    }
+
+    /// Writes `steps`, several to a transaction. What the store refuses for good is set aside, so that
+    /// one service's trouble is not everybody's.
+    pub(super) async fn write(&mut self, steps: Vec<Step>, clock: &dyn Clock) -> Written {
+        for batch in batches(steps.iter().flat_map(|step| self.pieces(step))) {
+            let fate = self.commit(&batch, clock).await;
+            let singly: Vec<&[Piece]> = match fate {
+                Fate::Committed => continue,
+                Fate::Open => return Written::NotAll,
+                Fate::Refused(_) if batch.len() > 1 => batch.chunks(1).collect(),
+                Fate::Refused(cause) => {
+                    set_aside(&batch, &cause);
+                    continue;
+                }
+            };
+            for piece in singly {
+                match self.commit(piece, clock).await {
+                    Fate::Committed => {}
+                    Fate::Open => return Written::NotAll,
+                    Fate::Refused(cause) => set_aside(piece, &cause),
+                }
+            }
+        }
+        Written::All
+    }
+
+    async fn commit(&mut self, pieces: &[Piece], clock: &dyn Clock) -> Fate {
+        let parts = pieces.iter();
+        let txn = Txn {
+            guards: (self.leadership.guards().into_iter())
+                .chain(parts.clone().flat_map(|piece| piece.guards.iter().cloned()))
+                .collect(),
+            writes: parts
+                .flat_map(|piece| piece.writes.iter().cloned())
+                .collect(),
+        };
+        match self.store.commit(txn).await {
+            Ok(Outcome::Committed(revision)) => {
+                self.written_at = clock.now();
+                for piece in pieces {
+                    for (key, cause) in piece.keys.iter().zip(&piece.causes) {
+                        tracing::info!(key, revision, "written: {cause}");
+                        self.outstanding.insert(key.clone(), revision);
+                    }
+                }
+                Fate::Committed
+            }
+            Ok(Outcome::Conflict) => {
+                tracing::debug!("something changed since it was planned on; planning again");
+                Fate::Open
+            }
+            Err(Error::Refused { cause, .. }) => Fate::Refused(cause),
+            Err(error) => {
+                tracing::warn!(%error, "a plan could not be written; planning again");
+                Fate::Open
+            }
+        }
+    }
+
+    /// The step as guarded writes, cut where it is too long for one transaction.
+    fn pieces(&self, step: &Step) -> Vec<Piece> {
+        let mut pieces: Vec<Piece> = Vec::new();
+        for intent in &step.writes {
+            let one = match self.piece(&step.about, intent) {
+                Ok(one) => one,
+                Err(error) => {
+                    tracing::error!(step.about, %error, "a value has no JSON form");
+                    return Vec::new();
+                }
+            };
+            match pieces.last_mut() {
+                Some(last)
+                    if last.writes.len() < MOST_WRITES && last.bytes + one.bytes < MOST_BYTES =>
+                {
+                    last.extend(one);
+                }
+                _ => pieces.push(one),
+            }
+        }
+        pieces
+    }
+
+    fn piece(&self, about: &str, intent: &Intent) -> Result<Piece, serde_json::Error> {
+        let key = self.keys.of(&intent.key);
+        let mut guards = vec![match intent.expects {
+            Some(revision) => Guard::ModRevision(key.clone(), revision),
+            None => Guard::Absent(key.clone()),
+        }];
+        guards.extend(
+            intent
+                .unless
+                .iter()
+                .map(|other| Guard::Absent(self.keys.of(other))),
+        );
+        let json = intent
+            .value
+            .as_ref()
+            .map(|value| value.to_json())
+            .transpose()?;
+        Ok(Piece {
+            about: about.to_owned(),
+            guards,
+            bytes: key.len() + json.as_ref().map_or(0, Vec::len),
+            writes: vec![match json {
+                Some(json) => Write::put(key.clone(), json),
+                None => Write::delete(key.clone()),
+            }],
+            keys: vec![key],
+            causes: vec![intent.cause.clone()],
+        })
+    }
+}
+
+impl Piece {
+    fn extend(&mut self, other: Piece) {
+        self.guards.extend(other.guards);
+        self.writes.extend(other.writes);
+        self.keys.extend(other.keys);
+        self.causes.extend(other.causes);
+        self.bytes += other.bytes;
+    }
+}
+
+/// Puts as many pieces together as fit one transaction, in their order.
+fn batches(pieces: impl Iterator<Item = Piece>) -> Vec<Vec<Piece>> {
+    let mut batches: Vec<Vec<Piece>> = Vec::new();
+    let (mut writes, mut bytes) = (0, 0);
+    for piece in pieces {
+        writes += piece.writes.len();
+        bytes += piece.bytes;
+        match batches.last_mut() {
+            Some(last) if writes <= MOST_WRITES && bytes <= MOST_BYTES => last.push(piece),
+            _ => {
+                (writes, bytes) = (piece.writes.len(), piece.bytes);
+                batches.push(vec![piece]);
+            }
+        }
+    }
+    batches
+}
+
+fn set_aside(pieces: &[Piece], cause: &str) {
+    for piece in pieces {
+        tracing::error!(
+            piece.about,
+            cause,
+            "the store refuses what is planned; set aside"
+        );
+    }
+}

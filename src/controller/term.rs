@@ -1,0 +1,164 @@
+//! One time of leading: follow, plan, write, until the leadership ends.
+
+use std::time::Duration;
+
+use futures::FutureExt as _;
+
+use crate::{
+    host::Host,
+    keys::Keys,
+    model::Moment,
+    plan::{
+        cluster::{Cluster, Scope},
+        controller::{Waiting, plan},
+    },
+    retry::Retry,
+    store::{Change, Follow, Leadership, Store, Update},
+};
+
+use super::scribe::{Scribe, Written};
+
+/// The shortest and longest time between full passes. What is touched is planned at once; a full
+/// pass only makes good what a fault of this program left undone.
+const FULL_PASS: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(60));
+
+/// A write that has not come back through the follow for this long is not waited for any more: it may
+/// have been undone while the stream was down. Planning on is safe, as every write is guarded.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The pause after a refused write, growing while refusals go on.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(5));
+
+/// What a leader knows and still has to do.
+pub(super) struct Term {
+    keys: Keys,
+    host: Host,
+    follow: Follow,
+    cluster: Cluster,
+    scribe: Scribe,
+    retry: Retry,
+    /// What has to be planned.
+    due: Scope,
+    /// When it is planned at the earliest, after a write that failed.
+    not_before: Moment,
+    /// When everything is planned again.
+    full_pass: Moment,
+    waiting: Vec<Waiting>,
+}
+
+impl Term {
+    /// A term that begins. It knows nothing yet.
+    pub(super) fn new(keys: Keys, store: Store, host: Host, leadership: Leadership) -> Self {
+        let follow = store.follow(vec![
+            keys.specs(),
+            keys.assignments(),
+            keys.states(),
+            keys.sessions(),
+            keys.routes(),
+            keys.statuses(),
+        ]);
+        Self {
+            scribe: Scribe::new(keys.clone(), store, leadership),
+            retry: Retry::new(PAUSES.0, PAUSES.1),
+            cluster: Cluster::default(),
+            due: Scope::everything(),
+            not_before: host.clock.now(),
+            full_pass: host.clock.now(),
+            waiting: Vec::new(),
+            keys,
+            host,
+            follow,
+        }
+    }
+
+    /// Leads. Does not end by itself.
+    pub(super) async fn lead(&mut self) {
+        // Nothing is decided before everything is known.
+        let first = self.follow.next().await;
+        self.take_in(first);
+        self.schedule_full_pass();
+        loop {
+            self.plan_and_write().await;
+            let wake = self.wake();
+            tokio::select! {
+                update = self.follow.next() => self.take_in(update),
+                () = self.host.clock.sleep_until(wake) => {}
+            }
+            // A burst is planned for once.
+            while let Some(update) = self.follow.next().now_or_never() {
+                self.take_in(update);
+            }
+            let now = self.host.clock.now();
+            if self.scribe.give_up(now, PATIENCE) {
+                self.due = Scope::everything();
+            }
+            if now >= self.full_pass {
+                self.due = Scope::everything();
+                self.schedule_full_pass();
+            }
+        }
+    }
+
+    fn take_in(&mut self, update: Update) {
+        for change in update.changes {
+            let (text, revision) = (change.key(), change.revision());
+            self.scribe.seen(text, revision);
+            let Some(key) = self.keys.parse(text) else {
+                tracing::debug!(
+                    key = text,
+                    "a key that is not part of the layout is ignored"
+                );
+                continue;
+            };
+            match &change {
+                Change::Put(entry) => self.cluster.put(&key, &entry.value, revision),
+                Change::Delete { .. } => self.cluster.delete(&key),
+            }
+        }
+        self.due.extend(self.cluster.take_touched());
+    }
+
+    /// Plans what is due and writes it, unless own writes have not been seen yet.
+    async fn plan_and_write(&mut self) {
+        let now = self.host.clock.now();
+        if self.due.is_empty() || self.scribe.is_waiting() || now < self.not_before {
+            return;
+        }
+        let plan = plan(&self.cluster, &self.due, self.host.clock.timestamp());
+        self.explain(plan.waiting);
+        match self.scribe.write(plan.steps, &*self.host.clock).await {
+            Written::All => {
+                self.due = Scope::default();
+                self.retry.reset();
+            }
+            Written::NotAll => {
+                self.not_before = self.host.clock.now() + self.retry.pause(&*self.host.entropy);
+            }
+        }
+    }
+
+    /// Says what is waited for, once.
+    fn explain(&mut self, waiting: Vec<Waiting>) {
+        for wait in waiting.iter().filter(|wait| !self.waiting.contains(wait)) {
+            tracing::debug!(service = %wait.service, "{}: waiting until {}", wait.what, wait.until);
+        }
+        self.waiting = waiting;
+    }
+
+    /// When there is something to do although nothing has changed.
+    fn wake(&self) -> Moment {
+        if self.scribe.is_waiting() {
+            self.host.clock.now() + PATIENCE
+        } else if self.due.is_empty() {
+            self.full_pass
+        } else {
+            self.not_before
+        }
+    }
+
+    fn schedule_full_pass(&mut self) {
+        let (shortest, longest) = FULL_PASS;
+        let jitter = (longest - shortest).mul_f64(self.host.entropy.fraction());
+        self.full_pass = self.host.clock.now() + shortest + jitter;
+    }
+}

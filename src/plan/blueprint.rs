@@ -1,0 +1,166 @@
+//! What a spec makes of one instance.
+
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use crate::model::{
+    AssignedPort, Assignment, Desired, Instance, Name, Run, ServiceObject, ServiceSpec,
+    assignment::Template, service::PortSpec,
+};
+
+/// Digits of a revision: 40 bits tell apart all templates that one service will ever have.
+const REVISION_DIGITS: usize = 10;
+
+/// Makes the assignments of one service.
+#[derive(Clone, Copy, Debug)]
+pub struct Blueprint<'a> {
+    object: &'a ServiceObject,
+}
+
+/// What needs a new process when it changes.
+///
+/// Fields added later must be left out of the JSON at their default: a new version of this program
+/// would otherwise replace every process.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Substance<'a> {
+    command: &'a [String],
+    working_directory: Option<&'a str>,
+    env: &'a std::collections::BTreeMap<String, String>,
+    ports: Vec<PortSubstance<'a>>,
+}
+
+/// Of a range only that there is one: within it, an instance keeps its number when bounds move, and
+/// one whose number falls out of it is ended and placed anew.
+#[derive(Serialize)]
+struct PortSubstance<'a> {
+    name: &'a Name,
+    port: Option<u16>,
+    ranged: bool,
+}
+
+impl<'a> Blueprint<'a> {
+    /// The blueprint that `object` is.
+    pub fn new(object: &'a ServiceObject) -> Self {
+        Self { object }
+    }
+
+    /// The wanted spec.
+    pub fn spec(self) -> &'a ServiceSpec {
+        &self.object.spec
+    }
+
+    /// The generation of the spec.
+    pub fn generation(self) -> u64 {
+        self.object.generation
+    }
+
+    /// How many slots are wanted, where that does not depend on the nodes.
+    pub fn replicas(self) -> usize {
+        let spec = self.spec();
+        if spec.external.is_empty() {
+            spec.replicas.unwrap_or(1) as usize
+        } else {
+            spec.external.len()
+        }
+    }
+
+    /// The revision of the service: a hash of what needs a new process, or of all external addresses.
+    pub fn revision(self) -> String {
+        let spec = self.spec();
+        if !spec.external.is_empty() {
+            return digest(&spec.external);
+        }
+        digest(&Substance {
+            command: &spec.command,
+            working_directory: spec.working_directory.as_deref(),
+            env: &spec.env,
+            ports: spec
+                .ports
+                .iter()
+                .map(|port| PortSubstance {
+                    name: &port.name,
+                    port: port.port,
+                    ranged: port.range.is_some(),
+                })
+                .collect(),
+        })
+    }
+
+    /// The revision of one instance: that of the service, or a hash of its own external address.
+    pub fn revision_of(self, slot: u32) -> String {
+        match self.spec().external.get(slot as usize) {
+            Some(address) => digest(address),
+            None => self.revision(),
+        }
+    }
+
+    /// The assignment of `instance` with `numbers` for its ports, in the order of the spec.
+    pub fn assignment(
+        self,
+        instance: Instance,
+        revision: String,
+        numbers: &[Option<u16>],
+    ) -> Assignment {
+        let spec = self.spec();
+        let external = spec.external.get(instance.slot as usize);
+        let run = match external.and_then(|address| split(address)) {
+            Some((host, port)) => Run::External { host, port },
+            None => Run::Process(Template {
+                command: spec.command.clone(),
+                working_directory: spec.working_directory.clone(),
+                env: spec.env.clone(),
+            }),
+        };
+        let ports = spec.ports.iter().zip(numbers);
+        Assignment {
+            instance,
+            desired: Desired::Present,
+            generation: self.generation(),
+            revision,
+            run,
+            ports: ports
+                .map(|(port, number)| AssignedPort {
+                    name: port.name.clone(),
+                    number: *number,
+                    advertise: port.advertise.clone(),
+                })
+                .collect(),
+            service_names: spec.service_names.clone(),
+            health: spec.health.clone(),
+            load: spec.load.clone(),
+            restart: spec.restart.clone(),
+            stop: spec.stop.clone(),
+        }
+    }
+}
+
+/// Whether `number` is one that `port` allows.
+pub fn admits(port: &PortSpec, number: u16) -> bool {
+    match (port.port, port.range) {
+        (Some(fixed), _) => fixed == number,
+        (None, Some(range)) => range.ports().contains(&number),
+        (None, None) => true,
+    }
+}
+
+/// The first digits of the SHA-256 of the JSON of `value`.
+fn digest(value: &impl Serialize) -> String {
+    // Structs, texts and numbers always have a JSON form.
+    let json = serde_json::to_vec(value).unwrap_or_default();
+    let mut digits: String = Sha256::digest(json)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    digits.truncate(REVISION_DIGITS);
+    digits
+}
+
+/// `host:port` in two; an IPv6 address stands in brackets.
+fn split(address: &str) -> Option<(String, u16)> {
+    let (host, port) = address.rsplit_once(':')?;
+    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    let host = bare.unwrap_or(host);
+    let port = port.parse().ok().filter(|port| *port > 0)?;
+    (!host.is_empty()).then(|| (host.to_owned(), port))
+}

@@ -1,0 +1,338 @@
+//! An independent judge of plans: it knows the rules, not how plans are made.
+//!
+//! Used by tests and simulations after every plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    keys::Key,
+    model::{Assignment, Desired, Instance, InstanceState, Name, Phase, ServiceSpec},
+};
+
+use super::{
+    cluster::{Cluster, Seat, Service, Wish},
+    controller::{Intent, Plan, Value},
+};
+
+/// The rules that `plan` breaks for `cluster`, in words; empty for a good plan.
+pub fn violations(cluster: &Cluster, plan: &Plan) -> Vec<String> {
+    let mut judge = Judge {
+        cluster,
+        deleted: (plan.writes().filter(|intent| intent.value.is_none()))
+            .map(|intent| intent.key.clone())
+            .collect(),
+        found: Vec::new(),
+        replaced: BTreeMap::new(),
+    };
+    let mut keys = BTreeSet::new();
+    for intent in plan.writes() {
+        if !keys.insert(&intent.key) {
+            judge.say(intent, "the key is written twice");
+        }
+        judge.intent(intent);
+    }
+    judge.replacements();
+    judge.outcome(plan);
+    judge.found
+}
+
+/// Writes `plan` into `cluster` as the store would, giving each write the next revision.
+pub fn carry_out(cluster: &mut Cluster, plan: &Plan, revision: &mut i64) {
+    for intent in plan.writes() {
+        *revision += 1;
+        match &intent.value {
+            Some(value) => {
+                let json = value.to_json().unwrap_or_default();
+                cluster.put(&intent.key, &json, *revision);
+            }
+            None => cluster.delete(&intent.key),
+        }
+    }
+}
+
+struct Judge<'a> {
+    cluster: &'a Cluster,
+    found: Vec<String>,
+    deleted: BTreeSet<Key>,
+    /// Instances that this plan takes from their process, by service.
+    replaced: BTreeMap<&'a Name, Vec<String>>,
+}
+
+impl<'a> Judge<'a> {
+    fn say(&mut self, intent: &Intent, what: &str) {
+        self.found.push(format!("{:?}: {what}", intent.key));
+    }
+
+    /// What one write must observe, whatever the others do.
+    fn intent(&mut self, intent: &Intent) {
+        if intent.cause.is_empty() {
+            self.say(intent, "it has no cause");
+        }
+        let service = |name: &Name| self.cluster.services().get(name);
+        let stored = match &intent.key {
+            Key::Assignment(node, instance) => self
+                .seat(node, instance)
+                .and_then(|seat| seat.assignment.as_ref())
+                .map(|stored| stored.revision),
+            Key::Route(name) => service(name)
+                .and_then(|s| s.route.as_ref())
+                .map(|s| s.revision),
+            Key::ServiceStatus(name) => service(name)
+                .and_then(|s| s.status.as_ref())
+                .map(|s| s.revision),
+            Key::NodeStatus(name) => {
+                let node = self.cluster.nodes().get(name);
+                node.and_then(|n| n.status.as_ref()).map(|s| s.revision)
+            }
+            _ => return self.say(intent, "the leader does not write this key"),
+        };
+        if stored != intent.expects {
+            self.say(intent, "it does not depend on what is stored");
+        }
+        if intent.value.is_none() && stored.is_none() {
+            self.say(intent, "it deletes what is not there");
+        }
+        if let Key::Assignment(node, instance) = &intent.key {
+            match &intent.value {
+                None => self.deletion(intent, node, instance),
+                Some(Value::Assignment(after)) => self.assignment(intent, node, instance, after),
+                Some(_) => self.say(intent, "it is not an assignment"),
+            }
+        }
+    }
+
+    fn deletion(&mut self, intent: &Intent, node: &Name, instance: &Instance) {
+        let Some(seat) = self.seat(node, instance) else {
+            return;
+        };
+        if intent.unless != Some(Key::State(node.clone(), instance.clone())) {
+            self.say(intent, "it does not depend on nothing running");
+        }
+        let service = self.cluster.services().get(&instance.service);
+        let nobody = |s: &Service| matches!(s.wish(), Wish::Unreadable(_) | Wish::Vanished);
+        let absent = seat.asked().map(|a| a.desired) == Some(Desired::Absent);
+        if !absent && service.is_some_and(nobody) {
+            self.say(intent, "nobody says what is wanted, so nothing may change");
+        }
+        if seat.state.is_some() {
+            self.say(
+                intent,
+                "an assignment is deleted before its instance has stopped",
+            );
+        }
+    }
+
+    fn assignment(
+        &mut self,
+        intent: &Intent,
+        node: &Name,
+        instance: &Instance,
+        after: &Assignment,
+    ) {
+        let cluster = self.cluster;
+        let Some((name, service)) = cluster.services().get_key_value(&instance.service) else {
+            return self.say(intent, "the service does not exist");
+        };
+        if after.instance != *instance {
+            self.say(intent, "the assignment is another instance's");
+        }
+        let seat = self.seat(node, instance);
+        let running = seat.and_then(|seat| seat.state.as_ref()).is_some();
+        let before = seat.and_then(Seat::asked);
+        let was_present = before.map(|a| a.desired) == Some(Desired::Present)
+            || seat.is_some_and(|s| s.asked().is_none());
+        match (service.wish(), after.desired) {
+            (Wish::Unreadable(_) | Wish::Vanished, _) => {
+                self.say(intent, "nobody says what is wanted, so nothing may change");
+            }
+            (Wish::Delete(_), Desired::Present) => self.say(intent, "the service was deleted"),
+            (Wish::Delete(_), Desired::Absent) => {}
+            (Wish::Run(object), Desired::Absent) => {
+                let is_surplus = self.is_surplus(service, &object.spec, node, instance);
+                if was_present && !is_surplus {
+                    self.replaced
+                        .entry(name)
+                        .or_default()
+                        .push(instance.to_string());
+                }
+            }
+            (Wish::Run(object), Desired::Present) => {
+                let elsewhere = service.seats.keys();
+                let doubled = elsewhere
+                    .filter(|(slot, other)| *slot == instance.slot && other != node)
+                    .filter(|(_, other)| {
+                        let key = Key::Assignment(other.clone(), instance.clone());
+                        !self.deleted.contains(&key)
+                    })
+                    .count();
+                if seat.is_none() && doubled > 0 {
+                    self.say(intent, "the instance is on another node as well");
+                }
+                if seat.is_none() && !self.admits(node, &object.spec) {
+                    self.say(intent, "the node does not admit a new instance");
+                }
+                let revision = before.map(|a| a.revision.as_str());
+                let revision = revision.or_else(|| {
+                    let state = seat.and_then(Seat::observed)?;
+                    Some(state.revision.as_str()).filter(|r| !r.is_empty())
+                });
+                let is_external = !object.spec.external.is_empty();
+                if was_present
+                    && running
+                    && !is_external
+                    && revision.is_some_and(|r| r != after.revision)
+                {
+                    self.replaced
+                        .entry(name)
+                        .or_default()
+                        .push(instance.to_string());
+                }
+            }
+        }
+    }
+
+    /// At most one instance of a service is taken from its process at a time, and only while those
+    /// that were touched before are done.
+    fn replacements(&mut self) {
+        for (name, instances) in &self.replaced {
+            if instances.len() > 1 {
+                let all = instances.join(", ");
+                self.found
+                    .push(format!("{name}: several are replaced at once: {all}"));
+            }
+            let Some(service) = self.cluster.services().get(*name) else {
+                continue;
+            };
+            let Wish::Run(object) = service.wish() else {
+                continue;
+            };
+            let blueprint = super::blueprint::Blueprint::new(object);
+            for ((slot, node), seat) in &service.seats {
+                let Some(asked) = seat.asked() else { continue };
+                let who = Instance::new((*name).clone(), *slot);
+                let moves = instances.contains(&who.to_string());
+                let current = asked.desired == Desired::Present
+                    && asked.revision == blueprint.revision_of(*slot);
+                let surplus = self.is_surplus(service, &object.spec, node, &who);
+                if current
+                    && !moves
+                    && !surplus
+                    && !seat.observed().is_some_and(|s| is_done(s, asked))
+                {
+                    self.found.push(format!(
+                        "{name}: {instances:?} replaced before {who} is ready"
+                    ));
+                }
+            }
+        }
+    }
+
+    /// What must hold when all of it has been written.
+    fn outcome(&mut self, plan: &Plan) {
+        let mut after = self.cluster.clone();
+        carry_out(&mut after, plan, &mut i64::from(i32::MAX));
+        for (name, node) in after.nodes() {
+            for (number, holders) in &node.ports {
+                let before = self.cluster.nodes().get(name);
+                let before = before.and_then(|n| n.ports.get(number));
+                let assigned = |instance: &&Instance| {
+                    let service = after.services().get(&instance.service);
+                    let seat = service.and_then(|s| s.seats.get(&(instance.slot, name.clone())));
+                    let asked = seat.and_then(Seat::asked);
+                    asked.is_some_and(|a| a.ports.iter().any(|p| p.number == Some(*number)))
+                };
+                let holders: BTreeSet<&Instance> = holders.iter().filter(assigned).collect();
+                let known = before.map_or(0, BTreeSet::len);
+                if holders.len() > 1 && holders.len() > known {
+                    self.found
+                        .push(format!("port {number} on {name} is given to {holders:?}"));
+                }
+            }
+        }
+        for (name, service) in after.services() {
+            let Wish::Run(object) = service.wish() else {
+                continue;
+            };
+            let present = |seat: &Seat| seat.asked().map(|a| a.desired) == Some(Desired::Present);
+            let slots: Vec<_> = service.seats.iter().filter(|(_, s)| present(s)).collect();
+            let limit = match (&object.spec.external[..], object.spec.replicas) {
+                _ if object.spec.one_per_node => after.nodes().len(),
+                ([], replicas) => replicas.unwrap_or(1) as usize,
+                (addresses, _) => addresses.len(),
+            };
+            if slots.len() > limit {
+                self.found
+                    .push(format!("{name}: {} instances, {limit} wanted", slots.len()));
+            }
+            let mut unique = BTreeSet::new();
+            for ((slot, node), _) in slots {
+                let key = if object.spec.one_per_node {
+                    node.to_string()
+                } else {
+                    slot.to_string()
+                };
+                if !unique.insert(key) {
+                    self.found
+                        .push(format!("{name}-{slot} on {node}: there is another one"));
+                }
+            }
+        }
+    }
+
+    fn seat(&self, node: &Name, instance: &Instance) -> Option<&'a Seat> {
+        let service = self.cluster.services().get(&instance.service)?;
+        service.seats.get(&(instance.slot, node.clone()))
+    }
+
+    fn admits(&self, node: &Name, spec: &ServiceSpec) -> bool {
+        let session = self.cluster.nodes().get(node).and_then(|n| n.live());
+        session.is_some_and(|session| {
+            let wanted = &spec.placement.node_selector;
+            wanted
+                .iter()
+                .all(|(key, value)| session.labels.get(key) == Some(value))
+        })
+    }
+
+    /// Whether the service is better off without the instance, so that it may end at once.
+    fn is_surplus(
+        &self,
+        service: &Service,
+        spec: &ServiceSpec,
+        node: &Name,
+        who: &Instance,
+    ) -> bool {
+        let running = |seat: &Seat| match seat.asked() {
+            Some(asked) => asked.desired == Desired::Present,
+            None => true,
+        };
+        let others = || {
+            service
+                .seats
+                .iter()
+                .filter(|((slot, at), seat)| running(seat) && (*slot, at) != (who.slot, node))
+        };
+        if others().any(|((slot, _), _)| *slot == who.slot) {
+            return true;
+        }
+        if spec.one_per_node {
+            let live = self.cluster.is_live(node);
+            return (live && !self.admits(node, spec)) || others().any(|((_, at), _)| at == node);
+        }
+        let lower: BTreeSet<u32> = others()
+            .map(|((slot, _), _)| *slot)
+            .filter(|slot| *slot < who.slot)
+            .collect();
+        match spec.external.len() {
+            0 => lower.len() >= spec.replicas.unwrap_or(1) as usize,
+            addresses => who.slot as usize >= addresses,
+        }
+    }
+}
+
+/// Whether the agent has taken up what is asked, and the instance serves or has done its work.
+fn is_done(state: &InstanceState, asked: &Assignment) -> bool {
+    state.revision == asked.revision
+        && state.observed_generation >= asked.generation
+        && (state.ready || state.phase == Phase::Completed)
+}

@@ -1,0 +1,335 @@
+//! What is reported of services and nodes.
+//!
+//! Messages name instances and causes, never times or counters, so that nothing is written while
+//! nothing happens.
+
+use crate::model::{Condition, ConditionStatus, Name, NodeStatus, ServiceStatus, Timestamp};
+
+use super::{
+    cluster::{Cluster, Node, Service},
+    rollout::Member,
+    roster,
+};
+
+/// The condition that every instance has a node.
+pub const PLACED: &str = "Placed";
+/// The condition that every instance runs the current revision.
+pub const UPDATED: &str = "Updated";
+/// The condition that every instance is ready and runs the current revision.
+pub const READY: &str = "Ready";
+
+/// The reason that an instance found no node.
+const NO_NODE: &str = "NoNode";
+/// The reason that an instance cannot be replaced where it is.
+const STUCK: &str = "Stuck";
+
+/// Parts of a list that one message names; more are counted.
+const PARTS_NAMED: usize = 5;
+
+/// The condition of a type.
+pub fn find<'a>(conditions: &'a [Condition], r#type: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|c| c.r#type == r#type)
+}
+
+/// Whether something that others hold, such as a port, keeps a service from going on.
+pub fn is_hindered(conditions: &[Condition]) -> bool {
+    conditions
+        .iter()
+        .any(|c| c.reason == NO_NODE || c.reason == STUCK)
+}
+
+/// The first few of a list, and how many more there are.
+pub fn some(parts: &[String]) -> String {
+    let named = parts.iter().take(PARTS_NAMED).cloned().collect::<Vec<_>>();
+    match parts.len().saturating_sub(PARTS_NAMED) {
+        0 => named.join("; "),
+        more => format!("{}; and {more} more", named.join("; ")),
+    }
+}
+
+/// What a plan found out about a service that is to run.
+#[derive(Debug, Default)]
+pub struct Report<'a> {
+    /// Instances wanted.
+    pub replicas: usize,
+    /// Those that have a node.
+    pub members: Vec<Member<'a>>,
+    /// Slots without a node, and why.
+    pub unplaced: Vec<(u32, String)>,
+    /// Slots that leave a node before they get another.
+    pub leaving: Vec<(u32, &'a Name)>,
+    /// Why instances cannot be replaced.
+    pub stuck: Vec<String>,
+    /// What the next replacement waits for.
+    pub awaited: Option<String>,
+    /// Why no node admits a service that is to run on every node.
+    pub nowhere: Option<String>,
+    /// Why a later spec was refused; what is reported is of the one before.
+    pub problem: Option<&'a str>,
+}
+
+/// A condition without its time.
+struct Verdict {
+    r#type: &'static str,
+    status: ConditionStatus,
+    reason: String,
+    message: String,
+}
+
+impl Verdict {
+    fn new(r#type: &'static str, status: ConditionStatus, reason: &str, message: String) -> Self {
+        Self {
+            r#type,
+            status,
+            reason: reason.to_owned(),
+            message,
+        }
+    }
+
+    /// The condition: its time is that of the last one unless the status differs.
+    fn since(self, before: &[Condition], now: Timestamp) -> Condition {
+        let before = find(before, self.r#type).filter(|c| c.status == self.status);
+        Condition {
+            r#type: self.r#type.to_owned(),
+            status: self.status,
+            reason: self.reason,
+            message: self.message,
+            last_transition_time: before.map_or(now, |c| c.last_transition_time),
+        }
+    }
+}
+
+impl Report<'_> {
+    /// The status of `service` at this generation and revision.
+    pub fn status(
+        &self,
+        service: &Name,
+        generation: u64,
+        revision: String,
+        before: Option<&ServiceStatus>,
+        now: Timestamp,
+    ) -> ServiceStatus {
+        let verdicts = [
+            self.placed(service),
+            self.updated(service),
+            self.ready(service),
+        ];
+        let before = before.map_or(&[][..], |status| &status.conditions);
+        let count = |holds: &dyn Fn(&Member<'_>) -> bool| {
+            count(self.members.iter().filter(|member| holds(member)).count())
+        };
+        ServiceStatus {
+            name: service.clone(),
+            replicas: self::count(self.replicas),
+            assigned: count(&|member| member.generation.is_some()),
+            updated: count(&|member| member.is_updated()),
+            ready: count(&|member| member.is_ready()),
+            observed_generation: generation,
+            conditions: verdicts.map(|v| v.since(before, now)).to_vec(),
+            revision,
+        }
+    }
+
+    fn placed(&self, service: &Name) -> Verdict {
+        let (status, reason, message) = if let Some(reason) = &self.nowhere {
+            (ConditionStatus::False, NO_NODE, reason.clone())
+        } else if !self.unplaced.is_empty() {
+            let slots = self.unplaced.iter();
+            let parts: Vec<String> = slots
+                .map(|(slot, reason)| format!("{service}-{slot} has no node: {reason}"))
+                .collect();
+            (ConditionStatus::False, NO_NODE, some(&parts))
+        } else if !self.leaving.is_empty() {
+            let slots = self.leaving.iter();
+            let parts: Vec<String> = slots
+                .map(|(slot, node)| format!("{service}-{slot} first has to leave node {node}"))
+                .collect();
+            (ConditionStatus::False, "Moving", some(&parts))
+        } else {
+            let message = format!("{} placed", all(self.replicas));
+            (ConditionStatus::True, "AllPlaced", message)
+        };
+        Verdict::new(PLACED, status, reason, message)
+    }
+
+    fn updated(&self, service: &Name) -> Verdict {
+        let updated = self.members.iter().filter(|m| m.is_updated()).count();
+        let (status, reason, message) = if let Some(problem) = self.problem {
+            let message = format!("the stored spec is refused, the one before stays: {problem}");
+            (ConditionStatus::False, "SpecRefused", message)
+        } else if updated == self.replicas {
+            let message = format!("{} updated", all(self.replicas));
+            (ConditionStatus::True, "AllUpdated", message)
+        } else {
+            let progress = format!("{updated} of {} updated", self.replicas);
+            let awaited = self.awaited.as_ref().map(|a| format!("waiting until {a}"));
+            let behind = || {
+                let behind = self.members.iter().filter(|m| !m.is_updated());
+                let parts: Vec<String> = behind.map(|m| m.describe(service)).collect();
+                (!parts.is_empty()).then(|| some(&parts))
+            };
+            let stuck = (!self.stuck.is_empty()).then(|| some(&self.stuck));
+            let reason = if stuck.is_some() { STUCK } else { "RollingOut" };
+            let why = awaited.or(stuck).or_else(behind);
+            let message = why.map_or(progress.clone(), |why| format!("{progress}; {why}"));
+            (ConditionStatus::False, reason, message)
+        };
+        Verdict::new(UPDATED, status, reason, message)
+    }
+
+    fn ready(&self, service: &Name) -> Verdict {
+        let good = |m: &&Member<'_>| m.is_ready() && m.is_updated();
+        let ready = self.members.iter().filter(good).count();
+        if ready == self.replicas && self.nowhere.is_none() {
+            let message = format!("{} ready", all(self.replicas));
+            return Verdict::new(READY, ConditionStatus::True, "AllReady", message);
+        }
+        let others = self.members.iter().filter(|member| !good(member));
+        let (unready, outdated): (Vec<&Member<'_>>, Vec<&Member<'_>>) =
+            others.partition(|m| !m.is_ready());
+        let mut parts: Vec<String> = unready.iter().map(|m| m.describe(service)).collect();
+        let slots = self.unplaced.iter().map(|(slot, _)| *slot);
+        let slots = slots.chain(self.leaving.iter().map(|(slot, _)| *slot));
+        parts.extend(slots.map(|slot| format!("{service}-{slot} has no node")));
+        parts.extend(outdated.iter().map(|m| {
+            format!(
+                "{service}-{} on {}: ready, but not updated yet",
+                m.slot, m.node
+            )
+        }));
+        let unknown = self.unplaced.is_empty()
+            && self.leaving.is_empty()
+            && self.nowhere.is_none()
+            && outdated.is_empty()
+            && unready.iter().all(|member| !member.live);
+        let (status, reason) = if unknown {
+            (ConditionStatus::Unknown, "NodeUnknown")
+        } else if unready.is_empty() && !outdated.is_empty() {
+            (ConditionStatus::False, "RollingOut")
+        } else {
+            (ConditionStatus::False, "NotReady")
+        };
+        let mut message = format!("{ready} of {} ready", self.replicas);
+        if self.nowhere.is_some() {
+            message.push_str("; no node admits it");
+        } else if !parts.is_empty() {
+            message = format!("{message}; {}", some(&parts));
+        }
+        Verdict::new(READY, status, reason, message)
+    }
+}
+
+/// The status of a deleted service while instances are left.
+pub fn deleting(
+    name: &Name,
+    service: &Service,
+    generation: u64,
+    leaving: &[String],
+    now: Timestamp,
+) -> ServiceStatus {
+    let mut status = frozen(name, service, leaving.len(), |_| true);
+    let message = format!("deleted; still to stop: {}", some(leaving));
+    status.replicas = 0;
+    status.updated = 0;
+    status.observed_generation = generation;
+    uniform(status, ConditionStatus::False, "Deleting", &message, now)
+}
+
+/// The status of a service of which it is not known what is wanted.
+pub fn left_alone(
+    cluster: &Cluster,
+    name: &Name,
+    service: &Service,
+    reason: &str,
+    message: String,
+    now: Timestamp,
+) -> ServiceStatus {
+    let seats = service.seats.values();
+    let assigned = seats.filter(|seat| seat.assignment.is_some() && !roster::has_left(seat));
+    let status = frozen(name, service, assigned.count(), |node| {
+        cluster.is_live(node)
+    });
+    uniform(status, ConditionStatus::Unknown, reason, &message, now)
+}
+
+/// What was reported last, with the counts of now.
+fn frozen(
+    name: &Name,
+    service: &Service,
+    assigned: usize,
+    is_live: impl Fn(&Name) -> bool,
+) -> ServiceStatus {
+    let asked = service.seats.values().filter_map(|seat| seat.asked());
+    let before = service.status.as_ref().and_then(|s| s.value.clone());
+    let mut status = before.unwrap_or_else(|| ServiceStatus {
+        name: name.clone(),
+        replicas: count(assigned),
+        assigned: 0,
+        updated: 0,
+        ready: 0,
+        observed_generation: asked.map(|a| a.generation).max().unwrap_or(0),
+        revision: String::new(),
+        conditions: Vec::new(),
+    });
+    status.assigned = count(assigned);
+    let ready = service.seats.iter().filter(|((_, node), seat)| {
+        is_live(node) && seat.observed().is_some_and(|state| state.ready)
+    });
+    status.ready = count(ready.count());
+    status
+}
+
+fn uniform(
+    mut status: ServiceStatus,
+    verdict: ConditionStatus,
+    reason: &str,
+    message: &str,
+    now: Timestamp,
+) -> ServiceStatus {
+    status.conditions = [PLACED, UPDATED, READY]
+        .map(|r#type| {
+            Verdict::new(r#type, verdict, reason, message.to_owned()).since(&status.conditions, now)
+        })
+        .to_vec();
+    status
+}
+
+/// The status of a node with `assigned` instances.
+pub fn of_node(name: &Name, node: &Node, assigned: usize, now: Timestamp) -> NodeStatus {
+    let before = node.status.as_ref().and_then(|s| s.value.as_ref());
+    let verdict =
+        |status, reason, message: &str| Verdict::new(READY, status, reason, message.to_owned());
+    let unreadable = node.session.as_ref().and_then(|s| s.problem.as_deref());
+    let verdict = match (node.live(), unreadable) {
+        (Some(_), None) => verdict(ConditionStatus::True, "Connected", "its agent is connected"),
+        (_, Some(problem)) => verdict(
+            ConditionStatus::Unknown,
+            "SessionUnreadable",
+            &format!("its agent's session cannot be read: {problem}"),
+        ),
+        (None, None) => verdict(
+            ConditionStatus::Unknown,
+            "Disconnected",
+            "its agent is not connected; what it was assigned stays assigned to it",
+        ),
+    };
+    let conditions = before.map_or(&[][..], |status| &status.conditions);
+    NodeStatus {
+        name: name.clone(),
+        address: match (node.live(), before) {
+            (Some(session), _) => session.address.clone(),
+            (None, Some(before)) => before.address.clone(),
+            (None, None) => String::new(),
+        },
+        assigned: count(assigned),
+        conditions: vec![verdict.since(conditions, now)],
+    }
+}
+
+fn all(replicas: usize) -> String {
+    format!("{replicas} of {replicas}")
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

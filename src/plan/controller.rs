@@ -1,0 +1,157 @@
+//! The plan for a cluster: what the leader writes, and what it waits for.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    keys::Key,
+    model::{Assignment, Name, NodeStatus, Route, ServiceStatus, Timestamp},
+};
+
+use super::{
+    cluster::{Cluster, Node, Scope},
+    conditions,
+    room::Room,
+    service,
+};
+
+/// What is to be written, and what is waited for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// Each about one service or node. The writes of a step belong together, in their order.
+    pub steps: Vec<Step>,
+    /// What has to happen before more is planned.
+    pub waiting: Vec<Waiting>,
+}
+
+/// The writes about one service or node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// `service worker`, `node a`.
+    pub about: String,
+    /// In the order in which they are to be made. Status comes last, so that it never runs ahead of
+    /// what it reports.
+    pub writes: Vec<Intent>,
+}
+
+/// A write, what it depends on, and why it is made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Intent {
+    /// The key.
+    pub key: Key,
+    /// Its new value; none deletes it.
+    pub value: Option<Value>,
+    /// The mod-revision of the key that the write is based on; none: there is no such key.
+    pub expects: Option<i64>,
+    /// A key that must not exist, since its presence would be a reason not to write.
+    pub unless: Option<Key>,
+    /// Why, for people.
+    pub cause: String,
+}
+
+/// What the leader writes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// What a node is to run.
+    Assignment(Box<Assignment>),
+    /// What balancers are told.
+    Route(Route),
+    /// What is reported of a service.
+    ServiceStatus(ServiceStatus),
+    /// What is reported of a node.
+    NodeStatus(NodeStatus),
+}
+
+/// Something that is not done yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// The service.
+    pub service: Name,
+    /// What is not done yet.
+    pub what: String,
+    /// What has to happen first.
+    pub until: String,
+}
+
+impl Plan {
+    /// Every write.
+    pub fn writes(&self) -> impl Iterator<Item = &Intent> {
+        self.steps.iter().flat_map(|step| &step.writes)
+    }
+}
+
+impl Value {
+    /// The value as it is stored.
+    ///
+    /// # Errors
+    /// When it has no JSON form.
+    pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        match self {
+            Self::Assignment(value) => serde_json::to_vec(value),
+            Self::Route(value) => serde_json::to_vec(value),
+            Self::ServiceStatus(value) => serde_json::to_vec(value),
+            Self::NodeStatus(value) => serde_json::to_vec(value),
+        }
+    }
+}
+
+/// Plans what `scope` names. `now` is what is shown as the time of a changed condition; nothing is
+/// decided on it.
+pub fn plan(cluster: &Cluster, scope: &Scope, now: Timestamp) -> Plan {
+    let mut plan = Plan::default();
+    let mut room = Room::new(cluster);
+    for (name, service) in scope.services(cluster) {
+        let (writes, waiting) = service::plan(cluster, &mut room, name, service, now);
+        if !writes.is_empty() {
+            plan.steps.push(Step {
+                about: format!("service {name}"),
+                writes,
+            });
+        }
+        plan.waiting.extend(waiting);
+    }
+    let moved = moved(&plan);
+    let mut nodes: BTreeMap<&Name, &Node> = scope.nodes(cluster).into_iter().collect();
+    let unknown = Node::default();
+    for name in moved.keys() {
+        nodes.insert(name, cluster.nodes().get(name).unwrap_or(&unknown));
+    }
+    for (name, node) in nodes {
+        let assigned = node.assigned.len();
+        let assigned = assigned.saturating_add_signed(moved.get(name).copied().unwrap_or(0));
+        let status = conditions::of_node(name, node, assigned, now);
+        let stored = node.status.as_ref();
+        if stored.and_then(|stored| stored.value.as_ref()) == Some(&status) {
+            continue;
+        }
+        let intent = Intent {
+            key: Key::NodeStatus(name.clone()),
+            value: Some(Value::NodeStatus(status)),
+            expects: stored.map(|stored| stored.revision),
+            unless: None,
+            cause: "what is reported of the node changed".to_owned(),
+        };
+        plan.steps.push(Step {
+            about: format!("node {name}"),
+            writes: vec![intent],
+        });
+    }
+    plan
+}
+
+/// How many assignments each node gains by `plan`.
+fn moved(plan: &Plan) -> BTreeMap<Name, isize> {
+    let mut moved = BTreeMap::new();
+    for intent in plan.writes() {
+        if let Key::Assignment(node, _) = &intent.key {
+            *moved.entry(node.clone()).or_default() += match (&intent.value, intent.expects) {
+                (None, _) => -1,
+                (Some(_), None) => 1,
+                (Some(_), Some(_)) => continue,
+            };
+        }
+    }
+    moved
+}
+
+#[cfg(test)]
+mod tests;

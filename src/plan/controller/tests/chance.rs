@@ -1,0 +1,169 @@
+//! What holds whatever happens: every plan passes the independent checker and leaves nothing to
+//! plan (both in `World::lead`), and once faults stop the world settles in what is wanted.
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::world::{World, instance, name};
+use crate::{keys::Key, model::ConditionStatus};
+
+#[derive(Clone, Debug)]
+enum Event {
+    Node {
+        node: usize,
+        pool: usize,
+    },
+    Lose {
+        node: usize,
+    },
+    Spec {
+        service: usize,
+        replicas: u32,
+        version: u8,
+        pool: usize,
+        kind: u8,
+    },
+    Delete {
+        service: usize,
+    },
+    Vanish {
+        service: usize,
+    },
+    Garbage {
+        service: usize,
+    },
+    Break {
+        service: usize,
+        slot: u32,
+    },
+    Mend,
+    LoseAssignments {
+        service: usize,
+    },
+    Lead,
+    Act,
+}
+
+const NODES: [&str; 4] = ["a", "b", "c", "d"];
+const SERVICES: [&str; 3] = ["x", "y", "z"];
+const POOLS: [&str; 2] = ["qa", "prod"];
+
+fn event() -> impl Strategy<Value = Event> {
+    let service = 0..SERVICES.len();
+    let node = 0..NODES.len();
+    let spec = (service.clone(), 1..5_u32, 0..3_u8, 0..3_usize, 0..5_u8);
+    prop_oneof![
+        2 => (node.clone(), 0..2_usize).prop_map(|(node, pool)| Event::Node { node, pool }),
+        1 => node.prop_map(|node| Event::Lose { node }),
+        4 => spec.prop_map(|(service, replicas, version, pool, kind)| Event::Spec {
+            service, replicas, version, pool, kind
+        }),
+        1 => service.clone().prop_map(|service| Event::Delete { service }),
+        1 => service.clone().prop_map(|service| Event::Vanish { service }),
+        1 => service.clone().prop_map(|service| Event::Garbage { service }),
+        1 => (service.clone(), 0..4_u32).prop_map(|(service, slot)| Event::Break { service, slot }),
+        1 => Just(Event::Mend),
+        1 => service.prop_map(|service| Event::LoseAssignments { service }),
+        6 => Just(Event::Lead),
+        6 => Just(Event::Act),
+    ]
+}
+
+fn spec(replicas: u32, version: u8, pool: usize, kind: u8) -> serde_json::Value {
+    let command = json!(["program", version.to_string()]);
+    let mut spec = match kind {
+        0 => json!({"command": command, "replicas": replicas,
+            "ports": [{"name": "grpc", "range": "5000-5005"}]}),
+        1 => json!({"command": command, "replicas": replicas,
+            "ports": [{"name": "grpc", "range": "5003-5009"}, {"name": "http"}]}),
+        2 => json!({"command": command, "ports": [{"name": "grpc", "port": 5004}]}),
+        3 => json!({"command": command, "onePerNode": true,
+            "ports": [{"name": "grpc", "port": 5012}]}),
+        _ => json!({"external": ["one:1", "two:2"]}),
+    };
+    if let Some(pool) = POOLS.get(pool) {
+        spec["placement"] = json!({"nodeSelector": {"pool": pool}});
+    }
+    if version == 2 {
+        spec["health"] = json!({"tcp": {}});
+    }
+    spec
+}
+
+fn happen(world: &mut World, event: &Event, generation: u64) {
+    match *event {
+        Event::Node { node, pool } => world.node(NODES[node], json!({"pool": POOLS[pool]})),
+        Event::Lose { node } => world.lose_node(NODES[node]),
+        Event::Spec {
+            service,
+            replicas,
+            version,
+            pool,
+            kind,
+        } => {
+            world.spec(
+                SERVICES[service],
+                generation,
+                spec(replicas, version, pool, kind),
+            );
+        }
+        Event::Delete { service } => world.delete(SERVICES[service], generation),
+        Event::Vanish { service } => {
+            let key = Key::ServiceSpec(name(SERVICES[service]));
+            world.cluster.delete(&key);
+        }
+        Event::Garbage { service } => {
+            world.put_text(Key::ServiceSpec(name(SERVICES[service])), "garbage");
+        }
+        Event::Break { service, slot } => {
+            let who = format!("{}-{slot}", SERVICES[service]);
+            world.broken.insert(instance(&who));
+        }
+        Event::Mend => world.broken.clear(),
+        Event::LoseAssignments { service } => {
+            for (node, asked) in world.assignments() {
+                if asked.instance.service.as_str() == SERVICES[service] {
+                    world.cluster.delete(&Key::Assignment(node, asked.instance));
+                }
+            }
+        }
+        Event::Lead => {
+            world.lead();
+        }
+        Event::Act => {
+            world.act();
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 200,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn plans_keep_the_rules_and_the_world_settles(events in prop::collection::vec(event(), 1..60)) {
+        let mut world = World::new();
+        for (index, event) in events.iter().enumerate() {
+            happen(&mut world, event, index as u64 + 1);
+        }
+        world.broken.clear();
+        for node in NODES {
+            world.node(node, json!({"pool": "qa"}));
+        }
+        for (service, kind) in SERVICES.iter().zip([0, 1, 3]) {
+            world.spec(service, 1000, spec(3, 9, 0, kind));
+        }
+        world.settle();
+        for service in SERVICES {
+            let status = world.status(service);
+            let holds = status.conditions.iter().all(|c| c.status == ConditionStatus::True);
+            prop_assert!(holds && status.observed_generation == 1000, "{:#?}", status);
+            world.delete(service, 1001);
+        }
+        world.settle();
+        prop_assert!(world.assignments().is_empty());
+    }
+}

@@ -1,0 +1,263 @@
+//! A cluster in memory, with agents that do at once what they are asked.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value as Json, json};
+
+use crate::{
+    keys::Key,
+    model::{
+        Assignment, Condition, ConditionStatus, Desired, Instance, InstanceState, Name, Phase,
+        ServiceStatus, Timestamp,
+    },
+    plan::{
+        check,
+        cluster::{Cluster, Scope},
+        conditions,
+        controller::{Intent, Plan, Value, plan},
+    },
+};
+
+pub(super) struct World {
+    pub(super) cluster: Cluster,
+    pub(super) revision: i64,
+    /// Wall clock; moves on with every plan, so that nothing may depend on it.
+    now: i64,
+    /// Instances whose processes do not become ready.
+    pub(super) broken: BTreeSet<Instance>,
+}
+
+pub(super) fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+pub(super) fn instance(text: &str) -> Instance {
+    text.parse().unwrap()
+}
+
+/// What a plan writes, short enough to read.
+fn brief(plan: &Plan) -> Vec<String> {
+    let line = |intent: &Intent| {
+        let value = match &intent.value {
+            Some(Value::Assignment(asked)) => format!("{:?} {}", asked.desired, asked.generation),
+            Some(Value::ServiceStatus(status)) => format!("{status:?}"),
+            Some(_) => "written".to_owned(),
+            None => "deleted".to_owned(),
+        };
+        format!("{:?}: {value}: {}", intent.key, intent.cause)
+    };
+    plan.writes().map(line).collect()
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        Self {
+            cluster: Cluster::default(),
+            revision: 0,
+            now: 0,
+            broken: BTreeSet::new(),
+        }
+    }
+
+    /// A world with live nodes without labels.
+    pub(super) fn with_nodes(nodes: &[&str]) -> Self {
+        let mut world = Self::new();
+        for node in nodes {
+            world.node(node, json!({}));
+        }
+        world
+    }
+
+    pub(super) fn put(&mut self, key: Key, value: &Json) {
+        self.put_text(key, &value.to_string());
+    }
+
+    pub(super) fn put_text(&mut self, key: Key, text: &str) {
+        self.revision += 1;
+        self.cluster.put(&key, text.as_bytes(), self.revision);
+    }
+
+    pub(super) fn node(&mut self, node: &str, labels: Json) {
+        let session = json!({
+            "uuid": "u", "nodeUuid": "n", "address": "127.0.0.1", "labels": labels,
+            "version": "0", "startedAt": "2026-01-01T00:00:00Z", "reconciled": true,
+        });
+        self.put(Key::Session(name(node)), &session);
+    }
+
+    pub(super) fn lose_node(&mut self, node: &str) {
+        self.cluster.delete(&Key::Session(name(node)));
+    }
+
+    pub(super) fn spec(&mut self, service: &str, generation: u64, spec: Json) {
+        let object = json!({
+            "metadata": {"name": service}, "generation": generation, "spec": spec,
+        });
+        self.cluster.delete(&Key::Tombstone(name(service)));
+        self.put(Key::ServiceSpec(name(service)), &object);
+    }
+
+    pub(super) fn delete(&mut self, service: &str, generation: u64) {
+        self.cluster.delete(&Key::ServiceSpec(name(service)));
+        let tombstone = json!({"generation": generation, "deletedAt": "2026-01-01T00:00:00Z"});
+        self.put(Key::Tombstone(name(service)), &tombstone);
+    }
+
+    pub(super) fn plan(&mut self, scope: &Scope) -> Plan {
+        self.now += 1000;
+        let plan = plan(&self.cluster, scope, Timestamp::from_millis(self.now));
+        let violations = check::violations(&self.cluster, &plan);
+        assert!(violations.is_empty(), "{violations:#?}\n{plan:#?}");
+        plan
+    }
+
+    /// Plans what was touched, writes it, and checks that the same then needs no further write, save
+    /// by those that waited for a port which the plan gave back. In the end nothing at all needs a
+    /// write, not even what was not touched. Returns how much was written.
+    pub(super) fn lead(&mut self) -> usize {
+        let mut written = 0;
+        for _ in 0..10 {
+            let touched = self.cluster.take_touched();
+            let plan = self.plan(&touched);
+            let held = self.held();
+            check::carry_out(&mut self.cluster, &plan, &mut self.revision);
+            written += plan.writes().count();
+            if plan.steps.is_empty() {
+                let all = self.plan(&Scope::everything());
+                assert_eq!(all.steps, [], "nothing of it was touched");
+                return written;
+            }
+            let again = self.plan(&touched);
+            let gave_back = !held.is_subset(&self.held());
+            let (again, plan) = (brief(&again), brief(&plan));
+            assert!(gave_back || again.is_empty(), "{again:#?} after {plan:#?}");
+        }
+        panic!("the leader does not come to rest");
+    }
+
+    /// Which numbers are held on which nodes.
+    fn held(&self) -> BTreeSet<(Name, u16)> {
+        let nodes = self.cluster.nodes().iter();
+        nodes
+            .flat_map(|(name, node)| node.ports.keys().map(|number| (name.clone(), *number)))
+            .collect()
+    }
+
+    /// What nodes are asked to run.
+    pub(super) fn assignments(&self) -> Vec<(Name, Assignment)> {
+        let services = self.cluster.services().values();
+        services
+            .flat_map(|service| &service.seats)
+            .filter_map(|((_, node), seat)| Some((node.clone(), seat.asked()?.clone())))
+            .collect()
+    }
+
+    /// The first instance whose assignment carries out `generation`.
+    pub(super) fn first_of(&self, generation: u64) -> Instance {
+        let mut all = self.assignments().into_iter();
+        let (_, first) = all
+            .find(|(_, asked)| asked.generation == generation)
+            .unwrap();
+        first.instance
+    }
+
+    /// Every live agent does what it is asked. Returns whether anything changed.
+    pub(super) fn act(&mut self) -> bool {
+        let mut acted = false;
+        for (node, asked) in self.assignments() {
+            if self.cluster.is_live(&node) {
+                acted |= self.act_on(&node, &asked);
+            }
+        }
+        acted
+    }
+
+    pub(super) fn act_on(&mut self, node: &Name, asked: &Assignment) -> bool {
+        let key = Key::State(node.clone(), asked.instance.clone());
+        let known = self.state(node, &asked.instance);
+        if asked.desired == Desired::Absent {
+            self.cluster.delete(&key);
+            return known.is_some();
+        }
+        let broken = self.broken.contains(&asked.instance);
+        let (phase, reason, message) = match broken {
+            true => (Phase::BackOff, "CrashLoop", "exited with code 1"),
+            false => (Phase::Running, "", ""),
+        };
+        let numbers = asked.ports.iter();
+        let state = InstanceState {
+            instance: asked.instance.clone(),
+            node: node.clone(),
+            phase,
+            ready: !broken,
+            pid: Some(1),
+            endpoint: None,
+            ports: numbers
+                .filter_map(|port| Some((port.name.to_string(), port.number?)))
+                .collect(),
+            restarts: 0,
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            last_exit: None,
+            started_at: None,
+            next_start_at: None,
+            observed_generation: asked.generation,
+            revision: asked.revision.clone(),
+            epoch: 1,
+        };
+        if known.as_ref() == Some(&state) {
+            return false;
+        }
+        self.put(key, &serde_json::to_value(state).unwrap());
+        true
+    }
+
+    /// Leader and agents take turns until nothing changes any more.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..1_000 {
+            let led = self.lead();
+            if !self.act() && led == 0 {
+                return;
+            }
+        }
+        panic!("the world does not settle");
+    }
+
+    fn state(&self, node: &Name, instance: &Instance) -> Option<InstanceState> {
+        let service = self.cluster.services().get(&instance.service)?;
+        let seat = service.seats.get(&(instance.slot, node.clone()))?;
+        seat.observed().cloned()
+    }
+
+    /// `worker-0@a:5161`, for those that are to run.
+    pub(super) fn placed(&self, service: &str) -> Vec<String> {
+        let present = self.assignments().into_iter().filter(|(_, asked)| {
+            asked.desired == Desired::Present && asked.instance.service.as_str() == service
+        });
+        present
+            .map(|(node, asked)| {
+                let numbers = asked.ports.iter().filter_map(|port| port.number);
+                let numbers: String = numbers.map(|number| format!(":{number}")).collect();
+                format!("{}@{node}{numbers}", asked.instance)
+            })
+            .collect()
+    }
+
+    pub(super) fn status(&self, service: &str) -> ServiceStatus {
+        let service = &self.cluster.services()[&name(service)];
+        service.status.clone().unwrap().value.unwrap()
+    }
+
+    pub(super) fn condition(&self, service: &str, r#type: &str) -> Condition {
+        let status = self.status(service);
+        conditions::find(&status.conditions, r#type)
+            .unwrap()
+            .clone()
+    }
+
+    /// Status, reason and message of a condition.
+    pub(super) fn verdict(&self, service: &str, r#type: &str) -> (ConditionStatus, String, String) {
+        let condition = self.condition(service, r#type);
+        (condition.status, condition.reason, condition.message)
+    }
+}

@@ -1,0 +1,77 @@
+//! Whose turn it is to be replaced.
+//!
+//! One instance of a service at a time, and only while every other one that was replaced or newly
+//! placed has become ready. Those that serve nobody anyway go first, then the lowest slot.
+
+use crate::model::{InstanceState, Name, Phase};
+
+/// An instance that stays, with its assignment as this plan leaves it.
+#[derive(Clone, Copy, Debug)]
+pub struct Member<'a> {
+    /// The slot.
+    pub slot: u32,
+    /// The node.
+    pub node: &'a Name,
+    /// Whether the node's agent is present.
+    pub live: bool,
+    /// What is observed.
+    pub state: Option<&'a InstanceState>,
+    /// Whether its assignment asks for the current revision.
+    pub current: bool,
+    /// Whether its state shows the current revision.
+    pub shown: bool,
+    /// The generation of its assignment; none while it has none.
+    pub generation: Option<u64>,
+}
+
+impl Member<'_> {
+    /// Whether its agent has taken up the assignment, current revision included.
+    pub fn is_updated(&self) -> bool {
+        let generation = self.state.map(|state| state.observed_generation);
+        self.current && self.shown && generation >= self.generation
+    }
+
+    /// Whether clients may be sent to it, as far as is known.
+    pub fn is_ready(&self) -> bool {
+        self.live && self.state.is_some_and(|state| state.ready)
+    }
+
+    /// Whether its replacement or start is over, so that the next one may be touched. That its node
+    /// has gone since is no reason to hold up the others.
+    pub fn is_settled(&self) -> bool {
+        let done = |state: &InstanceState| state.ready || state.phase == Phase::Completed;
+        self.is_updated() && self.state.is_some_and(done)
+    }
+
+    /// What it does, for people.
+    pub fn describe(&self, service: &Name) -> String {
+        let who = format!("{service}-{} on {}", self.slot, self.node);
+        match self.state {
+            _ if !self.live => format!("{who}: the agent is not connected"),
+            None => format!("{who}: not started yet"),
+            Some(state) => {
+                let mut text = format!("{who}: {:?}", state.phase);
+                if !state.reason.is_empty() {
+                    text.push_str(&format!(" ({})", state.reason));
+                }
+                if !state.message.is_empty() {
+                    text.push_str(&format!(": {}", state.message));
+                }
+                text
+            }
+        }
+    }
+}
+
+/// The order in which `members` are replaced.
+pub fn order(members: &mut [Member<'_>]) {
+    members.sort_by_key(|member| (member.is_ready(), member.slot));
+}
+
+/// The instance that has to become ready before the next one is replaced.
+pub fn in_flight<'m, 'a>(members: &'m [Member<'a>]) -> Option<&'m Member<'a>> {
+    members
+        .iter()
+        .filter(|member| member.current && !member.is_settled())
+        .min_by_key(|member| member.slot)
+}

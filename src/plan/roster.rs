@@ -1,0 +1,224 @@
+//! Who stays, who ends, and which slots are open.
+//!
+//! - `replicas`: slots that are taken stay; of too many the highest end; of too few the lowest free
+//!   numbers are opened. People who scale down expect the last ones to go, whatever their health.
+//! - `onePerNode`: every live node that the selector admits has one; the lowest slot on it stays.
+//! - `external`: slot `i` is the `i`-th address.
+//!
+//! A node without a session keeps what it has. A state without an assignment counts like an
+//! assigned instance: it runs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{Desired, Name, ServiceSpec};
+
+use super::{
+    blueprint::Blueprint,
+    cluster::{Cluster, Seat, Service},
+    placement,
+};
+
+/// A seat with its place.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The slot.
+    pub slot: u32,
+    /// The node.
+    pub node: &'a Name,
+    /// What is asked and observed there.
+    pub seat: &'a Seat,
+}
+
+/// A slot that is to get an instance.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening<'a> {
+    /// The slot.
+    pub slot: u32,
+    /// The only node it may go to, where that is given.
+    pub node: Option<&'a Name>,
+    /// An instance of that slot that is being stopped.
+    pub leaving: Option<Place<'a>>,
+}
+
+/// The decision about every seat of a service.
+#[derive(Debug, Default)]
+pub struct Roster<'a> {
+    /// Stay, one per slot, by slot.
+    pub stay: Vec<Place<'a>>,
+    /// End, with the cause.
+    pub end: Vec<(Place<'a>, String)>,
+    /// Are to be filled, by slot.
+    pub open: Vec<Opening<'a>>,
+}
+
+/// Whether the seat runs or is to run: it is not being stopped.
+pub fn is_kept(seat: &Seat) -> bool {
+    match &seat.assignment {
+        Some(stored) => stored
+            .value
+            .as_ref()
+            .is_none_or(|a| a.desired == Desired::Present),
+        None => seat.state.is_some(),
+    }
+}
+
+/// Whether the seat was to end and has: its assignment can go.
+pub fn has_left(seat: &Seat) -> bool {
+    !is_kept(seat) && seat.state.is_none()
+}
+
+/// Every seat of `service`.
+pub fn places(service: &Service) -> impl Iterator<Item = Place<'_>> {
+    service.seats.iter().map(|((slot, node), seat)| Place {
+        slot: *slot,
+        node,
+        seat,
+    })
+}
+
+impl<'a> Roster<'a> {
+    /// Decides for a service that is to run.
+    pub fn new(cluster: &'a Cluster, service: &'a Service, blueprint: Blueprint<'a>) -> Self {
+        let mut roster = Self::default();
+        let mut kept: BTreeMap<u32, Place<'a>> = BTreeMap::new();
+        let mut leaving: BTreeMap<u32, Place<'a>> = BTreeMap::new();
+        for place in places(service) {
+            if !is_kept(place.seat) {
+                leaving.insert(place.slot, place);
+                continue;
+            }
+            // By rights no slot has two; if one has, the better founded stays.
+            let Some(rival) = kept.remove(&place.slot) else {
+                kept.insert(place.slot, place);
+                continue;
+            };
+            let (stays, ends) = if rank(cluster, place) > rank(cluster, rival) {
+                (place, rival)
+            } else {
+                (rival, place)
+            };
+            let cause = format!("the same instance is assigned to node {}", stays.node);
+            roster.end.push((ends, cause));
+            kept.insert(stays.slot, stays);
+        }
+        let spec = blueprint.spec();
+        if spec.one_per_node {
+            roster.one_per_node(cluster, spec, service, kept, &leaving);
+        } else {
+            roster.replicas(blueprint, kept, &leaving);
+        }
+        // Whoever is on the way out goes on, unless its slot is opened again.
+        let reopened: BTreeSet<(u32, &Name)> = (roster.open.iter())
+            .filter_map(|opening| opening.leaving)
+            .map(|place| (place.slot, place.node))
+            .collect();
+        roster.end.extend(
+            places(service)
+                .filter(|p| !is_kept(p.seat) && !reopened.contains(&(p.slot, p.node)))
+                .map(|place| (place, "it is being stopped".to_owned())),
+        );
+        roster
+    }
+
+    fn replicas(
+        &mut self,
+        blueprint: Blueprint<'a>,
+        kept: BTreeMap<u32, Place<'a>>,
+        leaving: &BTreeMap<u32, Place<'a>>,
+    ) {
+        let wanted = blueprint.replicas();
+        let external = !blueprint.spec().external.is_empty();
+        for (slot, place) in kept {
+            if external && slot as usize >= wanted {
+                let cause = format!("`external` has no address number {slot} any more");
+                self.end.push((place, cause));
+            } else if self.stay.len() == wanted {
+                let cause = match wanted {
+                    1 => "1 replica is wanted, and those with lower slots stay".to_owned(),
+                    _ => format!("{wanted} replicas are wanted, and those with lower slots stay"),
+                };
+                self.end.push((place, cause));
+            } else {
+                self.stay.push(place);
+            }
+        }
+        let taken: BTreeSet<u32> = self.stay.iter().map(|place| place.slot).collect();
+        let missing = wanted.saturating_sub(self.stay.len());
+        let free = (0..=u32::MAX).filter(|slot| !taken.contains(slot));
+        self.open.extend(free.take(missing).map(|slot| Opening {
+            slot,
+            node: None,
+            leaving: leaving.get(&slot).copied(),
+        }));
+    }
+
+    fn one_per_node(
+        &mut self,
+        cluster: &'a Cluster,
+        spec: &ServiceSpec,
+        service: &'a Service,
+        kept: BTreeMap<u32, Place<'a>>,
+        leaving: &BTreeMap<u32, Place<'a>>,
+    ) {
+        let mut open: BTreeSet<&Name> = BTreeSet::new();
+        let mut closed: BTreeMap<&Name, String> = BTreeMap::new();
+        for (name, node) in cluster.nodes() {
+            match node
+                .live()
+                .map(|s| placement::objection(&spec.placement, s))
+            {
+                Some(None) => {
+                    open.insert(name);
+                }
+                Some(Some(reason)) => {
+                    closed.insert(name, reason);
+                }
+                None => {}
+            }
+        }
+        let mut served: BTreeSet<&Name> = BTreeSet::new();
+        for place in kept.into_values() {
+            if let Some(reason) = closed.get(place.node) {
+                let cause = format!("its node does not admit it any more: {reason}");
+                self.end.push((place, cause));
+            } else if served.insert(place.node) {
+                self.stay.push(place);
+            } else {
+                let cause = "its node has another instance, and one is wanted".to_owned();
+                self.end.push((place, cause));
+            }
+        }
+        let taken: BTreeSet<u32> = self.stay.iter().map(|place| place.slot).collect();
+        let returning: BTreeMap<&Name, Place<'a>> = (leaving.values())
+            .filter(|place| !taken.contains(&place.slot))
+            .filter(|place| open.contains(place.node) && !served.contains(place.node))
+            .map(|place| (place.node, *place))
+            .collect();
+        // A slot is free again in the plan that deletes its last trace.
+        let running = places(service).filter(|place| place.seat.state.is_some());
+        let used: BTreeSet<u32> = (running.map(|place| place.slot))
+            .chain(taken)
+            .chain(returning.values().map(|place| place.slot))
+            .collect();
+        let mut free = (0..=u32::MAX).filter(|slot| !used.contains(slot));
+        for node in open.difference(&served) {
+            let leaving = returning.get(node).copied();
+            let slot = leaving.map(|place| place.slot).or_else(|| free.next());
+            self.open.extend(slot.map(|slot| Opening {
+                slot,
+                node: Some(node),
+                leaving,
+            }));
+        }
+        self.open.sort_by_key(|opening| opening.slot);
+    }
+}
+
+/// How well founded an instance is where it is.
+fn rank(cluster: &Cluster, place: Place<'_>) -> (bool, bool, bool) {
+    (
+        place.seat.assignment.is_some(),
+        cluster.is_live(place.node),
+        place.seat.observed().is_some_and(|state| state.ready),
+    )
+}

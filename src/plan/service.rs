@@ -1,0 +1,240 @@
+//! The plan for one service.
+
+use crate::{
+    keys::Key,
+    model::{
+        Assignment, Desired, Instance, Name, Route, Run, ServiceObject, ServiceStatus, Timestamp,
+        assignment::Template,
+    },
+};
+
+use super::{
+    cluster::{Cluster, Seat, Service, Wish},
+    conditions,
+    controller::{Intent, Value, Waiting},
+    room::Room,
+    roster::{self, Place},
+};
+
+/// What is to be written about `service`, and what is waited for.
+pub fn plan<'a>(
+    cluster: &'a Cluster,
+    room: &mut Room<'a>,
+    name: &'a Name,
+    service: &'a Service,
+    now: Timestamp,
+) -> (Vec<Intent>, Vec<Waiting>) {
+    let mut draft = Draft {
+        cluster,
+        room,
+        name,
+        service,
+        now,
+        writes: Vec::new(),
+        waiting: Vec::new(),
+    };
+    match service.wish() {
+        Wish::Run(object) => draft.run(object),
+        Wish::Delete(tombstone) => draft.delete(tombstone.generation),
+        Wish::Unreadable(problem) => {
+            let message = format!(
+                "the stored spec cannot be read, so nothing is changed: {problem}; apply it again"
+            );
+            draft.leave_alone("SpecUnreadable", message);
+        }
+        Wish::Vanished => {
+            let message = "the spec is gone without a deletion, so its instances are left as they \
+                           are; apply it again, or delete the service";
+            draft.leave_alone("SpecVanished", message.to_owned());
+        }
+    }
+    (draft.writes, draft.waiting)
+}
+
+/// A plan for one service in the making.
+pub(super) struct Draft<'a, 'r> {
+    pub(super) cluster: &'a Cluster,
+    pub(super) room: &'r mut Room<'a>,
+    pub(super) name: &'a Name,
+    pub(super) service: &'a Service,
+    pub(super) now: Timestamp,
+    writes: Vec<Intent>,
+    waiting: Vec<Waiting>,
+}
+
+impl Draft<'_, '_> {
+    /// The service was deleted: its instances end, and when they are gone so does what the leader
+    /// wrote about it. The record of the deletion stays.
+    fn delete(&mut self, generation: u64) {
+        let mut leaving = Vec::new();
+        for place in roster::places(self.service) {
+            if place.seat.state.is_some() {
+                leaving.push(format!("{}-{} on {}", self.name, place.slot, place.node));
+            }
+            self.end(place, generation, "the service was deleted".to_owned());
+        }
+        if leaving.is_empty() {
+            self.forget("the service was deleted, and its instances are gone");
+            return;
+        }
+        let status = conditions::deleting(self.name, self.service, generation, &leaving, self.now);
+        self.report(status);
+    }
+
+    /// Nobody says what is wanted: what runs goes on, and the status says so. Only what is already
+    /// on its way out goes on leaving.
+    fn leave_alone(&mut self, reason: &str, message: String) {
+        for place in roster::places(self.service) {
+            if !roster::is_kept(place.seat) {
+                self.end(place, 0, "it is being stopped".to_owned());
+            }
+        }
+        let empty = self.service.seats.values().all(roster::has_left);
+        if self.service.spec.is_none() && empty {
+            self.forget("nothing is left of the service");
+            return;
+        }
+        let status = conditions::left_alone(
+            self.cluster,
+            self.name,
+            self.service,
+            reason,
+            message,
+            self.now,
+        );
+        self.report(status);
+    }
+
+    /// Deletes what the leader wrote about the service.
+    fn forget(&mut self, cause: &str) {
+        let route = self.service.route.as_ref().map(|stored| stored.revision);
+        let status = self.service.status.as_ref().map(|stored| stored.revision);
+        for (key, revision) in [
+            (Key::Route(self.name.clone()), route),
+            (Key::ServiceStatus(self.name.clone()), status),
+        ] {
+            if revision.is_some() {
+                self.write(key, None, revision, cause.to_owned());
+            }
+        }
+    }
+
+    /// Ends an instance: asks its agent to stop it, waits until the agent has, then deletes the
+    /// assignment. What was never started needs no stop; should its agent be about to start it, the
+    /// state that then appears without an assignment is ended in turn.
+    pub(super) fn end(&mut self, place: Place<'_>, generation: u64, cause: String) {
+        let Place { slot, node, seat } = place;
+        let instance = Instance::new(self.name.clone(), slot);
+        if seat.state.is_none() {
+            self.writes.push(Intent {
+                key: Key::Assignment(node.clone(), instance.clone()),
+                value: None,
+                expects: seat.assignment.as_ref().map(|stored| stored.revision),
+                unless: Some(Key::State(node.clone(), instance)),
+                cause: format!("{cause}, and nothing of it runs"),
+            });
+        } else if roster::is_kept(seat) {
+            let mut assignment = match seat.asked() {
+                Some(asked) => asked.clone(),
+                None => bare(&instance, seat),
+            };
+            assignment.desired = Desired::Absent;
+            assignment.generation = assignment.generation.max(generation);
+            self.assign(node, assignment, Some(seat), cause);
+        } else {
+            self.wait(
+                format!("the assignment of {instance} to node {node} is deleted"),
+                "its agent has stopped it and deleted its state".to_owned(),
+            );
+        }
+    }
+
+    /// Writes an assignment, over that of `seat` where there is one.
+    pub(super) fn assign(
+        &mut self,
+        node: &Name,
+        value: Assignment,
+        seat: Option<&Seat>,
+        cause: String,
+    ) {
+        let stored = seat.and_then(|seat| seat.assignment.as_ref());
+        let expects = stored.map(|stored| stored.revision);
+        let key = Key::Assignment(node.clone(), value.instance.clone());
+        let value = Value::Assignment(Box::new(value));
+        self.write(key, Some(value), expects, cause);
+    }
+
+    /// Tells balancers how to find the service.
+    pub(super) fn publish(&mut self, object: &ServiceObject) {
+        let names = object.spec.discovery_names(self.name);
+        let route = Route {
+            service: self.name.clone(),
+            names: names.into_iter().map(str::to_owned).collect(),
+            published: object.spec.published,
+            generation: object.generation,
+        };
+        let stored = self.service.route.as_ref();
+        if stored.and_then(|stored| stored.value.as_ref()) != Some(&route) {
+            let cause = format!("generation {} is in force", object.generation);
+            let expects = stored.map(|stored| stored.revision);
+            let key = Key::Route(self.name.clone());
+            self.write(key, Some(Value::Route(route)), expects, cause);
+        }
+    }
+
+    /// What was reported last.
+    pub(super) fn before(&self) -> Option<&ServiceStatus> {
+        self.service.status.as_ref()?.value.as_ref()
+    }
+
+    /// Reports the service, if that differs from what was reported last.
+    pub(super) fn report(&mut self, status: ServiceStatus) {
+        if self.before() != Some(&status) {
+            let expects = self.service.status.as_ref().map(|stored| stored.revision);
+            let key = Key::ServiceStatus(self.name.clone());
+            let cause = "what is reported of the service changed".to_owned();
+            self.write(key, Some(Value::ServiceStatus(status)), expects, cause);
+        }
+    }
+
+    /// Notes what is waited for.
+    pub(super) fn wait(&mut self, what: String, until: String) {
+        self.waiting.push(Waiting {
+            service: self.name.clone(),
+            what,
+            until,
+        });
+    }
+
+    fn write(&mut self, key: Key, value: Option<Value>, expects: Option<i64>, cause: String) {
+        self.writes.push(Intent {
+            key,
+            value,
+            expects,
+            unless: None,
+            cause,
+        });
+    }
+}
+
+/// An assignment for an instance that is to stop, and of which only the state is known.
+fn bare(instance: &Instance, seat: &Seat) -> Assignment {
+    let state = seat.observed();
+    Assignment {
+        instance: instance.clone(),
+        desired: Desired::Absent,
+        generation: state.map_or(0, |state| state.observed_generation),
+        revision: state.map_or_else(String::new, |state| state.revision.clone()),
+        run: Run::Process(Template {
+            command: Vec::new(),
+            working_directory: None,
+            env: Default::default(),
+        }),
+        ports: Vec::new(),
+        service_names: Vec::new(),
+        health: Default::default(),
+        load: Default::default(),
+        restart: Default::default(),
+        stop: Default::default(),
+    }
+}
