@@ -49,10 +49,11 @@ pub struct Metadata {
 #[serde(rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct ServiceSpec {
-    /// How many instances to run. Default 1. Not together with `onePerNode` or `external`.
+    /// How many instances to run; 0 keeps the service without any. Default 1. Not together with
+    /// `onePerNode` or `external`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<u32>,
-    /// Run one instance on every node that `placement` admits.
+    /// Run one instance on every node that `placement` admits. Default false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub one_per_node: bool,
     /// Which nodes may run it.
@@ -68,8 +69,8 @@ pub struct ServiceSpec {
     /// under the agent's state directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_directory: Option<String>,
-    /// Environment variables; placeholders as in `command`. `PORT` and `QUAESTOR_INSTANCE` are
-    /// always set.
+    /// Environment variables; placeholders as in `command`. Values are text: numbers stand in
+    /// quotes. `PORT` (the first port) and `QUAESTOR_INSTANCE` are always set, and reserved.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
     /// The ports it listens on. The first is the one that clients are told.
@@ -95,7 +96,8 @@ pub struct ServiceSpec {
     /// How it is stopped.
     #[serde(default, skip_serializing_if = "is_default")]
     pub stop: StopSpec,
-    /// `host:port` of endpoints that somebody else runs: probed and served, never started or stopped.
+    /// `host:port` of endpoints that somebody else runs: probed and served, never started or
+    /// stopped. Takes the place of `command` and all else that is about a process.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1))]
     pub external: Vec<String>,
@@ -122,10 +124,12 @@ pub struct PortSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<u16>,
-    /// `first-last`: each instance has one of them for its life.
+    /// `first-last`: each instance has one of them for its life, so it must not be shorter than
+    /// `replicas`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range: Option<PortRange>,
-    /// The host that clients are told. Default: the node's address.
+    /// The host that clients are told, a name or an address without a port. Default: the node's
+    /// address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advertise: Option<String>,
 }
