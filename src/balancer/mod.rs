@@ -59,6 +59,8 @@ pub async fn run(
             update = follow.next() => Some(update),
             () = host.clock.sleep(LOOK) => None,
         };
+        let silence = follow.silence();
+        directory.heard(host.clock.now() - silence);
         if let Some(update) = update {
             let first = !directory.is_synced();
             index.apply(
@@ -72,8 +74,6 @@ pub async fn run(
                 tracing::info!(revision, ?after, "the view is complete; answering from it");
             }
         }
-        let silence = follow.silence();
-        directory.heard(host.clock.now() - silence);
         if lost != (silence > LOST) {
             lost = !lost;
             match (lost, directory.is_synced()) {

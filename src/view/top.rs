@@ -39,7 +39,7 @@ pub fn choose(
     let ranks = ranks(members, recently, now);
     let first: Vec<Rank> = match at_most {
         0 => Vec::new(),
-        // What most ask for takes no memory, whatever the number of members.
+        // What most ask for: no list of ranks, however many members there are.
         1 => ranks.min().into_iter().collect(),
         _ => smallest(ranks.collect(), at_most),
     };
