@@ -271,6 +271,10 @@ async fn open_streams_end_with_the_server_at_once_and_its_content_outlives_it() 
     etcdctl.ok(&["put", "kept", "yes"]).await;
     let (_watch, mut lines) = etcdctl.follow(&["watch", "kept", "--rev=2"]);
     line(&mut lines).await;
+    let granted = etcdctl.ok(&["lease", "grant", "60"]).await;
+    let id = granted.split_whitespace().nth(1).unwrap();
+    let (_keep, mut lines) = etcdctl.follow(&["lease", "keep-alive", id]);
+    line(&mut lines).await;
     let start = std::time::Instant::now();
     served.stop().await;
     assert!(

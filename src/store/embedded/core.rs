@@ -1,6 +1,9 @@
 //! The state behind its lock, on the injected clock. The lock is never held across an await.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use etcd_client::proto::PbResponseHeader;
 use tokio::sync::{Notify, watch};
@@ -69,8 +72,8 @@ impl Core {
         self.revision.subscribe()
     }
 
-    /// Ends leases when their time is over; never returns.
-    pub(super) async fn expire_leases(&self) {
+    /// Ends leases when their time is over, for ever.
+    pub(super) async fn expire_leases(&self) -> Infallible {
         loop {
             let changed = self.lease_changed.notified();
             // Taking the state ends what is over.
@@ -142,7 +145,7 @@ mod tests {
         let mut revisions = core.revisions();
         let before = *revisions.borrow_and_update();
         tokio::select! {
-            () = core.expire_leases() => unreachable!(),
+            never = core.expire_leases() => match never {},
             changed = revisions.changed() => changed.unwrap(),
         }
         let elapsed = core.clock.now().since(start);
@@ -172,7 +175,7 @@ mod tests {
         };
         revisions.mark_unchanged();
         tokio::select! {
-            () = core.expire_leases() => unreachable!(),
+            never = core.expire_leases() => match never {},
             is_over = grant => assert!(is_over),
         }
     }

@@ -6,18 +6,18 @@
 //! revisions or so are kept, older ones are compacted away as by etcd's automatic compaction.
 //!
 //! Pure, from the inside out:
-//! - [`interval`]: ranges of keys
-//! - [`refusal`]: etcd's errors
-//! - [`mvcc`]: the multi-version map
-//! - [`lease`]: the book of leases
-//! - [`kv`], [`txn`]: requests on the map
-//! - [`state`]: map and leases together
-//! - [`watch`]: the watchers of a stream
+//! - `interval`: ranges of keys
+//! - `refusal`: etcd's errors
+//! - `mvcc`: the multi-version map
+//! - `lease`: the book of leases
+//! - `kv`, `txn`: requests on the map
+//! - `state`: map and leases together
+//! - `watch`: the watchers of a stream
 //!
 //! Around it:
-//! - [`core`]: the state behind one lock, on the injected clock
-//! - [`service`]: the gRPC services
-//! - [`server`]: the listener and its end
+//! - `core`: the state behind one lock, on the injected clock
+//! - `service`: the gRPC services
+//! - `server`: the listener and its end
 
 mod core;
 mod interval;

@@ -51,7 +51,7 @@ pub(super) async fn serve(
     tokio::select! {
         served = server => served.map_err(Error::Server),
         () = closed => Ok(()),
-        () = core.expire_leases() => Ok(()),
+        never = core.expire_leases() => match never {},
     }
 }
 
