@@ -1,7 +1,7 @@
 //! A whole agent on a real etcd, with real processes. The tests write the assignments that the leader
 //! would write.
 //!
-//! 1. Starting: `an_assigned_process_...`, `a_missing_program_...`, `a_port_in_use_...`
+//! 1. Starting: `an_assigned_process_...`, `many_instances_...`, `a_missing_program_...`, `a_port_in_use_...`
 //! 2. Ending: `a_process_that_ends_...`, `a_killed_process_...`, `a_hung_process_...`
 //! 3. Stopping: `absent_...`, `a_changed_revision_...`, `an_agent_that_ends_...`
 //! 4. Leaving alone: `a_vanished_assignment_...`, `an_unreadable_assignment_...`, `a_lost_store_...`
@@ -17,7 +17,7 @@
 mod support;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::TcpListener,
     path::{Path, PathBuf},
     sync::Arc,
@@ -303,6 +303,33 @@ async fn an_assigned_process_is_started_and_reported() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_instances_are_reported_in_few_transactions() {
+    let world = World::new();
+    let names: Vec<_> = (0..100)
+        .map(|slot| instance(&format!("worker-{slot}")))
+        .collect();
+    for name in &names {
+        let wanted = Assignment {
+            instance: name.clone(),
+            ..script("exec sleep 1000")
+        };
+        world.assign(&wanted).await;
+    }
+    let agent = world.agent("a");
+    eventually_async("all are reconciled", async || {
+        world.session().await.is_some_and(|it| it.reconciled)
+    })
+    .await;
+    let states = world.store.list(&world.keys.states()).await.unwrap();
+    assert_eq!(states.entries.len(), names.len());
+    let transactions: BTreeSet<i64> = states.entries.iter().map(|it| it.mod_revision).collect();
+    assert!(transactions.len() <= 25, "{} writes", transactions.len());
+    agent.end().await;
+    let left = world.store.list(&world.keys.states()).await.unwrap();
+    assert_eq!(left.entries, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_missing_program_is_reported_within_a_second_with_its_path() {
     let world = World::new();
     let _agent = world.agent("a");
@@ -380,8 +407,8 @@ async fn a_killed_process_is_reported_and_replaced_and_its_children_die_with_it(
     let grandchild = number_in(&child).await;
     let mut follow = world.store.follow(vec![world.keys.states()]);
     follow.next().await;
-    let killed = Instant::now();
     support::signal(before.pid.unwrap(), "KILL");
+    let killed = Instant::now();
     let update = follow.next().await;
     println!("reported {:?} after the kill", killed.elapsed());
     let store::Change::Put(entry) = &update.changes[0] else {

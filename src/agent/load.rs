@@ -113,7 +113,7 @@ impl LoadRecord {
         match result {
             Ok(_) => false,
             Err(error) => {
-                tracing::warn!(%error, "the load of instances cannot be reported now");
+                tracing::debug!(%error, "the load of instances cannot be reported now");
                 true
             }
         }

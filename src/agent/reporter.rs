@@ -71,6 +71,8 @@ pub(super) struct Reporter {
     under_way: Option<BoxFuture<'static, Done>>,
     retry: Retry,
     paused_until: Moment,
+    /// The last write failed, which has been said.
+    troubled: bool,
 }
 
 impl Reporter {
@@ -88,6 +90,7 @@ impl Reporter {
             under_way: None,
             retry: Retry::new(RETRY.0, RETRY.1),
             paused_until: Moment::default(),
+            troubled: false,
         }
     }
 
@@ -204,6 +207,9 @@ impl Reporter {
                     self.learn(instance, revision, stored);
                 }
                 self.retry.reset();
+                if std::mem::take(&mut self.troubled) {
+                    tracing::info!(node = %self.node, "instances are reported again");
+                }
                 return true;
             }
             Done::Wrote {
@@ -228,7 +234,12 @@ impl Reporter {
             }
             Done::Looked(Err(error)) => error,
         };
-        tracing::warn!(node = %self.node, %error, "the states of instances cannot be reported now");
+        if self.troubled {
+            tracing::debug!(node = %self.node, %error, "still no report");
+        } else {
+            tracing::warn!(node = %self.node, %error, "instances run on, but cannot be reported now");
+        }
+        self.troubled = true;
         self.pause(now);
         true
     }

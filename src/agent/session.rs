@@ -120,13 +120,19 @@ impl Keeper {
     /// When another agent has the node's name, or the store will not do it.
     pub(super) async fn begin(&mut self) -> Result<(), Error> {
         let mut retry = Retry::new(RETRY.0, RETRY.1);
+        let mut troubled = false;
         loop {
             match self.try_begin().await {
                 Ok(true) => return Ok(()),
-                // Somebody wrote in between, or nobody knows: look again.
+                // Somebody wrote in between: look again.
                 Ok(false) => {}
                 Err(Error::Store(error)) if may_pass(&error) => {
-                    tracing::warn!(node = %self.node, %error, "cannot begin a session yet");
+                    if troubled {
+                        tracing::debug!(node = %self.node, %error, "still no session");
+                    } else {
+                        tracing::warn!(node = %self.node, %error, "cannot begin a session yet");
+                    }
+                    troubled = true;
                 }
                 Err(error) => return Err(error),
             }
@@ -255,7 +261,7 @@ impl Keeper {
         Ok(true)
     }
 
-    /// One attempt. False: somebody else wrote at the same time, or the outcome is unknown.
+    /// One attempt. False: somebody else wrote at the same time.
     async fn try_begin(&mut self) -> Result<bool, Error> {
         let found = self.store.get(&self.key).await?;
         let guard = match &found {

@@ -39,6 +39,10 @@ const STARTS: usize = 8;
 /// A start counts as under way until the process is healthy, or for this long: slow starters mostly wait.
 const START_TIME: Duration = Duration::from_secs(2);
 
+/// So many instances are looked at before ends and answers are heard again: a start takes a millisecond
+/// or two, and a process that ends meanwhile must not go unnoticed for long.
+const CHUNK: usize = 16;
+
 /// Every instance is looked at this often, whether or not something woke it.
 const FULL_PASS: Duration = Duration::from_secs(30);
 
@@ -149,7 +153,10 @@ impl Supervisor {
                 self.wakes.by(instance, now);
             }
         }
-        while let Some(instance) = self.wakes.pop(now) {
+        for _ in 0..CHUNK {
+            let Some(instance) = self.wakes.pop(now) else {
+                break;
+            };
             self.settle(&instance).await;
         }
         let mut reporting = None;

@@ -60,7 +60,7 @@ pub fn report(goal: &Goal<'_>, life: &Life) -> Report {
                 Verdict::Unhealthy(why) => Report::new(up, "Unhealthy", why),
                 Verdict::Failed(failure) => Report::new(up, "Unhealthy", failure.why),
             };
-            if goal.orphaned {
+            if goal.orphaned && report.reason.is_empty() {
                 report.reason = "Orphaned";
                 report.message =
                     "its assignment vanished without saying absent: it is left running".to_owned();
@@ -137,15 +137,120 @@ fn word(cause: &StopCause) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Timestamp;
+    use crate::{
+        model::{Assignment, Moment, Timestamp},
+        plan::{agent::NotStarted, health::Failure},
+    };
 
-    #[test]
-    fn an_end_is_told_in_words() {
-        let exit = |code, signal| Exit {
+    const NOW: Moment = Moment::new(std::time::Duration::ZERO);
+
+    fn exit(code: Option<i32>, signal: Option<i32>) -> Exit {
+        Exit {
             code,
             signal,
             at: Timestamp::from_millis(0),
+        }
+    }
+
+    fn assignment() -> Assignment {
+        let json = serde_json::json!({
+            "instance": "worker-0",
+            "desired": "present",
+            "generation": 1,
+            "revision": "a",
+            "run": {"process": {"command": ["x"]}},
+            "health": {"tcp": {}, "failureThreshold": 2, "interval": "1s"},
+        });
+        serde_json::from_value(json).unwrap()
+    }
+
+    /// Phase, readiness and reason of a life.
+    fn short(life: &Life, orphaned: bool) -> (Phase, bool, &'static str) {
+        let goal = Goal {
+            assignment: &assignment(),
+            stored_at: 1,
+            orphaned,
+            agent_ends: false,
         };
+        let report = report(&goal, life);
+        (report.phase, report.ready, report.reason)
+    }
+
+    fn checked(results: &[bool]) -> Life {
+        let mut life = Life::started("a", NOW);
+        for good in results {
+            let failure = Failure {
+                why: "no".to_owned(),
+                silent: false,
+            };
+            let result = if *good { Ok(()) } else { Err(failure) };
+            let checks = life.checks_mut().unwrap();
+            checks.record(&assignment().health, NOW, result, NOW);
+        }
+        life
+    }
+
+    #[test]
+    fn every_life_has_its_phase_and_only_a_healthy_one_is_ready() {
+        let ended = |how| Life::Ended {
+            revision: "a".to_owned(),
+            until: NOW,
+            how,
+        };
+        let exited = |streak| HowEnded::Exited {
+            exit: exit(Some(1), None),
+            streak,
+        };
+        let not_started = HowEnded::NotStarted(NotStarted {
+            reason: "PortInUse",
+            message: String::new(),
+        });
+        let completed = Life::Completed {
+            revision: "a".to_owned(),
+            how: exited(0),
+        };
+        let stopping = Life::started("a", NOW).stopping(
+            &assignment().stop,
+            StopCause::Absent { stored_at: 1 },
+            NOW,
+        );
+        for (life, phase, ready, reason) in [
+            (Life::Fresh, Phase::Pending, false, "Queued"),
+            (checked(&[]), Phase::Starting, false, ""),
+            (checked(&[false]), Phase::Starting, false, ""),
+            (
+                checked(&[false; 6]),
+                Phase::Starting,
+                false,
+                "NotHealthyYet",
+            ),
+            (checked(&[true]), Phase::Running, true, ""),
+            (checked(&[true, false]), Phase::Running, false, "Unhealthy"),
+            (stopping, Phase::Stopping, false, "Absent"),
+            (ended(exited(1)), Phase::BackOff, false, "Exited"),
+            (ended(exited(3)), Phase::BackOff, false, "CrashLoop"),
+            (ended(not_started), Phase::StartFailed, false, "PortInUse"),
+            (completed, Phase::Completed, false, "Completed"),
+        ] {
+            assert_eq!(short(&life, false), (phase, ready, reason), "{life:?}");
+        }
+    }
+
+    #[test]
+    fn an_orphan_says_so_unless_something_is_wrong_with_it() {
+        let orphaned = |life| short(&life, true);
+        assert_eq!(
+            orphaned(checked(&[true])),
+            (Phase::Running, true, "Orphaned")
+        );
+        assert_eq!(
+            orphaned(checked(&[true, false])),
+            (Phase::Running, false, "Unhealthy")
+        );
+    }
+
+    #[test]
+    fn an_end_is_told_in_words() {
         for (exit, words) in [
             (exit(Some(3), None), "exited with code 3"),
             (exit(None, Some(9)), "ended by signal 9 (SIGKILL)"),
