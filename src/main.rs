@@ -1,3 +1,7 @@
 //! The `quaestor` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    quaestor::cli::main()
+}

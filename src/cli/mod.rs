@@ -1,1 +1,123 @@
-//! (to come)
+//! The command line: parse, resolve, do, print.
+//!
+//! - [`args`]: every command and flag
+//! - [`apply`], [`delete`], [`get`], [`describe`], [`pick`], [`validate`]: the user's commands
+//! - [`roles`]: the long-running parts, one process each
+//! - [`dev`]: all of them in one process
+//! - [`files`], [`output`]: reading manifests, printing
+
+pub mod args;
+
+mod apply;
+mod delete;
+mod describe;
+mod dev;
+mod files;
+mod get;
+mod output;
+mod pick;
+mod roles;
+mod validate;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::{
+    host::Host,
+    model::manifest::Diagnostics,
+    operator::Operator,
+    store::{Config, Store},
+};
+use args::{Cli, Command, Global, LogFormat};
+
+/// Where the store is when nobody says otherwise.
+const DEFAULT_STORE: &str = "http://127.0.0.1:2379";
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr(&cli);
+    let outcome = runtime(&cli.command).and_then(|runtime| {
+        let outcome = runtime.block_on(run(cli));
+        // A read of standard input may still block a thread of the runtime; nobody waits for it.
+        runtime.shutdown_background();
+        outcome
+    });
+    outcome.unwrap_or_else(|error| {
+        match error.downcast_ref::<Diagnostics>() {
+            // They say of each what is wrong and where.
+            Some(diagnostics) => anstream::eprintln!("{diagnostics}"),
+            None => anstream::eprintln!("{}error:{:#} {error:#}", output::BAD, output::BAD),
+        }
+        ExitCode::FAILURE
+    })
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let Cli { global, command } = cli;
+    let host = Host::system();
+    match command {
+        Command::Apply(args) => apply::run(&operator(&global, &host)?, &host, args).await,
+        Command::Delete(args) => delete::run(&operator(&global, &host)?, &host, args).await,
+        Command::Get(args) => get::run(&operator(&global, &host)?, &host, args).await,
+        Command::Describe(args) => describe::run(&operator(&global, &host)?, &host, args).await,
+        Command::Pick(args) => pick::run(&host, args).await,
+        Command::Validate(args) => validate::run(args),
+        Command::Schema => validate::schema(),
+        Command::Dev(args) => dev::run(&global, host, args).await,
+        Command::Agent(args) => roles::agent(&global, host, args).await,
+        Command::Controller => roles::controller(&global, host).await,
+        Command::Balancer(args) => roles::balancer(&global, host, args).await,
+        Command::DemoWorker(args) => roles::demo_worker(host, args).await,
+    }
+}
+
+/// The runtime that suits the command: threads for what serves many, none for what runs and ends.
+fn runtime(command: &Command) -> anyhow::Result<Runtime> {
+    let mut builder = match command {
+        Command::Dev(_) | Command::Balancer(_) => Builder::new_multi_thread(),
+        _ => Builder::new_current_thread(),
+    };
+    builder
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+}
+
+/// The store that the flags name, else the local one.
+fn store(global: &Global, host: &Host) -> anyhow::Result<Store> {
+    let endpoints = global
+        .etcd
+        .clone()
+        .unwrap_or_else(|| vec![DEFAULT_STORE.to_owned()]);
+    Ok(Store::new(Config::new(endpoints), host.clone())?)
+}
+
+fn operator(global: &Global, host: &Host) -> anyhow::Result<Operator> {
+    Ok(Operator::new(store(global, host)?, &global.cluster))
+}
+
+/// Roles log what they do; commands only what went wrong. `RUST_LOG` overrides both.
+fn log_to_stderr(cli: &Cli) {
+    let level = if cli.command.is_role() {
+        "info"
+    } else {
+        "error"
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match cli.global.log_format {
+        LogFormat::Human => {
+            log.with_target(false)
+                .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+                .init();
+        }
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+}

@@ -7,6 +7,8 @@
 //! a child that nobody has reaped yet.
 
 #[cfg(unix)]
+mod termination;
+#[cfg(unix)]
 mod unix;
 
 use std::{collections::BTreeMap, io, path::PathBuf};
@@ -17,6 +19,8 @@ use crate::model::service::StopSignal;
 
 #[cfg(unix)]
 pub use unix::LocalProcesses;
+
+pub use termination::{Terminations, is_privileged};
 
 /// Starts processes.
 pub trait Processes: Send + Sync {

@@ -1,8 +1,10 @@
 //! The balancer's gRPC surface: answers come from the view in memory, never from the store or from a
 //! worker.
 //!
+//! - [`client`]: asking a balancer, as any client would
 //! - [`discovery`]: the questions of quaestor-mini-cluster's clients
 
+pub mod client;
 pub mod discovery;
 
 use std::{sync::Arc, time::Duration};

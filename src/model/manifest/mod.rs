@@ -39,7 +39,7 @@ use tree::{Node, Value};
 const LARGEST_SOURCE: usize = 4 * 1024 * 1024;
 
 /// A text with manifests in it: YAML, one document or more, or JSON.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     /// What errors call it: a file's path, or `<stdin>`.
     pub name: String,

@@ -1,0 +1,111 @@
+//! `quaestor apply`: manifests become desired state; waiting until they are reality.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::bail;
+
+use super::{args::ApplyArgs, files, output::clean};
+use crate::{
+    host::Host,
+    model::{Name, quantity::Period},
+    operator::{
+        Operator,
+        apply::Applied,
+        wait::{Goal, Progress},
+    },
+};
+
+pub(super) async fn run(
+    operator: &Operator,
+    host: &Host,
+    args: ApplyArgs,
+) -> anyhow::Result<ExitCode> {
+    let manifests = files::manifests(&args.files)?;
+    let mut generations = BTreeMap::new();
+    let mut failures = Vec::new();
+    for manifest in &manifests {
+        match operator
+            .apply(&manifest.metadata, &manifest.spec, args.dry_run)
+            .await
+        {
+            Ok(applied) => {
+                print(&applied, args.dry_run);
+                generations.insert(applied.name, applied.generation);
+            }
+            Err(error) => failures.push(format!("{error}")),
+        }
+    }
+    if !failures.is_empty() {
+        bail!("{}", failures.join("\n       "));
+    }
+    if args.wait {
+        wait(operator, host, Goal::Ready(generations), args.timeout.get()).await?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One line per service, as kubectl prints it.
+pub(super) fn print(applied: &Applied, dry_run: bool) {
+    let suffix = if dry_run { " (dry run)" } else { "" };
+    anstream::println!(
+        "service/{} {} (generation {}){suffix}",
+        applied.name,
+        applied.change,
+        applied.generation
+    );
+}
+
+/// Waits for `goal`, says what is new, and fails with the reasons when it takes longer than `timeout`.
+pub(super) async fn wait(
+    operator: &Operator,
+    host: &Host,
+    goal: Goal,
+    timeout: Duration,
+) -> anyhow::Result<()> {
+    let done = match &goal {
+        Goal::Ready(_) => "ready",
+        Goal::Gone(_) => "gone",
+    };
+    let mut waiter = operator.wait(goal);
+    let mut deadline = host.clock.sleep(timeout);
+    let mut last: BTreeMap<Name, Progress> = BTreeMap::new();
+    loop {
+        let progress = tokio::select! {
+            progress = waiter.next() => progress,
+            () = &mut deadline => {
+                let reasons: Vec<String> = last.iter().filter_map(|(name, progress)| match progress {
+                    Progress::Waiting(reason) => Some(format!("\n  {name}: {}", clean(reason))),
+                    Progress::Done => None,
+                }).collect();
+                if reasons.is_empty() {
+                    bail!("not {done} within {}: the store did not answer", Period(timeout));
+                }
+                bail!("not {done} within {}:{}", Period(timeout), reasons.concat());
+            }
+        };
+        for (name, progress) in &progress {
+            if last.get(name) != Some(progress) {
+                match progress {
+                    Progress::Done => anstream::eprintln!("{name}: {done}"),
+                    Progress::Waiting(reason) => anstream::eprintln!("{name}: {}", clean(reason)),
+                }
+            }
+        }
+        if progress
+            .values()
+            .all(|progress| *progress == Progress::Done)
+        {
+            return Ok(());
+        }
+        last = progress;
+    }
+}
+
+/// The names as a goal.
+pub(super) fn gone(names: impl IntoIterator<Item = Name>) -> Goal {
+    Goal::Gone(names.into_iter().collect::<BTreeSet<_>>())
+}

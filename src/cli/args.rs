@@ -1,0 +1,337 @@
+//! Every command and flag.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::model::{Name, quantity::Period};
+
+/// Keeps services running on a few machines, and tells clients which instance to call.
+///
+/// Manifests say what should run. `apply` stores them in etcd; a controller and an agent per host
+/// make it so; a balancer answers who is the least busy. `quaestor dev -f FILE` starts all of that
+/// on this machine, with nothing else installed.
+#[derive(Debug, Parser)]
+#[command(name = "quaestor", version, max_term_width = 100)]
+pub struct Cli {
+    /// Flags of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// etcd's endpoints, separated by commas [default: http://127.0.0.1:2379]
+    #[arg(
+        long,
+        global = true,
+        env = "QUAESTOR_ETCD",
+        value_delimiter = ',',
+        value_name = "URLS"
+    )]
+    pub etcd: Option<Vec<String>>,
+    /// The cluster; one etcd can hold several.
+    #[arg(
+        long,
+        global = true,
+        env = "QUAESTOR_CLUSTER",
+        default_value = "default",
+        value_name = "NAME"
+    )]
+    pub cluster: Name,
+    /// How log lines look.
+    #[arg(
+        long,
+        global = true,
+        env = "QUAESTOR_LOG_FORMAT",
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT"
+    )]
+    pub log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make manifests the desired state
+    Apply(ApplyArgs),
+    /// Delete services: their instances are stopped
+    Delete(DeleteArgs),
+    /// Show services, instances, nodes or endpoints
+    Get(GetArgs),
+    /// Show all there is to know of one service, instance or node
+    Describe(DescribeArgs),
+    /// Ask a balancer for the least busy instances of a service: host:port, one per line
+    Pick(PickArgs),
+    /// Check manifests without a store
+    Validate(ValidateArgs),
+    /// Print the JSON Schema of manifests, for editors
+    Schema,
+    /// Run a whole cluster in this process, for development
+    Dev(DevArgs),
+    /// Run the agent of this host
+    Agent(AgentArgs),
+    /// Run a controller; of several, one leads
+    Controller,
+    /// Run a balancer
+    Balancer(BalancerArgs),
+    /// Run a worker to try things with
+    DemoWorker(DemoWorkerArgs),
+}
+
+impl Command {
+    /// Whether it runs until it is told to stop.
+    pub fn is_role(&self) -> bool {
+        matches!(
+            self,
+            Self::Dev(_)
+                | Self::Agent(_)
+                | Self::Controller
+                | Self::Balancer(_)
+                | Self::DemoWorker(_)
+        )
+    }
+}
+
+/// Arguments of `apply`.
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// A manifest, a directory of manifests (*.yaml, *.yml, *.json), or - for standard input
+    #[arg(short, long = "file", required = true, num_args = 1.., value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Only say what would change
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Wait until every replica of what was applied is ready
+    #[arg(long, conflicts_with = "dry_run")]
+    pub wait: bool,
+    /// How long to wait
+    #[arg(long, default_value = "5m", value_name = "DURATION")]
+    pub timeout: Period,
+}
+
+/// Arguments of `delete`.
+#[derive(Debug, Args)]
+pub struct DeleteArgs {
+    /// Services to delete
+    #[arg(value_name = "SERVICE", required_unless_present = "files")]
+    pub names: Vec<Name>,
+    /// Delete the services of these manifests
+    #[arg(short, long = "file", num_args = 1.., value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Wait until nothing of them is left
+    #[arg(long)]
+    pub wait: bool,
+    /// How long to wait
+    #[arg(long, default_value = "5m", value_name = "DURATION")]
+    pub timeout: Period,
+}
+
+/// Arguments of `get`.
+#[derive(Debug, Args)]
+pub struct GetArgs {
+    /// What to show
+    #[arg(value_enum, value_name = "KIND")]
+    pub kind: Kind,
+    /// Only these; for instances and endpoints the name of a service works as well
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// How to show it; json and yaml are always a list
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: OutputFormat,
+}
+
+/// What there is to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// What was applied, and how far it is
+    #[value(alias = "service", alias = "svc")]
+    Services,
+    /// The processes
+    #[value(alias = "instance")]
+    Instances,
+    /// The hosts
+    #[value(alias = "node")]
+    Nodes,
+    /// Where instances are reached
+    #[value(alias = "endpoint", alias = "ep")]
+    Endpoints,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum OutputFormat {
+    /// Columns, for people
+    #[default]
+    Table,
+    /// For programs
+    Json,
+    /// For both
+    Yaml,
+}
+
+/// Arguments of `describe`.
+#[derive(Debug, Args)]
+pub struct DescribeArgs {
+    /// What it is
+    #[arg(value_enum, value_name = "KIND")]
+    pub kind: DescribeKind,
+    /// Its name
+    #[arg(value_name = "NAME")]
+    pub name: String,
+}
+
+/// What can be described.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum DescribeKind {
+    /// A service
+    #[value(alias = "services", alias = "svc")]
+    Service,
+    /// An instance, as in worker-0
+    #[value(alias = "instances")]
+    Instance,
+    /// A host
+    #[value(alias = "nodes")]
+    Node,
+}
+
+/// Arguments of `pick`.
+#[derive(Debug, Args)]
+pub struct PickArgs {
+    /// The name that clients ask for
+    #[arg(value_name = "SERVICE")]
+    pub service: String,
+    /// How many, at most
+    #[arg(short = 'n', long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub count: u16,
+    /// Balancers to ask, in turn until one answers, separated by commas
+    #[arg(
+        long,
+        env = "QUAESTOR_BALANCER",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:5150",
+        value_name = "HOST:PORT"
+    )]
+    pub balancer: Vec<String>,
+}
+
+/// Arguments of `validate`.
+#[derive(Debug, Args)]
+pub struct ValidateArgs {
+    /// A manifest, a directory of manifests (*.yaml, *.yml, *.json), or - for standard input
+    #[arg(value_name = "FILE", required_unless_present = "more")]
+    pub files: Vec<PathBuf>,
+    /// The same
+    #[arg(short, long = "file", id = "more", num_args = 1.., value_name = "FILE")]
+    pub more: Vec<PathBuf>,
+}
+
+/// Arguments of `dev`.
+#[derive(Debug, Args)]
+pub struct DevArgs {
+    /// Manifests to apply, now and whenever they change: files or directories
+    #[arg(short, long = "file", num_args = 1.., value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Where the embedded store listens; with --etcd there is none
+    #[arg(long, default_value = "127.0.0.1:2379", value_name = "ADDR")]
+    pub store_listen: SocketAddr,
+    /// Where the balancer listens
+    #[arg(long, default_value = "127.0.0.1:5150", value_name = "ADDR")]
+    pub balancer_listen: SocketAddr,
+    /// Where the agent keeps files and logs [default: quaestor/dev-<port> in the user's state directory]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+}
+
+/// Arguments of `agent`.
+#[derive(Debug, Args)]
+pub struct AgentArgs {
+    /// The name of this host in the cluster
+    #[arg(long, env = "QUAESTOR_NODE", value_name = "NAME")]
+    pub node: Name,
+    /// Host name or address at which clients reach this host; workers are told to listen there
+    #[arg(
+        long,
+        env = "QUAESTOR_ADDRESS",
+        default_value = "127.0.0.1",
+        value_name = "HOST"
+    )]
+    pub address: String,
+    /// A label of this host, for nodeSelector; may be given again
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    pub labels: Vec<(String, String)>,
+    /// Where the agent keeps files and logs [default: quaestor/<cluster>/<node> in /var/lib for root,
+    /// else in the user's state directory]
+    #[arg(long, env = "QUAESTOR_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+}
+
+/// Arguments of `balancer`.
+#[derive(Debug, Args)]
+pub struct BalancerArgs {
+    /// Where it listens
+    #[arg(
+        long,
+        env = "QUAESTOR_LISTEN",
+        default_value = "127.0.0.1:5150",
+        value_name = "ADDR"
+    )]
+    pub listen: String,
+    /// An endpoint that was just answered comes after the others for this long
+    #[arg(long, default_value = "5s", value_name = "DURATION")]
+    pub recently_used: Period,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write key=value, as in rack=r1".to_owned()),
+    }
+}
+
+/// Arguments of `demo-worker`.
+#[derive(Debug, Args)]
+pub struct DemoWorkerArgs {
+    /// Where it listens
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "HOST:PORT")]
+    pub listen: String,
+    /// A name that it serves; may be given again
+    #[arg(long = "service-name", default_value = "Worker", value_name = "NAME")]
+    pub service_names: Vec<String>,
+    /// How many requests it takes at once
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub capacity: u32,
+    /// Begin to listen only after this time, as a slow starter does
+    #[arg(long, default_value = "0s", value_name = "DURATION")]
+    pub start_after: Period,
+    /// From then on say NOT_SERVING
+    #[arg(long, value_name = "DURATION")]
+    pub unhealthy_after: Option<Period>,
+    /// From then on answer nothing, with the port open, as a hung process does
+    #[arg(long, value_name = "DURATION")]
+    pub hang_after: Option<Period>,
+    /// End by itself then, as a crash does
+    #[arg(long, value_name = "DURATION")]
+    pub exit_after: Option<Period>,
+    /// The exit code of that end
+    #[arg(long, default_value_t = 1, value_name = "CODE")]
+    pub exit_code: u8,
+    /// Work on when told to stop
+    #[arg(long)]
+    pub ignore_stop: bool,
+}

@@ -1,0 +1,355 @@
+//! `quaestor dev`: a whole cluster in one process.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    env,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    DEFAULT_STORE, apply,
+    args::{DevArgs, Global},
+    files, roles,
+};
+use crate::{
+    agent, controller,
+    host::{Host, Listener},
+    model::{
+        Name,
+        manifest::{self, Manifest, Source},
+        service::Labels,
+    },
+    operator::{
+        Operator,
+        apply::Change,
+        inventory::Inventory,
+        wait::{Goal, Progress},
+    },
+    process,
+    retry::Retry,
+    store::{Config, Store, embedded::Embedded},
+    task::Tasks,
+};
+
+/// How often the manifests are looked at.
+const RELOAD: Duration = Duration::from_millis(500);
+
+/// For how long an answered endpoint comes after the others; `balancer` has a flag for it.
+const RECENTLY_USED: Duration = Duration::from_secs(5);
+
+/// The only node of a development cluster, and where it is reached.
+const NODE: &str = "local";
+const LOOPBACK: &str = "127.0.0.1";
+
+pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::Result<ExitCode> {
+    // Everything that can be wrong is found before anything starts.
+    let sources = files::sources(&args.files)?;
+    let manifests = manifest::read(&sources)?;
+    let embedded = match &global.etcd {
+        Some(_) => None,
+        None => {
+            let address = args.store_listen.to_string();
+            Some(roles::listen(&host, &address, "the embedded store", "--store-listen").await?)
+        }
+    };
+    let address = args.balancer_listen.to_string();
+    let balancer = roles::listen(&host, &address, "the balancer", "--balancer-listen").await?;
+    let state_directory = match args.state_dir {
+        Some(directory) => directory,
+        None => roles::state_home()?.join(format!("dev-{}", args.store_listen.port())),
+    };
+    let place = Place::of(
+        global,
+        embedded.as_deref(),
+        balancer.as_ref(),
+        &state_directory,
+    )?;
+
+    let store = Store::new(Config::new(place.endpoints.clone()), host.clone())?;
+    let mut tasks = Tasks::new(CancellationToken::new());
+    let stop = tasks.stop().clone();
+    let controller = controller::Config {
+        cluster: global.cluster.clone(),
+    };
+    tasks.spawn(
+        "controller",
+        controller::run(controller, store.clone(), host.clone(), stop.clone()),
+    );
+    let agent = agent::Config {
+        cluster: global.cluster.clone(),
+        node: NODE.parse()?,
+        address: LOOPBACK.to_owned(),
+        labels: Labels::default(),
+        state_directory,
+        quaestor: roles::this_program()?,
+    };
+    tasks.spawn(
+        "agent",
+        agent::run(
+            agent,
+            store.clone(),
+            host.clone(),
+            Arc::new(process::LocalProcesses),
+            stop.clone(),
+        ),
+    );
+    roles::serve_balancer(
+        &mut tasks,
+        global,
+        store.clone(),
+        host.clone(),
+        balancer,
+        RECENTLY_USED,
+    );
+    let manifests = Manifests {
+        paths: args.files,
+        sources,
+        current: manifests,
+        operator: Operator::new(store, &global.cluster),
+        host: host.clone(),
+    };
+    tasks.spawn("manifests", manifests.keep_applied(place, stop));
+
+    // The store outlives the roles, so that they can write their last words.
+    let serve_store = async {
+        match embedded {
+            Some(listener) => {
+                Embedded::new(&host)
+                    .serve(listener, CancellationToken::new())
+                    .await
+            }
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        outcome = roles::until_stopped(tasks) => outcome,
+        ended = serve_store => {
+            ended.context("the embedded store failed")?;
+            anyhow::bail!("the embedded store ended by itself")
+        }
+    }
+}
+
+/// Where things are, for people and for commands to paste.
+struct Place {
+    program: String,
+    endpoints: Vec<String>,
+    store: String,
+    balancer: SocketAddr,
+    logs: PathBuf,
+    /// Flags that commands need to find this cluster; empty when the defaults do.
+    store_flags: String,
+    balancer_flags: String,
+}
+
+impl Place {
+    fn of(
+        global: &Global,
+        embedded: Option<&dyn Listener>,
+        balancer: &dyn Listener,
+        state_directory: &Path,
+    ) -> anyhow::Result<Self> {
+        let (endpoints, store) = match (&global.etcd, embedded) {
+            (Some(urls), _) => (urls.clone(), format!("{} (etcd)", urls.join(","))),
+            (None, Some(listener)) => {
+                let address = listener.local_address()?;
+                (
+                    vec![format!("http://{address}")],
+                    format!("{address} (embedded; etcdctl works)"),
+                )
+            }
+            (None, None) => anyhow::bail!("there is no store"),
+        };
+        let balancer = balancer.local_address()?;
+        let mut store_flags = String::new();
+        if endpoints != [DEFAULT_STORE] {
+            store_flags.push_str(&format!(" --etcd {}", endpoints.join(",")));
+        }
+        if global.cluster.as_str() != "default" {
+            store_flags.push_str(&format!(" --cluster {}", global.cluster));
+        }
+        let balancer_flags = if balancer.to_string() == "127.0.0.1:5150" {
+            String::new()
+        } else {
+            format!(" --balancer {balancer}")
+        };
+        let logs = state_directory.join("logs");
+        Ok(Self {
+            program: program(),
+            endpoints,
+            store,
+            balancer,
+            logs,
+            store_flags,
+            balancer_flags,
+        })
+    }
+
+    fn print(&self) {
+        anstream::println!("store     {}", self.store);
+        anstream::println!("balancer  {} (gRPC)", self.balancer);
+        anstream::println!("logs      {}", self.logs.display());
+    }
+
+    /// Commands to try: a look, a question, a kill.
+    fn print_commands(&self, inventory: &Inventory) {
+        let Self {
+            program,
+            store_flags,
+            balancer_flags,
+            ..
+        } = self;
+        anstream::println!("\nTry in another terminal:");
+        anstream::println!("  {program} get instances{store_flags}");
+        if let Some(name) = inventory
+            .services
+            .iter()
+            .find_map(|found| found.service_names.first())
+        {
+            anstream::println!("  {program} pick {name}{balancer_flags}");
+        }
+        let mut living = inventory
+            .instances
+            .iter()
+            .filter_map(|found| Some((found.pid?, &found.name)));
+        if let Some((pid, name)) = living.next() {
+            anstream::println!("  kill -9 {pid}    # {name}: it comes back");
+        }
+        anstream::println!("\nCtrl-C stops everything.");
+    }
+}
+
+/// This program, as it can be typed in the present directory.
+fn program() -> String {
+    let Ok(path) = roles::this_program() else {
+        return "quaestor".to_owned();
+    };
+    let here = env::current_dir().unwrap_or_default();
+    let relative = path
+        .strip_prefix(here)
+        .map(|path| Path::new(".").join(path));
+    relative.unwrap_or(path).display().to_string()
+}
+
+/// Manifests that are applied whenever their files change.
+struct Manifests {
+    paths: Vec<PathBuf>,
+    sources: Vec<Source>,
+    current: Vec<Manifest>,
+    operator: Operator,
+    host: Host,
+}
+
+impl Manifests {
+    /// Applies them, says when everything is up, and follows the files until `stop`.
+    async fn keep_applied(
+        mut self,
+        place: Place,
+        stop: CancellationToken,
+    ) -> Result<(), Infallible> {
+        place.print();
+        let work = async {
+            let generations = self.apply().await;
+            let operator = self.operator.clone();
+            tokio::join!(announce(operator, generations, place), self.follow());
+        };
+        stop.run_until_cancelled(work).await;
+        Ok(())
+    }
+
+    /// Applies what is current; says what changed. Tries for as long as the store is away.
+    async fn apply(&self) -> BTreeMap<Name, u64> {
+        let mut generations = BTreeMap::new();
+        for manifest in &self.current {
+            let mut retry = Retry::new(Duration::from_millis(50), Duration::from_secs(5));
+            loop {
+                match self
+                    .operator
+                    .apply(&manifest.metadata, &manifest.spec, false)
+                    .await
+                {
+                    Ok(applied) => {
+                        if applied.change != Change::Unchanged {
+                            apply::print(&applied, false);
+                        }
+                        generations.insert(applied.name, applied.generation);
+                        break;
+                    }
+                    Err(error) => {
+                        tracing::warn!(service = %manifest.metadata.name, "not applied yet: {error}");
+                        self.host
+                            .clock
+                            .sleep(retry.pause(self.host.entropy.as_ref()))
+                            .await;
+                    }
+                }
+            }
+        }
+        generations
+    }
+
+    /// Applies the files again whenever they change. What is wrong with them is said once per change.
+    async fn follow(&mut self) {
+        let mut complaint = String::new();
+        loop {
+            self.host.clock.sleep(RELOAD).await;
+            match self.reload() {
+                Ok(false) => {}
+                Ok(true) => {
+                    complaint.clear();
+                    self.apply().await;
+                }
+                Err(error) => {
+                    let text = format!("{error:#}");
+                    if text != complaint {
+                        anstream::eprintln!("{text}\nwhat was applied before stays in force");
+                        complaint = text;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads the files again; whether they changed.
+    fn reload(&mut self) -> anyhow::Result<bool> {
+        let sources = files::sources(&self.paths)?;
+        if sources == self.sources {
+            return Ok(false);
+        }
+        let manifests = manifest::read(&sources)?;
+        for old in &self.current {
+            let name = &old.metadata.name;
+            if !manifests.iter().any(|new| new.metadata.name == *name) {
+                anstream::println!(
+                    "service/{name} is in no file any more and runs on; `delete` ends it"
+                );
+            }
+        }
+        self.sources = sources;
+        self.current = manifests;
+        Ok(true)
+    }
+}
+
+/// Says when all instances are ready, and what to try then.
+async fn announce(operator: Operator, generations: BTreeMap<Name, u64>, place: Place) {
+    let mut waiter = operator.wait(Goal::Ready(generations));
+    while !waiter
+        .next()
+        .await
+        .values()
+        .all(|progress| *progress == Progress::Done)
+    {}
+    match operator.inventory().await {
+        Ok(inventory) => place.print_commands(&inventory),
+        Err(error) => tracing::warn!("cannot look at the cluster: {error}"),
+    }
+}

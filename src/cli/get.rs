@@ -1,0 +1,197 @@
+//! `quaestor get`: services, instances, nodes, endpoints.
+
+use std::process::ExitCode;
+
+use super::{
+    args::{GetArgs, Kind},
+    output::{age, or_dash, print, table},
+};
+use crate::{
+    host::Host,
+    model::{ConditionStatus, Desired, Timestamp},
+    operator::{
+        Operator,
+        inventory::{EndpointInfo, InstanceInfo, Node, Service},
+    },
+};
+
+pub(super) async fn run(
+    operator: &Operator,
+    host: &Host,
+    args: GetArgs,
+) -> anyhow::Result<ExitCode> {
+    let inventory = operator.inventory().await?;
+    let now = host.clock.timestamp();
+    let (format, names) = (args.output, &args.names);
+    let is_named =
+        |ways: &[&str]| names.is_empty() || names.iter().any(|name| ways.contains(&name.as_str()));
+    let mut found = Vec::new();
+    let mut keep = |ways: &[&str]| {
+        found.extend(ways.iter().map(|way| (*way).to_owned()));
+        is_named(ways)
+    };
+    match args.kind {
+        Kind::Services => {
+            let mut items = inventory.services;
+            items.retain(|item| keep(&[item.name.as_str()]));
+            print(format, &items, services)?;
+        }
+        Kind::Instances => {
+            let mut items = inventory.instances;
+            items.retain(|item| keep(&[&item.name.to_string(), item.service.as_str()]));
+            print(format, &items, |items| instances(items, now))?;
+        }
+        Kind::Nodes => {
+            let mut items = inventory.nodes;
+            items.retain(|item| keep(&[item.name.as_str()]));
+            print(format, &items, |items| nodes(items, now))?;
+        }
+        Kind::Endpoints => {
+            let mut items = inventory.endpoints();
+            items.retain(|item| keep(&[&item.instance.to_string(), item.service.as_str()]));
+            print(format, &items, endpoints)?;
+        }
+    }
+    let missing: Vec<&str> = names
+        .iter()
+        .filter(|name| !found.contains(name))
+        .map(String::as_str)
+        .collect();
+    if missing.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    anyhow::bail!("not found: {}", missing.join(", "))
+}
+
+/// The conditions that do not hold, else what the service is.
+pub(super) fn summary(service: &Service) -> String {
+    if service.generation.is_none() {
+        return "Deleting".to_owned();
+    }
+    let broken = service
+        .conditions
+        .iter()
+        .find(|found| found.status != ConditionStatus::True);
+    match broken {
+        Some(condition) => condition.reason.clone(),
+        None if service.conditions.is_empty() => "Pending".to_owned(),
+        None => "Ready".to_owned(),
+    }
+}
+
+fn services(items: &[Service]) -> String {
+    let row = |item: &Service| {
+        [
+            item.name.to_string(),
+            format!(
+                "{}/{}",
+                item.ready,
+                item.replicas
+                    .map_or("?".to_owned(), |wanted| wanted.to_string())
+            ),
+            item.updated.to_string(),
+            item.generation
+                .map_or("-".to_owned(), |generation| generation.to_string()),
+            summary(item),
+            or_dash(item.service_names.join(",")),
+        ]
+    };
+    table(
+        [
+            "NAME",
+            "READY",
+            "UPDATED",
+            "GENERATION",
+            "STATUS",
+            "FOUND AS",
+        ],
+        items.iter().map(row),
+        "There are no services. `quaestor apply -f FILE` makes some.",
+    )
+}
+
+/// What an instance is doing, in one word.
+pub(super) fn phase(item: &InstanceInfo) -> String {
+    match item.phase {
+        _ if item.external => if item.ready { "Healthy" } else { "Unhealthy" }.to_owned(),
+        Some(phase) => format!("{phase:?}"),
+        None if item.desired == Some(Desired::Absent) => "Stopping".to_owned(),
+        None => "Assigned".to_owned(),
+    }
+}
+
+pub(super) fn instances(items: &[InstanceInfo], now: Timestamp) -> String {
+    let row = |item: &InstanceInfo| {
+        let endpoint = item
+            .endpoint
+            .as_ref()
+            .map(|found| format!("{}:{}", found.host, found.port));
+        [
+            item.name.to_string(),
+            item.node.to_string(),
+            phase(item),
+            if item.ready { "yes" } else { "no" }.to_owned(),
+            item.pid.map_or("-".to_owned(), |pid| pid.to_string()),
+            or_dash(endpoint.unwrap_or_default()),
+            item.restarts.to_string(),
+            age(item.started_at, now),
+            or_dash(item.reason.clone()),
+        ]
+    };
+    table(
+        [
+            "NAME", "NODE", "PHASE", "READY", "PID", "ENDPOINT", "RESTARTS", "AGE", "REASON",
+        ],
+        items.iter().map(row),
+        "There are no instances.",
+    )
+}
+
+fn nodes(items: &[Node], now: Timestamp) -> String {
+    let row = |item: &Node| {
+        let labels: Vec<String> = item
+            .labels
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        [
+            item.name.to_string(),
+            item.status.clone(),
+            or_dash(item.address.clone()),
+            item.instances.to_string(),
+            or_dash(item.version.clone()),
+            age(item.started_at, now),
+            or_dash(labels.join(",")),
+        ]
+    };
+    table(
+        [
+            "NAME",
+            "STATUS",
+            "ADDRESS",
+            "INSTANCES",
+            "VERSION",
+            "AGE",
+            "LABELS",
+        ],
+        items.iter().map(row),
+        "There are no nodes. `quaestor agent --node NAME` adds this host.",
+    )
+}
+
+fn endpoints(items: &[EndpointInfo]) -> String {
+    let row = |item: &EndpointInfo| {
+        [
+            item.service.to_string(),
+            item.instance.to_string(),
+            format!("{}:{}", item.host, item.port),
+            if item.ready { "yes" } else { "no" }.to_owned(),
+            item.node.to_string(),
+        ]
+    };
+    table(
+        ["SERVICE", "INSTANCE", "ENDPOINT", "READY", "NODE"],
+        items.iter().map(row),
+        "There are no endpoints.",
+    )
+}

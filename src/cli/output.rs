@@ -1,0 +1,124 @@
+//! Printing: columns, JSON, YAML, ages.
+
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use anyhow::Context as _;
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use super::args::OutputFormat;
+use crate::model::{Timestamp, quantity::Period};
+
+/// What is wrong.
+pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
+
+/// Prints `items` as a list for programs, or as `table` for people.
+pub(super) fn print<T: Serialize>(
+    format: OutputFormat,
+    items: &[T],
+    table: impl FnOnce(&[T]) -> String,
+) -> anyhow::Result<()> {
+    let text = match format {
+        OutputFormat::Table => table(items),
+        OutputFormat::Json => {
+            serde_json::to_string_pretty(items).context("cannot print as JSON")?
+        }
+        OutputFormat::Yaml => serde_yaml::to_string(items).context("cannot print as YAML")?,
+    };
+    anstream::println!("{}", text.trim_end());
+    Ok(())
+}
+
+/// Columns under upper-case headers, or `empty` when there are no rows.
+pub(super) fn table<const N: usize>(
+    headers: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+    empty: &str,
+) -> String {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(headers);
+    table.add_rows(rows.into_iter().map(|row| row.map(|cell| clean(&cell))));
+    if table.is_empty() {
+        return empty.to_owned();
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// The text without control characters: what others wrote must not steer a terminal.
+pub(super) fn clean(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+/// `-` for an empty text.
+pub(super) fn or_dash(text: impl Into<String>) -> String {
+    let text = text.into();
+    if text.is_empty() {
+        "-".to_owned()
+    } else {
+        text
+    }
+}
+
+/// How long ago, with the one or two units that matter: `45s`, `12m`, `3h20m`, `5d`.
+pub(super) fn age(since: Option<Timestamp>, now: Timestamp) -> String {
+    let Some(since) = since else {
+        return "-".to_owned();
+    };
+    let secs = now.since(since).as_secs();
+    let rounded = match secs {
+        0..120 => secs,
+        120..7_200 => secs - secs % 60,
+        7_200..172_800 => secs - secs % 600,
+        _ => secs - secs % 86_400,
+    };
+    Period(Duration::from_secs(rounded)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_keep_the_units_that_matter() {
+        let age = |secs: i64| {
+            age(
+                Some(Timestamp::from_millis(0)),
+                Timestamp::from_millis(secs * 1_000),
+            )
+        };
+        assert_eq!(
+            [age(5), age(119), age(125), age(12_345)],
+            ["5s", "1m59s", "2m", "3h20m"]
+        );
+        assert_eq!(age(5 * 86_400 + 7_000), "5d");
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_the_terminal() {
+        assert_eq!(clean("a\u{1b}[2Jb\n"), "a\u{fffd}[2Jb\u{fffd}");
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let text = table(
+            ["A", "LONG"],
+            [["x".into(), "1".into()], ["yyyy".into(), "2".into()]],
+            "none",
+        );
+        assert_eq!(text, "A     LONG\nx     1\nyyyy  2");
+        assert_eq!(table(["A"], [], "none"), "none");
+    }
+}

@@ -1,0 +1,195 @@
+//! The long-running parts, one process each.
+
+use std::{env, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    args::{AgentArgs, BalancerArgs, DemoWorkerArgs, Global},
+    store,
+};
+use crate::{
+    agent, balancer, controller,
+    host::{Host, Listener},
+    model::quantity::Period,
+    process::{self, Terminations},
+    rpc,
+    task::Tasks,
+    view::Directory,
+    worker,
+};
+
+/// How long a role may take to end after it was told to. Agents wait for the stop grace of their
+/// instances, each of which is bounded by its manifest; a second signal ends the wait.
+const SHUTDOWN: Duration = Duration::from_secs(3_600);
+
+pub(super) async fn agent(
+    global: &Global,
+    host: Host,
+    args: AgentArgs,
+) -> anyhow::Result<ExitCode> {
+    let state_directory = match args.state_dir {
+        Some(directory) => directory,
+        None => state_home()?
+            .join(global.cluster.as_str())
+            .join(args.node.as_str()),
+    };
+    let config = agent::Config {
+        cluster: global.cluster.clone(),
+        node: args.node,
+        address: args.address,
+        labels: args.labels.into_iter().collect(),
+        state_directory,
+        quaestor: this_program()?,
+    };
+    let store = store(global, &host)?;
+    let mut tasks = Tasks::new(CancellationToken::new());
+    let stop = tasks.stop().clone();
+    tasks.spawn(
+        "agent",
+        agent::run(config, store, host, Arc::new(process::LocalProcesses), stop),
+    );
+    until_stopped(tasks).await
+}
+
+pub(super) async fn controller(global: &Global, host: Host) -> anyhow::Result<ExitCode> {
+    let config = controller::Config {
+        cluster: global.cluster.clone(),
+    };
+    let store = store(global, &host)?;
+    let mut tasks = Tasks::new(CancellationToken::new());
+    let stop = tasks.stop().clone();
+    tasks.spawn("controller", controller::run(config, store, host, stop));
+    until_stopped(tasks).await
+}
+
+pub(super) async fn balancer(
+    global: &Global,
+    host: Host,
+    args: BalancerArgs,
+) -> anyhow::Result<ExitCode> {
+    let listener = listen(&host, &args.listen, "the balancer", "--listen").await?;
+    let store = store(global, &host)?;
+    let mut tasks = Tasks::new(CancellationToken::new());
+    serve_balancer(
+        &mut tasks,
+        global,
+        store,
+        host,
+        listener,
+        args.recently_used.get(),
+    );
+    until_stopped(tasks).await
+}
+
+/// The two tasks of a balancer: one keeps the view, one answers from it.
+pub(super) fn serve_balancer(
+    tasks: &mut Tasks,
+    global: &Global,
+    store: crate::store::Store,
+    host: Host,
+    listener: Box<dyn Listener>,
+    recently_used: Duration,
+) {
+    let config = balancer::Config {
+        cluster: global.cluster.clone(),
+    };
+    let directory = Arc::new(Directory::new(recently_used));
+    let stop = tasks.stop().clone();
+    tasks.spawn(
+        "balancer",
+        balancer::run(config, store, host.clone(), directory.clone(), stop.clone()),
+    );
+    tasks.spawn(
+        "balancer's server",
+        rpc::serve(listener, directory, host, stop),
+    );
+}
+
+pub(super) async fn demo_worker(host: Host, args: DemoWorkerArgs) -> anyhow::Result<ExitCode> {
+    let config = worker::demo::Config {
+        listen: resolve(&args.listen, "--listen").await?,
+        service_names: args.service_names,
+        capacity: args.capacity,
+        instance: env::var("QUAESTOR_INSTANCE").unwrap_or_default(),
+        start_after: args.start_after.get(),
+        unhealthy_after: args.unhealthy_after.map(Period::get),
+        hang_after: args.hang_after.map(Period::get),
+        exit_after: args.exit_after.map(Period::get),
+        exit_code: args.exit_code,
+        ignore_stop: args.ignore_stop,
+    };
+    let stop = CancellationToken::new();
+    let mut signals = Terminations::listen().context("cannot listen for signals")?;
+    let mut working = std::pin::pin!(worker::demo::run(config, host, stop.clone()));
+    loop {
+        tokio::select! {
+            code = &mut working => return Ok(ExitCode::from(code?)),
+            () = signals.next() => stop.cancel(),
+        }
+    }
+}
+
+/// Runs until a task fails or a signal asks for the end; a second signal does not wait.
+pub(super) async fn until_stopped(tasks: Tasks) -> anyhow::Result<ExitCode> {
+    let stop = tasks.stop().clone();
+    let mut signals = Terminations::listen().context("cannot listen for signals")?;
+    let mut running = std::pin::pin!(tasks.run(SHUTDOWN));
+    tokio::select! {
+        outcome = &mut running => {
+            outcome?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        () = signals.next() => tracing::info!("stopping; a second signal stops at once"),
+    }
+    stop.cancel();
+    tokio::select! {
+        outcome = running => {
+            outcome?;
+            Ok(ExitCode::SUCCESS)
+        }
+        () = signals.next() => anyhow::bail!("stopped by a second signal before everything had ended"),
+    }
+}
+
+/// A listener at `address` for `what`, or an error that names the flag to change.
+pub(super) async fn listen(
+    host: &Host,
+    address: &str,
+    what: &str,
+    flag: &str,
+) -> anyhow::Result<Box<dyn Listener>> {
+    let resolved = resolve(address, flag).await?;
+    host.network.listen(resolved).await.with_context(|| {
+        format!("{what} cannot listen on {address}; choose another address with {flag}")
+    })
+}
+
+/// The socket address that `address` means.
+async fn resolve(address: &str, flag: &str) -> anyhow::Result<SocketAddr> {
+    let wrong = || format!("`{address}` is not an address to listen on: write {flag} HOST:PORT");
+    tokio::net::lookup_host(address)
+        .await
+        .with_context(wrong)?
+        .next()
+        .with_context(wrong)
+}
+
+/// The path of this program, for `{quaestor}` and for commands to paste.
+pub(super) fn this_program() -> anyhow::Result<PathBuf> {
+    env::current_exe().context("cannot find the path of this program")
+}
+
+/// Where agents keep their files unless told otherwise.
+pub(super) fn state_home() -> anyhow::Result<PathBuf> {
+    if process::is_privileged() {
+        return Ok(PathBuf::from("/var/lib/quaestor"));
+    }
+    let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+    env::var_os("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .or_else(home)
+        .map(|directory| directory.join("quaestor"))
+        .context("neither XDG_STATE_HOME nor HOME is set: name a directory with --state-dir")
+}

@@ -1,0 +1,86 @@
+//! Asking a balancer, as any client would.
+
+use std::{sync::Arc, time::Duration};
+
+use tonic::transport::Endpoint as Target;
+
+use crate::{
+    host::{Network, network::connector},
+    model::state::Endpoint,
+    proto::service_discovery::{
+        DiscoverServicesRequest, service_discovery_grpc_client::ServiceDiscoveryGrpcClient,
+    },
+};
+
+/// Why a balancer gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address is none.
+    #[error("`{0}` is not an address of a balancer: write host:port")]
+    Address(String),
+    /// Nobody answers there.
+    #[error("no balancer answers at {address}: {cause}")]
+    Unreachable {
+        /// Where.
+        address: String,
+        /// What the connection said.
+        cause: String,
+    },
+    /// It answered that it cannot say.
+    #[error("the balancer at {address} has no answer: {cause}")]
+    Refused {
+        /// Where.
+        address: String,
+        /// Its words.
+        cause: String,
+    },
+}
+
+/// The least busy instances of `service`, best first, at most `count` (0: all), as the balancer at
+/// `address` (`host:port`) sees them now. Empty for an unknown service.
+pub async fn discover(
+    network: Arc<dyn Network>,
+    address: &str,
+    service: &str,
+    count: u16,
+    timeout: Duration,
+) -> Result<Vec<Endpoint>, Error> {
+    let authority = address.strip_prefix("http://").unwrap_or(address);
+    let channel = Target::try_from(format!("http://{authority}"))
+        .map_err(|_| Error::Address(address.to_owned()))?
+        .connect_timeout(timeout)
+        .timeout(timeout)
+        .connect_with_connector(connector(network))
+        .await
+        .map_err(|error| Error::Unreachable {
+            address: address.to_owned(),
+            cause: root_cause(&error),
+        })?;
+    let request = DiscoverServicesRequest {
+        scope: String::new(),
+        service_name: service.to_owned(),
+        max_count: i32::from(count),
+    };
+    let answer = ServiceDiscoveryGrpcClient::new(channel)
+        .discover_top_services(request)
+        .await
+        .map_err(|status| Error::Refused {
+            address: address.to_owned(),
+            cause: status.message().to_owned(),
+        })?
+        .into_inner();
+    let endpoint = |location: crate::proto::service_discovery::ServiceLocationMsg| Endpoint {
+        host: location.host_name,
+        port: u16::try_from(location.port).unwrap_or(0),
+    };
+    Ok(answer.service_locations.into_iter().map(endpoint).collect())
+}
+
+/// The last of an error's causes: the one that says what happened.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}

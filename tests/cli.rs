@@ -1,0 +1,121 @@
+//! What the command line says when something is wrong: what failed, where, and what to do.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+mod support;
+
+use std::{
+    io::Write as _,
+    net::TcpListener,
+    process::{Command, Output, Stdio},
+};
+
+use support::{
+    cluster::{Cluster, Kind, QUAESTOR, demo_workers},
+    etcd::free_port,
+};
+
+fn quaestor(arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(QUAESTOR)
+        .args(arguments)
+        .env_remove("QUAESTOR_ETCD")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that does not read its input may have ended already.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+#[track_caller]
+fn fails(output: &Output, words: &[&str]) {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "it succeeded");
+    for word in words {
+        assert!(errors.contains(word), "`{word}` is not in:\n{errors}");
+    }
+}
+
+#[test]
+fn without_a_store_the_error_names_where_it_looked() {
+    let store = format!("http://127.0.0.1:{}", free_port());
+    let output = quaestor(&["get", "services", "--etcd", &store], "");
+    fails(&output, &["cannot be reached", &store, "refused"]);
+}
+
+#[test]
+fn without_a_balancer_the_error_names_all_that_were_asked() {
+    let (first, second) = (free_port(), free_port());
+    let balancers = format!("127.0.0.1:{first},127.0.0.1:{second}");
+    let output = quaestor(&["pick", "Worker", "--balancer", &balancers], "");
+    fails(
+        &output,
+        &[&first.to_string(), &second.to_string(), "--balancer"],
+    );
+}
+
+#[test]
+fn a_port_in_use_is_named_with_its_flag() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = quaestor(&["dev", "--store-listen", &address], "");
+    fails(&output, &[&address, "--store-listen", "in use"]);
+    let output = quaestor(
+        &[
+            "dev",
+            "--store-listen",
+            "127.0.0.1:0",
+            "--balancer-listen",
+            &address,
+        ],
+        "",
+    );
+    fails(&output, &[&address, "--balancer-listen", "in use"]);
+    let output = quaestor(&["balancer", "--listen", &address], "");
+    fails(&output, &[&address, "--listen", "in use"]);
+}
+
+#[test]
+fn manifests_are_validated_without_a_store_and_from_standard_input() {
+    let output = quaestor(&["validate", "-"], &demo_workers(2, ""));
+    assert!(output.status.success());
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "valid: 1 service (worker)\n"
+    );
+    let output = quaestor(&["validate", "-"], &demo_workers(2, "  colour: blue\n"));
+    fails(&output, &["<stdin>:12:3", "colour"]);
+}
+
+#[test]
+fn unknown_names_are_errors_that_say_where_to_look() {
+    let cluster = Cluster::start(Kind::Embedded, &demo_workers(1, ""));
+    cluster.await_ready("worker", 1);
+    fails(
+        &cluster.run(&["get", "services", "nobody"]),
+        &["not found: nobody"],
+    );
+    fails(
+        &cluster.run(&["describe", "service", "nobody"]),
+        &["no service nobody", "get services"],
+    );
+    fails(
+        &cluster.run(&["delete", "nobody"]),
+        &["no service nobody", "get services"],
+    );
+    fails(
+        &cluster.run(&["pick", "nobody"]),
+        &["no healthy instance of nobody", "get endpoints"],
+    );
+}
+
+#[test]
+fn a_dry_run_says_what_would_change_and_changes_nothing() {
+    let cluster = Cluster::start(Kind::Embedded, &demo_workers(1, ""));
+    cluster.await_ready("worker", 1);
+    let changed = demo_workers(2, "");
+    let said = cluster.apply(&changed, &["--dry-run"]);
+    assert_eq!(said, "service/worker configured (generation 2) (dry run)\n");
+    assert_eq!(cluster.services()[0]["generation"], 1);
+}

@@ -1,0 +1,207 @@
+//! The roles as processes of their own on one etcd, as they run on servers.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+mod support;
+
+use std::{
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+};
+
+use support::{
+    cluster::{Instance, QUAESTOR, demo_workers, lives},
+    etcd::{Etcd, free_port},
+    eventually, python, signal,
+};
+
+/// An etcd, and roles that end with it.
+struct Roles {
+    etcd: Etcd,
+    directory: tempfile::TempDir,
+    running: Vec<Child>,
+}
+
+impl Roles {
+    fn new() -> Self {
+        Self {
+            etcd: Etcd::start(),
+            directory: tempfile::tempdir().unwrap(),
+            running: Vec::new(),
+        }
+    }
+
+    fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Starts a role; its log goes to a file of that name.
+    fn start(&mut self, name: &str, arguments: &[&str]) -> u32 {
+        let log = std::fs::File::create(self.directory().join(format!("{name}.log"))).unwrap();
+        let child = Command::new(QUAESTOR)
+            .args(arguments)
+            .env("QUAESTOR_ETCD", self.etcd.endpoint())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.running.push(child);
+        self.running.last().unwrap().id()
+    }
+
+    fn start_agent(&mut self, node: &str, label: &str) -> u32 {
+        let state = self.directory().join(node);
+        let state = state.to_str().unwrap().to_owned();
+        self.start(
+            node,
+            &[
+                "agent",
+                "--node",
+                node,
+                "--label",
+                label,
+                "--state-dir",
+                &state,
+            ],
+        )
+    }
+
+    fn quaestor(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(QUAESTOR);
+        command
+            .args(arguments)
+            .env("QUAESTOR_ETCD", self.etcd.endpoint())
+            .output()
+            .unwrap()
+    }
+
+    fn apply(&self, manifest: &str) {
+        let file = self.directory().join("manifest.yaml");
+        std::fs::write(&file, manifest).unwrap();
+        let output = self.quaestor(&[
+            "apply",
+            "-f",
+            file.to_str().unwrap(),
+            "--wait",
+            "--timeout",
+            "1m",
+        ]);
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    fn instances(&self) -> Vec<Instance> {
+        let output = self.quaestor(&["get", "instances", "-o", "json"]);
+        serde_json::from_slice(&output.stdout).unwrap_or_default()
+    }
+
+    fn log(&self, name: &str) -> String {
+        std::fs::read_to_string(self.directory().join(format!("{name}.log"))).unwrap_or_default()
+    }
+
+    /// Waits for the end of a role that was asked to end; whether it ended well.
+    fn wait(&mut self, pid: u32) -> bool {
+        let place = self
+            .running
+            .iter()
+            .position(|child| child.id() == pid)
+            .unwrap();
+        self.running.remove(place).wait().unwrap().success()
+    }
+}
+
+impl Drop for Roles {
+    fn drop(&mut self) {
+        for child in &mut self.running {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+#[test]
+fn a_service_runs_only_where_its_selector_says_and_a_second_controller_takes_over() {
+    let mut roles = Roles::new();
+    let first = roles.start("controller-1", &["controller"]);
+    eventually("the first controller leads", || {
+        roles.log("controller-1").contains("leads")
+    });
+    roles.start("controller-2", &["controller"]);
+    roles.start_agent("red", "pool=red");
+    roles.start_agent("blue", "pool=blue");
+    let balancer = format!("127.0.0.1:{}", free_port());
+    roles.start("balancer", &["balancer", "--listen", &balancer]);
+
+    roles.apply(&demo_workers(
+        2,
+        "  placement: {nodeSelector: {pool: blue}}\n",
+    ));
+    let instances = roles.instances();
+    assert_eq!(instances.len(), 2);
+    assert!(
+        instances
+            .iter()
+            .all(|instance| instance.node == "blue" && instance.ready)
+    );
+    eventually("both are answered", || {
+        python::top(&balancer, "Worker", 0).len() == 2
+    });
+
+    // The leader ends; the next one carries out what comes then.
+    signal(first, "TERM");
+    assert!(roles.wait(first), "{}", roles.log("controller-1"));
+    roles.apply(&demo_workers(3, ""));
+    let instances = roles.instances();
+    assert!(
+        instances.iter().any(|instance| instance.node == "red"),
+        "{instances:?}"
+    );
+}
+
+#[test]
+fn a_second_agent_of_a_node_is_refused_with_the_reason() {
+    let mut roles = Roles::new();
+    roles.start_agent("host", "a=b");
+    eventually("the node is there", || {
+        let output = roles.quaestor(&["get", "nodes", "-o", "json"]);
+        String::from_utf8_lossy(&output.stdout).contains("\"host\"")
+    });
+    let other = roles.directory().join("other");
+    let output = roles.quaestor(&[
+        "agent",
+        "--node",
+        "host",
+        "--state-dir",
+        other.to_str().unwrap(),
+    ]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(
+        errors.contains("host") && errors.contains("already has an agent"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn an_agent_that_is_told_to_end_stops_its_workers_and_takes_its_leave() {
+    let mut roles = Roles::new();
+    roles.start("controller", &["controller"]);
+    let agent = roles.start_agent("host", "a=b");
+    roles.apply(&demo_workers(2, ""));
+    let pids: Vec<u32> = roles
+        .instances()
+        .iter()
+        .filter_map(|instance| instance.pid)
+        .collect();
+    assert_eq!(pids.len(), 2);
+    signal(agent, "TERM");
+    assert!(roles.wait(agent), "{}", roles.log("host"));
+    assert!(pids.iter().all(|pid| !lives(*pid)));
+    eventually("the node is not ready any more", || {
+        let output = roles.quaestor(&["get", "nodes", "-o", "json"]);
+        String::from_utf8_lossy(&output.stdout).contains("Unknown")
+    });
+}
