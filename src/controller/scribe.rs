@@ -245,3 +245,35 @@ fn set_aside(pieces: &[Piece], cause: &str) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn piece(writes: usize, bytes: usize) -> Piece {
+        Piece {
+            about: String::new(),
+            guards: Vec::new(),
+            writes: vec![Write::delete("key"); writes],
+            keys: Vec::new(),
+            causes: Vec::new(),
+            bytes,
+        }
+    }
+
+    #[test]
+    fn transactions_hold_as_much_as_the_store_allows_in_order() {
+        let pieces = [
+            piece(40, 1),
+            piece(20, 1),
+            piece(1, 1),
+            piece(1, MOST_BYTES),
+            piece(1, 2 * MOST_BYTES),
+            piece(60, 1),
+        ];
+        let batches = batches(pieces.into_iter());
+        let writes = |batch: &Vec<Piece>| batch.iter().map(|p| p.writes.len()).collect();
+        let writes: Vec<Vec<usize>> = batches.iter().map(writes).collect();
+        assert_eq!(writes, [vec![40, 20], vec![1], vec![1], vec![1], vec![60]]);
+    }
+}
