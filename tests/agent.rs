@@ -1,11 +1,13 @@
 //! A whole agent on a real etcd, with real processes. The tests write the assignments that the leader
 //! would write.
 //!
-//! 1. Starting: `an_assigned_process_...`, `many_instances_...`, `a_missing_program_...`, `a_port_in_use_...`
+//! 1. Starting: `an_assigned_process_...`, `many_instances_...`, `few_starts_...`,
+//!    `a_missing_program_...`, `a_port_in_use_...`
 //! 2. Ending: `a_process_that_ends_...`, `a_killed_process_...`, `a_hung_process_...`
 //! 3. Stopping: `absent_...`, `a_changed_revision_...`, `an_agent_that_ends_...`
 //! 4. Leaving alone: `a_vanished_assignment_...`, `an_unreadable_assignment_...`, `a_lost_store_...`
-//! 5. Who is who: `a_second_agent_...`, `the_same_agent_...`, `a_deleted_session_...`
+//! 5. Who is who: `a_second_agent_...`, `the_same_agent_...`, `a_deleted_session_...`,
+//!    `an_agent_whose_node_was_taken_...`
 //! 6. Others' endpoints: `an_external_endpoint_...`
 #![cfg(unix)]
 #![allow(
@@ -327,6 +329,38 @@ async fn many_instances_are_reported_in_few_transactions() {
     agent.end().await;
     let left = world.store.list(&world.keys.states()).await.unwrap();
     assert_eq!(left.entries, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn few_starts_are_under_way_at_once_and_slow_ones_hold_up_nobody_for_long() {
+    let world = World::new();
+    let mut slow = script("exec sleep 1000");
+    slow.ports = web_server().ports;
+    slow.health.tcp = Some(PortCheck::default());
+    for slot in 0..12 {
+        slow.instance = instance(&format!("worker-{slot}"));
+        world.assign(&slow).await;
+    }
+    let _agent = world.agent("a");
+    let phases = async || {
+        let states = world.store.list(&world.keys.states()).await.unwrap();
+        let states = states.entries.into_iter().map(|entry| {
+            let state: InstanceState = serde_json::from_slice(&entry.value).unwrap();
+            (state.phase, state.reason)
+        });
+        states.collect::<Vec<_>>()
+    };
+    eventually_async("some start while the others wait", async || {
+        let phases = phases().await;
+        let count = |phase| phases.iter().filter(|(it, _)| *it == phase).count();
+        (1..=8).contains(&count(Phase::Starting)) && count(Phase::Pending) >= 4
+    })
+    .await;
+    eventually_async("all have been started", async || {
+        let phases = phases().await;
+        phases.iter().all(|(phase, _)| *phase == Phase::Starting)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -680,6 +714,35 @@ async fn a_deleted_session_is_begun_again_and_fences_what_is_written() {
     assert_ne!(new.uuid, old.uuid);
     assert!(new.reconciled);
     assert!(after.epoch > before.epoch);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_whose_node_was_taken_goes_on_but_writes_nothing() {
+    let world = World::new();
+    let _agent = world.agent("a");
+    let starts = world.path("starts");
+    let wanted = script(&format!("echo 1 >> {}; exec sleep 1000", starts.display()));
+    world.assign(&wanted).await;
+    let before = world.ready(&wanted.instance).await;
+    let stranger = Session {
+        node_uuid: "f".repeat(32),
+        ..world.session().await.unwrap()
+    };
+    let key = world.keys.of(&Key::Session(world.node.clone()));
+    let value = serde_json::to_vec(&stranger).unwrap();
+    world.write(Write::put(key.clone(), value)).await;
+    support::signal(before.pid.unwrap(), "KILL");
+    support::eventually("it is started again", || {
+        std::fs::read_to_string(&starts).unwrap_or_default().len() >= 4
+    });
+    assert_eq!(world.state(&wanted.instance).await, Some(before));
+    assert_eq!(world.session().await, Some(stranger));
+    world.write(Write::delete(key)).await;
+    world
+        .state_when(&wanted.instance, "the restart is reported", |state| {
+            state.ready && state.restarts == 1
+        })
+        .await;
 }
 
 /// Answers with a fixed load.
