@@ -127,7 +127,7 @@ fn a_service_runs_only_where_its_selector_says_and_a_second_controller_takes_ove
     let mut roles = Roles::new();
     let first = roles.start("controller-1", &["controller"]);
     eventually("the first controller leads", || {
-        roles.log("controller-1").contains("leads")
+        roles.log("controller-1").contains("leading")
     });
     roles.start("controller-2", &["controller"]);
     roles.start_agent("red", "pool=red");
