@@ -103,6 +103,7 @@ impl World {
             labels: BTreeMap::new(),
             state_directory: self.path(state_directory),
             quaestor: "/opt/quaestor".into(),
+            endpoints: Vec::new(),
         }
     }
 

@@ -282,6 +282,35 @@ spec:
 }
 
 #[test]
+fn a_balancer_that_runs_as_a_service_finds_its_cluster() {
+    let (port, _) = free_range(1);
+    let balancer = format!(
+        r#"---
+apiVersion: quaestor/v1
+kind: Service
+metadata: {{name: balancer}}
+spec:
+  onePerNode: true
+  command: ["{{quaestor}}", balancer, --listen, "{{host}}:{{port}}"]
+  ports: [{{name: grpc, port: {port}}}]
+  health: {{grpc: {{}}, interval: 1s}}
+  published: false
+"#
+    );
+    let cluster = Cluster::start(Kind::Embedded, &(demo_workers(2, "") + &balancer));
+    cluster.await_ready("balancer", 1);
+    let address = format!("127.0.0.1:{port}");
+    eventually("it answers with the workers", || {
+        python::top(&address, "Worker", 0).len() == 2
+    });
+    assert_eq!(
+        python::top(&address, "balancer", 0),
+        [],
+        "it is not published"
+    );
+}
+
+#[test]
 fn an_external_endpoint_is_served_while_it_is_healthy() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

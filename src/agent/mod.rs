@@ -48,6 +48,8 @@ pub struct Config {
     pub state_directory: PathBuf,
     /// Path of the running program: `{quaestor}`.
     pub quaestor: PathBuf,
+    /// The store's endpoints: a command that begins with `{quaestor}` finds this cluster by them.
+    pub endpoints: Vec<String>,
 }
 
 /// Why an agent cannot run.

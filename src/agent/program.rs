@@ -46,6 +46,14 @@ pub(super) fn resolve(
     };
 
     let mut environment = inherited_environment();
+    if template
+        .command
+        .first()
+        .is_some_and(|program| program == "{quaestor}")
+    {
+        environment.insert("QUAESTOR_ETCD".to_owned(), config.endpoints.join(","));
+        environment.insert("QUAESTOR_CLUSTER".to_owned(), config.cluster.to_string());
+    }
     for (name, value) in &template.env {
         environment.insert(name.clone(), expand(value)?);
     }
@@ -98,6 +106,7 @@ mod tests {
             labels: BTreeMap::new(),
             state_directory: directory.path().to_owned(),
             quaestor: "/opt/quaestor".into(),
+            endpoints: vec!["http://a:1".to_owned(), "http://b:2".to_owned()],
         };
         let template = Template {
             command: vec![
@@ -145,6 +154,8 @@ mod tests {
         assert_eq!(variable("WHERE"), Some("n1"));
         assert_eq!(variable("PORT"), Some("5161"));
         assert_eq!(variable("QUAESTOR_INSTANCE"), Some("worker-3"));
+        assert_eq!(variable("QUAESTOR_ETCD"), Some("http://a:1,http://b:2"));
+        assert_eq!(variable("QUAESTOR_CLUSTER"), Some("default"));
         assert!(variable("PATH").is_some());
         assert_eq!(variable("CARGO_MANIFEST_DIR"), None);
         assert!(program.working_directory.is_dir());

@@ -90,6 +90,7 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
         labels: Labels::default(),
         state_directory,
         quaestor: roles::this_program()?,
+        endpoints: place.endpoints.clone(),
     };
     tasks.spawn(
         "agent",

@@ -87,13 +87,14 @@ fn runtime(command: &Command) -> anyhow::Result<Runtime> {
         .context("cannot start the runtime")
 }
 
-/// The store that the flags name, else the local one.
+/// The store's endpoints: those that the flags name, else the local one.
+fn endpoints(global: &Global) -> Vec<String> {
+    let local = || vec![DEFAULT_STORE.to_owned()];
+    global.etcd.clone().unwrap_or_else(local)
+}
+
 fn store(global: &Global, host: &Host) -> anyhow::Result<Store> {
-    let endpoints = global
-        .etcd
-        .clone()
-        .unwrap_or_else(|| vec![DEFAULT_STORE.to_owned()]);
-    Ok(Store::new(Config::new(endpoints), host.clone())?)
+    Ok(Store::new(Config::new(endpoints(global)), host.clone())?)
 }
 
 fn operator(global: &Global, host: &Host) -> anyhow::Result<Operator> {

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     args::{AgentArgs, BalancerArgs, DemoWorkerArgs, Global},
-    store,
+    endpoints, store,
 };
 use crate::{
     agent, balancer, controller,
@@ -42,6 +42,7 @@ pub(super) async fn agent(
         labels: args.labels.into_iter().collect(),
         state_directory,
         quaestor: this_program()?,
+        endpoints: endpoints(global),
     };
     let store = store(global, &host)?;
     let mut tasks = Tasks::new(CancellationToken::new());

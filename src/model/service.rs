@@ -61,7 +61,7 @@ pub struct ServiceSpec {
     pub placement: Placement,
     /// Program and arguments; no shell. Placeholders: `{host}`, `{port}`, `{port.<name>}`,
     /// `{instance}`, `{slot}`, `{node}`, `{service}`, `{cluster}`, `{quaestor}`; `{{` and `}}` for
-    /// literal braces.
+    /// literal braces. A command that begins with `{quaestor}` finds this cluster by itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1))]
     pub command: Vec<String>,
