@@ -414,10 +414,10 @@ async fn a_process_that_ends_is_started_again_with_growing_pauses() {
     world.assign(&wanted).await;
     let state = world
         .state_when(&wanted.instance, "it is a crash loop", |state| {
-            state.reason == "CrashLoop" && state.restarts >= 3
+            state.phase == Phase::CrashLoop && state.restarts >= 3
         })
         .await;
-    assert_eq!(state.phase, Phase::BackOff);
+    assert_eq!(state.reason, "CrashLoop");
     assert_eq!(state.last_exit.unwrap().code, Some(3));
     assert!(state.next_start_at.is_some() && !state.ready);
     let times: Vec<u64> = std::fs::read_to_string(starts)
@@ -429,6 +429,35 @@ async fn a_process_that_ends_is_started_again_with_growing_pauses() {
     for (pair, shortest) in times.windows(2).zip([90, 180, 360]) {
         assert!(pair[1] - pair[0] >= shortest, "{times:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_its_last_attempt_an_instance_stays_down_until_a_new_revision() {
+    let world = World::new();
+    let _agent = world.agent("a");
+    let starts = world.path("starts");
+    let mut wanted = script(&format!("echo 1 >> {}; exit 3", starts.display()));
+    wanted.restart.delay = Period::from_millis(1);
+    wanted.restart.max_attempts = Some(4);
+    world.assign(&wanted).await;
+    let failed = async |revision: &str| {
+        world
+            .state_when(&wanted.instance, "it has failed", |state| {
+                state.phase == Phase::Failed && state.revision == revision
+            })
+            .await
+    };
+    let state = failed("r1").await;
+    assert_eq!(state.reason, "TooManyAttempts");
+    assert!(state.message.contains("after 4 starts"), "{state:?}");
+    assert_eq!((state.next_start_at, state.restarts), (None, 3));
+    let again = Assignment {
+        revision: "r2".to_owned(),
+        ..wanted.clone()
+    };
+    world.assign(&again).await;
+    failed("r2").await;
+    assert_eq!(std::fs::read_to_string(starts).unwrap().lines().count(), 8);
 }
 
 #[tokio::test(flavor = "multi_thread")]

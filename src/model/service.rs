@@ -328,6 +328,11 @@ pub struct RestartSpec {
     /// After running this long the next pause is `delay` again. Default 10m.
     #[serde(default = "RestartSpec::reset_after_default")]
     pub reset_after: Period,
+    /// After so many starts in a row that came to an end within `resetAfter`, the instance is `Failed`:
+    /// only a new revision or a restart request starts it again. Default: it is tried for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub max_attempts: Option<u32>,
 }
 
 impl RestartSpec {
@@ -351,6 +356,7 @@ impl Default for RestartSpec {
             delay: Self::delay_default(),
             max_delay: Self::max_delay_default(),
             reset_after: Self::reset_after_default(),
+            max_attempts: None,
         }
     }
 }

@@ -45,7 +45,7 @@ pub struct InstanceState {
     /// When the living process was started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
-    /// When the next start is due, in phase `BackOff`.
+    /// When the next start is due, in the phases `BackOff`, `CrashLoop` and `StartFailed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_start_at: Option<Timestamp>,
     /// The assignment's generation that this state reflects.
@@ -79,10 +79,15 @@ pub enum Phase {
     Stopping,
     /// The process ended; the next start is due at `nextStartAt`. A stop cancels it.
     BackOff,
+    /// As `BackOff`, after the third end in a row without a run of `restart.resetAfter` between them.
+    CrashLoop,
     /// The program could not be started at all; tried again as in `BackOff`.
     StartFailed,
     /// The process ended and its restart policy asks for no further one. Only a new revision starts it.
     Completed,
+    /// `restart.maxAttempts` starts in a row came to an end. Only a new revision or a restart request
+    /// starts it.
+    Failed,
 }
 
 /// How a process ended.

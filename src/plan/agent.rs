@@ -9,7 +9,7 @@
 //!   |                |                   |
 //!   |                +------- end -------+--> Ended --start--> Alive
 //!   |                                    +--> Completed
-//!   +--attach--> External
+//!   +--attach--> External                +--> Failed
 //! ```
 
 use std::{fmt, time::Duration};
@@ -86,6 +86,8 @@ pub enum Life {
         until: Moment,
         /// How it came to this.
         how: HowEnded,
+        /// Ends in a row since the last long run.
+        streak: u32,
     },
     /// No process lives, and only a new revision starts one.
     Completed {
@@ -94,18 +96,22 @@ pub enum Life {
         /// How it came to this.
         how: HowEnded,
     },
+    /// No process lives, and none is tried any more, unless for a new revision.
+    Failed {
+        /// What was run last.
+        revision: String,
+        /// How it came to this.
+        how: HowEnded,
+        /// Starts in a row that came to an end.
+        attempts: u32,
+    },
 }
 
 /// Why no process lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HowEnded {
-    /// It ended by itself, for the `streak`th time in a row.
-    Exited {
-        /// How.
-        exit: Exit,
-        /// Ends in a row since the last long run.
-        streak: u32,
-    },
+    /// It ended by itself.
+    Exited(Exit),
     /// It ended after it had been asked to.
     Stopped(StopCause),
     /// It could not be started.
@@ -195,7 +201,7 @@ pub enum Wait {
     BackOff(Moment),
     /// Other starts: too many are under way.
     Room,
-    /// A new revision: the process has done what it was for.
+    /// A new revision: the process has done what it was for, or failed too often.
     Revision,
 }
 
@@ -259,10 +265,12 @@ pub fn decide(goal: &Goal<'_>, life: &Life, room: bool, now: Moment) -> Decision
             revision, until, ..
         } if *revision == wanted.revision && now < *until => Decision::Wait(Wait::BackOff(*until)),
         Life::Ended { .. } => start(),
-        Life::Completed { revision, .. } if *revision == wanted.revision => {
+        Life::Completed { revision, .. } | Life::Failed { revision, .. }
+            if *revision == wanted.revision =>
+        {
             Decision::Wait(Wait::Revision)
         }
-        Life::Completed { .. } => start(),
+        Life::Completed { .. } | Life::Failed { .. } => start(),
     }
 }
 
@@ -362,6 +370,7 @@ impl Life {
                 revision,
                 until: now,
                 how: HowEnded::Stopped(cause),
+                streak: back_off.streak(),
             };
         }
         let ending = if cause.is_none() && exit.code == Some(0) {
@@ -372,12 +381,9 @@ impl Life {
         let next = back_off.after(spec, ending, now.since(since), fraction, now);
         let how = match cause {
             Some(cause) => HowEnded::Stopped(cause),
-            None => HowEnded::Exited {
-                exit,
-                streak: back_off.streak(),
-            },
+            None => HowEnded::Exited(exit),
         };
-        Self::paused(revision, next, how)
+        Self::paused(revision, next, how, back_off.streak())
     }
 
     /// The process of `revision` could not be started at `now`. `fraction` is random, from 0 to 1.
@@ -390,17 +396,24 @@ impl Life {
         now: Moment,
     ) -> Self {
         let next = back_off.after(spec, Ending::Failure, Duration::ZERO, fraction, now);
-        Self::paused(revision.to_owned(), next, HowEnded::NotStarted(why))
+        let how = HowEnded::NotStarted(why);
+        Self::paused(revision.to_owned(), next, how, back_off.streak())
     }
 
-    fn paused(revision: String, next: Next, how: HowEnded) -> Self {
+    fn paused(revision: String, next: Next, how: HowEnded, streak: u32) -> Self {
         match next {
             Next::Start(until) => Self::Ended {
                 revision,
                 until,
                 how,
+                streak,
             },
             Next::Completed => Self::Completed { revision, how },
+            Next::Failed => Self::Failed {
+                revision,
+                how,
+                attempts: streak,
+            },
         }
     }
 
@@ -412,7 +425,8 @@ impl Life {
             | Self::Alive { revision, .. }
             | Self::Stopping { revision, .. }
             | Self::Ended { revision, .. }
-            | Self::Completed { revision, .. } => revision,
+            | Self::Completed { revision, .. }
+            | Self::Failed { revision, .. } => revision,
         }
     }
 

@@ -9,7 +9,8 @@ use super::{
 };
 use crate::model::{Exit, Phase};
 
-/// So many ends in a row are a crash loop.
+/// So many ends in a row, none after a run of `restart.resetAfter`, are a crash loop: the first is an
+/// accident, and the second may be its echo.
 const CRASH_LOOP: u32 = 3;
 
 /// Phase, readiness and the reason for them.
@@ -71,17 +72,32 @@ pub fn report(goal: &Goal<'_>, life: &Life) -> Report {
             let how = if *killed { "killed" } else { "asked to stop" };
             Report::new(Phase::Stopping, word(cause), format!("{how}: {cause}"))
         }
-        Life::Ended { how, .. } => {
-            let phase = match how {
-                HowEnded::NotStarted(_) => Phase::StartFailed,
-                HowEnded::Exited { .. } | HowEnded::Stopped(_) => Phase::BackOff,
-            };
+        Life::Ended { how, streak, .. } => {
             let (reason, message) = ending(how);
-            Report::new(phase, reason, message)
+            match how {
+                HowEnded::NotStarted(_) => Report::new(Phase::StartFailed, reason, message),
+                HowEnded::Exited(_) | HowEnded::Stopped(StopCause::Unhealthy(_))
+                    if *streak >= CRASH_LOOP =>
+                {
+                    let message = format!("{message}, {streak} times in a row");
+                    Report::new(Phase::CrashLoop, "CrashLoop", message)
+                }
+                HowEnded::Exited(_) | HowEnded::Stopped(_) => {
+                    Report::new(Phase::BackOff, reason, message)
+                }
+            }
         }
         Life::Completed { how, .. } => {
             let (_, message) = ending(how);
             Report::new(Phase::Completed, "Completed", message)
+        }
+        Life::Failed { how, attempts, .. } => {
+            let (_, message) = ending(how);
+            let message = format!(
+                "{message}; given up after {attempts} starts in a row: apply a new revision, or \
+                 ask for a restart"
+            );
+            Report::new(Phase::Failed, "TooManyAttempts", message)
         }
     }
 }
@@ -90,11 +106,7 @@ fn ending(how: &HowEnded) -> (&'static str, String) {
     match how {
         HowEnded::NotStarted(why) => (why.reason, why.message.clone()),
         HowEnded::Stopped(cause) => (word(cause), format!("stopped: {cause}")),
-        HowEnded::Exited { exit, streak } if *streak >= CRASH_LOOP => (
-            "CrashLoop",
-            format!("{}, {streak} times in a row", describe(exit)),
-        ),
-        HowEnded::Exited { exit, .. } => ("Exited", describe(exit)),
+        HowEnded::Exited(exit) => ("Exited", describe(exit)),
     }
 }
 
@@ -192,14 +204,18 @@ mod tests {
 
     #[test]
     fn every_life_has_its_phase_and_only_a_healthy_one_is_ready() {
-        let ended = |how| Life::Ended {
+        let ended = |how, streak| Life::Ended {
             revision: "a".to_owned(),
             until: NOW,
             how,
-        };
-        let exited = |streak| HowEnded::Exited {
-            exit: exit(Some(1), None),
             streak,
+        };
+        let exited = || HowEnded::Exited(exit(Some(1), None));
+        let unhealthy = || {
+            HowEnded::Stopped(StopCause::Unhealthy(Failure {
+                why: String::new(),
+                silent: true,
+            }))
         };
         let not_started = HowEnded::NotStarted(NotStarted {
             reason: "PortInUse",
@@ -207,7 +223,12 @@ mod tests {
         });
         let completed = Life::Completed {
             revision: "a".to_owned(),
-            how: exited(0),
+            how: exited(),
+        };
+        let failed = Life::Failed {
+            revision: "a".to_owned(),
+            how: exited(),
+            attempts: 9,
         };
         let stopping = Life::started("a", NOW).stopping(
             &assignment().stop,
@@ -227,10 +248,18 @@ mod tests {
             (checked(&[true]), Phase::Running, true, ""),
             (checked(&[true, false]), Phase::Running, false, "Unhealthy"),
             (stopping, Phase::Stopping, false, "Absent"),
-            (ended(exited(1)), Phase::BackOff, false, "Exited"),
-            (ended(exited(3)), Phase::BackOff, false, "CrashLoop"),
-            (ended(not_started), Phase::StartFailed, false, "PortInUse"),
+            (ended(exited(), 1), Phase::BackOff, false, "Exited"),
+            (ended(unhealthy(), 2), Phase::BackOff, false, "Unhealthy"),
+            (ended(exited(), 3), Phase::CrashLoop, false, "CrashLoop"),
+            (ended(unhealthy(), 3), Phase::CrashLoop, false, "CrashLoop"),
+            (
+                ended(not_started, 9),
+                Phase::StartFailed,
+                false,
+                "PortInUse",
+            ),
             (completed, Phase::Completed, false, "Completed"),
+            (failed, Phase::Failed, false, "TooManyAttempts"),
         ] {
             assert_eq!(short(&life, false), (phase, ready, reason), "{life:?}");
         }

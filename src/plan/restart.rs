@@ -27,6 +27,8 @@ pub enum Next {
     Start(Moment),
     /// Nothing: the policy asks for no further start.
     Completed,
+    /// Nothing: as many starts in a row as are allowed came to an end.
+    Failed,
 }
 
 /// The ends in a row that make the next pause longer.
@@ -61,7 +63,10 @@ impl BackOff {
             .pause(spec)
             .mul_f64(1.0 + JITTER * (2.0 * fraction - 1.0));
         self.streak = self.streak.saturating_add(1);
-        Next::Start(now + pause)
+        match spec.max_attempts {
+            Some(most) if self.streak >= most => Next::Failed,
+            _ => Next::Start(now + pause),
+        }
     }
 
     /// Ends in a row since the last long run.
@@ -91,7 +96,7 @@ mod tests {
     fn pause(back_off: &mut BackOff, spec: &RestartSpec, ran_for: Duration) -> Duration {
         match back_off.after(spec, Ending::Failure, ran_for, MIDDLE, NOW) {
             Next::Start(at) => at.since(NOW),
-            Next::Completed => panic!("no restart"),
+            Next::Completed | Next::Failed => panic!("no restart"),
         }
     }
 
@@ -119,6 +124,20 @@ mod tests {
             pause(&mut back_off, &spec, spec.reset_after.get()),
             spec.delay.get()
         );
+    }
+
+    #[test]
+    fn after_the_last_attempt_there_is_none_unless_a_run_was_long() {
+        let spec = RestartSpec {
+            max_attempts: Some(3),
+            ..RestartSpec::default()
+        };
+        let mut back_off = BackOff::default();
+        let mut end = |ran_for| back_off.after(&spec, Ending::Failure, ran_for, MIDDLE, NOW);
+        let long = spec.reset_after.get();
+        let ends = [Duration::ZERO, Duration::ZERO, long, Duration::ZERO].map(&mut end);
+        assert!(ends.iter().all(|next| matches!(next, Next::Start(_))));
+        assert_eq!(end(Duration::ZERO), Next::Failed);
     }
 
     #[test]

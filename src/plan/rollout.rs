@@ -50,8 +50,9 @@ impl Member<'_> {
             _ if !self.live => format!("{who}: the agent is not connected"),
             None => format!("{who}: not started yet"),
             Some(state) => {
-                let mut text = format!("{who}: {:?}", state.phase);
-                if !state.reason.is_empty() {
+                let phase = format!("{:?}", state.phase);
+                let mut text = format!("{who}: {phase}");
+                if !state.reason.is_empty() && state.reason != phase {
                     text.push_str(&format!(" ({})", state.reason));
                 }
                 if !state.message.is_empty() {

@@ -181,12 +181,16 @@ fn restart() -> impl Strategy<Value = RestartSpec> {
         RestartPolicy::OnFailure,
         RestartPolicy::Never,
     ]);
-    (policy, period(), period(), period()).prop_map(|(policy, a, b, reset_after)| RestartSpec {
-        policy,
-        delay: a.min(b),
-        max_delay: a.max(b),
-        reset_after,
-    })
+    let most = option::of(1..99_u32);
+    (policy, period(), period(), period(), most).prop_map(
+        |(policy, a, b, reset_after, max_attempts)| RestartSpec {
+            max_attempts,
+            policy,
+            delay: a.min(b),
+            max_delay: a.max(b),
+            reset_after,
+        },
+    )
 }
 
 fn process() -> impl Strategy<Value = ServiceSpec> {

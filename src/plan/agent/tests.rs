@@ -172,10 +172,8 @@ fn a_back_off_ends_early_for_a_new_revision_and_for_good_when_absent() {
     let life = Life::Ended {
         revision: "a".to_owned(),
         until: at(1000),
-        how: HowEnded::Exited {
-            exit: exit(1),
-            streak: 9,
-        },
+        how: HowEnded::Exited(exit(1)),
+        streak: 9,
     };
     let changed = assignment("b", Desired::Present);
     assert_eq!(
@@ -208,13 +206,31 @@ fn an_orphan_is_left_as_it_is() {
 }
 
 #[test]
+fn a_failed_instance_is_tried_again_only_for_a_new_revision() {
+    let mut wanted = assignment("a", Desired::Present);
+    wanted.restart.max_attempts = Some(2);
+    let mut back_off = BackOff::default();
+    let mut end = |life: Life| life.ended(&wanted.restart, &mut back_off, exit(1), 0.5, at(1));
+    let once = end(Life::started("a", at(0)));
+    assert!(matches!(once, Life::Ended { streak: 1, .. }), "{once:?}");
+    let twice = end(Life::started("a", at(0)));
+    assert!(
+        matches!(twice, Life::Failed { attempts: 2, .. }),
+        "{twice:?}"
+    );
+    let decide = |wanted: &Assignment| decide(&goal(wanted), &twice, true, at(9999));
+    assert_eq!(decide(&wanted), Decision::Wait(Wait::Revision));
+    let changed = assignment("b", Desired::Present);
+    assert_eq!(decide(&changed), Decision::Do(Action::Start));
+    let absent = assignment("a", Desired::Absent);
+    assert_eq!(decide(&absent), Decision::Do(Action::Forget));
+}
+
+#[test]
 fn a_completed_process_waits_for_a_new_revision() {
     let life = Life::Completed {
         revision: "a".to_owned(),
-        how: HowEnded::Exited {
-            exit: exit(0),
-            streak: 0,
-        },
+        how: HowEnded::Exited(exit(0)),
     };
     let same = assignment("a", Desired::Present);
     assert_eq!(
@@ -315,6 +331,7 @@ impl World {
                         port: 1,
                     };
                 }
+                self.wanted.restart.max_attempts = (revision == 1).then_some(2);
                 self.stored_at += 1;
                 self.orphaned = false;
                 self.life.get_or_insert(Life::Fresh);

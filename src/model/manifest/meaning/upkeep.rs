@@ -157,6 +157,15 @@ fn restart(restart: &RestartSpec) -> Vec<Problem> {
     .into_iter()
     .flatten()
     .collect();
+    if restart.max_attempts == Some(0) {
+        problems.push(
+            Problem::new(
+                root.clone().key("maxAttempts"),
+                "no start is allowed at all",
+            )
+            .help("1 starts it once; `replicas: 0` keeps a service without instances"),
+        );
+    }
     if restart.max_delay < restart.delay && restart.max_delay != Period::from_secs(0) {
         problems.push(
             Problem::new(

@@ -181,7 +181,7 @@ impl World {
         }
         let broken = self.broken.contains(&asked.instance);
         let (phase, reason, message) = match broken {
-            true => (Phase::BackOff, "CrashLoop", "exited with code 1"),
+            true => (Phase::CrashLoop, "CrashLoop", "exited with code 1"),
             false => (Phase::Running, "", ""),
         };
         let numbers = asked.ports.iter();
