@@ -20,7 +20,7 @@ use futures::{FutureExt as _, future::BoxFuture};
 use super::{
     Entry, Error, Listing, Store,
     failure::Failure,
-    ledger::{Ledger, Sorter},
+    ledger::Ledger,
     range::{self, Range},
     watch::{Heard, Watch},
 };
@@ -39,6 +39,9 @@ const RELIST: Duration = Duration::from_secs(300);
 
 /// The first and the longest pause after a failure.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// From so many changes on, an update is said before it is seen whether more have come.
+const MANY: usize = 1000;
 
 /// A change of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,14 +75,18 @@ impl Change {
     }
 }
 
-/// Changes that belong together.
+/// Changes that came together.
+///
+/// Those of one prefix come in the order in which they happened, and all that a transaction changed
+/// there is in one update. Different prefixes may run ahead of each other by milliseconds, even within
+/// one transaction, because the server sends each by itself and does not say which part is the last:
+/// to wait for it would delay everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Update {
-    /// In the order in which they happened; per key never older than what was said before, and what
-    /// one transaction changed is in one update. (Both hold until the store is restored from a
-    /// backup. Then its revision falls, and the update has everything there is.)
+    /// By revision; per key never older than what was said before. (Until the store is restored from
+    /// a backup: then its revision falls, and the update has everything there is.)
     pub changes: Vec<Change>,
-    /// Everything under the changes' prefixes is known up to this revision.
+    /// The revision of the listing that the changes come from, or of the last of them.
     pub revision: i64,
 }
 
@@ -95,7 +102,6 @@ pub struct Follow {
     /// Whether everything was listed once.
     listed: bool,
     ledger: Ledger,
-    sorter: Sorter,
     stage: Stage,
     watch: Option<Watch>,
     retry: Retry,
@@ -140,7 +146,6 @@ impl Follow {
         let now = store.host().clock.now();
         Self {
             ledger: Ledger::default(),
-            sorter: Sorter::new(ranges.len()),
             stage: Stage::Pausing(std::future::ready(()).boxed()),
             watch: None,
             retry: Retry::new(PAUSES.0, PAUSES.1),
@@ -157,13 +162,6 @@ impl Follow {
     /// The next update. Waits for good when nothing changes or the store is away. Cancel-safe.
     pub async fn next(&mut self) -> Update {
         loop {
-            // In other stages the rest of a transaction may be missing; the next listing or stream
-            // brings it.
-            if matches!(self.stage, Stage::Watching)
-                && let Some(update) = self.sorter.take(self.now())
-            {
-                return update;
-            }
             // After each wait the machine moves on without another one: a dropped `next` has either
             // changed nothing or everything.
             match &mut self.stage {
@@ -180,7 +178,13 @@ impl Follow {
                         Err(failure) => self.broken(endpoint, failure),
                     }
                 }
-                Stage::Watching => self.watch_on().await,
+                Stage::Watching => {
+                    if let Some(heard) = self.watch_on().await
+                        && let Some(update) = self.take_in(heard)
+                    {
+                        return update;
+                    }
+                }
                 Stage::Pausing(pause) => {
                     pause.await;
                     self.proceed();
@@ -252,12 +256,7 @@ impl Follow {
         }
         let jitter = RELIST.mul_f64(self.store.host().entropy.fraction());
         self.relist_at = self.now() + RELIST + jitter;
-        let mut update = self.ledger.compare(listing, restored);
-        // What waits for the rest of its transaction finds it here.
-        update.changes.splice(0..0, self.sorter.drain());
-        if !restored {
-            update.changes.sort_by_key(Change::revision);
-        }
+        let update = self.ledger.compare(listing, restored);
         self.proceed();
         (first || !update.changes.is_empty()).then_some(update)
     }
@@ -267,72 +266,81 @@ impl Follow {
         let now = self.now();
         self.heard = now;
         self.ask_at = now + ASK;
-        self.sorter.begin(now, true);
         self.stage = Stage::Watching;
     }
 
-    /// Waits for the stream, or for the time to do something else.
-    async fn watch_on(&mut self) {
+    /// Waits for the stream, or does what it is time for.
+    async fn watch_on(&mut self) -> Option<Result<Heard, Failure>> {
         let silent_at = self.heard + SILENT;
         let Some(watch) = &mut self.watch else {
-            return self.proceed();
+            self.proceed();
+            return None;
         };
-        let mut wake = self.ask_at.min(silent_at).min(self.relist_at);
-        if let Some(ready_at) = self.sorter.ready_at() {
-            wake = wake.min(ready_at);
-        }
-        let heard = tokio::select! {
+        let wake = self.ask_at.min(silent_at).min(self.relist_at);
+        tokio::select! {
             // What has come counts even if the follower was not polled for a long time.
             biased;
-            heard = watch.next() => Some(heard),
-            () = self.store.host().clock.sleep_until(wake) => None,
-        };
-        let endpoint = watch.endpoint();
-        let now = self.now();
-        match heard {
-            Some(Ok(heard)) => self.take_in(heard),
-            Some(Err(failure)) => self.broken(endpoint, failure),
-            None if now >= silent_at => {
-                let failure = Failure::Lost(format!("the stream is silent for {SILENT:?}"));
-                self.broken(endpoint, failure);
-            }
-            None if now >= self.relist_at => self.proceed(),
-            None if now >= self.ask_at => {
-                if let Some(watch) = &mut self.watch {
-                    watch.ask();
-                }
-                self.ask_at = now + ASK;
-            }
-            None => {}
+            heard = watch.next() => return Some(heard),
+            () = self.store.host().clock.sleep_until(wake) => {}
         }
+        let now = self.store.host().clock.now();
+        if now >= silent_at {
+            let failure = Failure::Lost(format!("the stream is silent for {SILENT:?}"));
+            return Some(Err(failure));
+        }
+        if now >= self.relist_at {
+            self.proceed();
+        } else if now >= self.ask_at {
+            watch.ask();
+            self.ask_at = now + ASK;
+        }
+        None
     }
 
-    fn take_in(&mut self, heard: Heard) {
+    /// Takes in what was heard, and what has come meanwhile: a burst is said at once.
+    fn take_in(&mut self, heard: Result<Heard, Failure>) -> Option<Update> {
+        let mut changes = Vec::new();
+        let mut next = Some(heard);
+        while let (Some(heard), Some(watch)) = (next, &self.watch) {
+            match heard {
+                Ok(heard) => changes.extend(self.news(heard)),
+                Err(failure) => self.broken(watch.endpoint(), failure),
+            }
+            let watch = self.watch.as_mut().filter(|_| changes.len() < MANY);
+            next = watch.and_then(|watch| watch.next().now_or_never());
+        }
+        changes.sort_by_key(Change::revision);
+        let revision = changes.last()?.revision();
+        Some(Update { changes, revision })
+    }
+
+    /// The changes in an answer that are to be said.
+    fn news(&mut self, heard: Heard) -> Vec<Change> {
         let now = self.now();
         self.ask_at = now + ASK;
         match heard {
             Heard::Created(revision) => {
                 self.succeeded();
-                let behind = self.ranges.iter().any(|(_, seen)| *seen < revision);
-                self.sorter.begin(now, behind);
                 if revision < self.revision() {
                     // A member that lags behind, or a store restored from a backup, whose watchers
                     // would stay silent. A listing tells which.
                     self.relist_at = now;
                 }
+                Vec::new()
             }
-            Heard::Changes(range, changes) => {
+            Heard::Changes(range, mut changes) => {
                 self.heard = now;
                 let seen = self.ranges[range].1;
-                for (revision, change) in changes {
-                    // What a listing has said already is not news.
-                    if revision > seen && self.ledger.note(&change) {
-                        self.sorter.add(now, revision, change);
-                    }
-                    self.ranges[range].1 = seen.max(revision);
-                }
+                let newest = changes.last().map_or(seen, Change::revision);
+                self.ranges[range].1 = seen.max(newest);
+                // What a listing has said already is not news.
+                changes.retain(|change| change.revision() > seen && self.ledger.note(change));
+                changes
             }
-            Heard::Alive => self.heard = now,
+            Heard::Alive => {
+                self.heard = now;
+                Vec::new()
+            }
         }
     }
 

@@ -9,7 +9,7 @@
 //!   - `range`: ranges of keys, and reading them whole
 //! - [`follow`]: list, then watch, for good
 //!   - `watch`: one stream of changes
-//!   - `ledger`: what was said so far, and in which order to say the rest
+//!   - `ledger`: what was said so far
 //! - [`lease`]: leases that survive reconnects
 //! - [`election`]: at most one leader, fenced
 //! - [`embedded`]: the store in memory, for development and simulation

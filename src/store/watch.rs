@@ -24,15 +24,15 @@ pub(super) struct Watch {
 struct Watcher {
     id: i64,
     /// What came of an answer that the server sends in several parts.
-    parts: Vec<(i64, Change)>,
+    parts: Vec<Change>,
 }
 
 /// What the server said.
 pub(super) enum Heard {
     /// All watchers exist; the store was at this revision.
     Created(i64),
-    /// Changes of one range with their revisions, none of which is continued later.
-    Changes(usize, Vec<(i64, Change)>),
+    /// Changes of one range, whole revisions in their order.
+    Changes(usize, Vec<Change>),
     /// Nothing new, but the server lives. The revision it names is not to be trusted: etcd 3.4 may
     /// send it ahead of changes that are older.
     Alive,
@@ -125,16 +125,14 @@ fn request((range, after): &(Range, i64)) -> (Vec<u8>, Option<WatchOptions>) {
     (range.start.clone(), Some(options))
 }
 
-/// The change and its revision; none for a key that is not text, which is not one of ours.
-fn change(event: &Event) -> Option<(i64, Change)> {
+/// The change; none for a key that is not text, which is not one of ours.
+fn change(event: &Event) -> Option<Change> {
     let kv = event.kv()?;
-    let revision = kv.mod_revision();
-    let change = match event.event_type() {
+    Some(match event.event_type() {
         EventType::Put => Change::Put(Entry::of(kv.clone())?),
         EventType::Delete => Change::Delete {
             key: kv.key_str().ok()?.to_owned(),
-            revision,
+            revision: kv.mod_revision(),
         },
-    };
-    Some((revision, change))
+    })
 }
