@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 
 use super::{args::ApplyArgs, files, output::clean};
 use crate::{
@@ -76,16 +76,7 @@ pub(super) async fn wait(
     loop {
         let progress = tokio::select! {
             progress = waiter.next() => progress,
-            () = &mut deadline => {
-                let reasons: Vec<String> = last.iter().filter_map(|(name, progress)| match progress {
-                    Progress::Waiting(reason) => Some(format!("\n  {name}: {}", clean(reason))),
-                    Progress::Done => None,
-                }).collect();
-                if reasons.is_empty() {
-                    bail!("not {done} within {}: the store did not answer", Period(timeout));
-                }
-                bail!("not {done} within {}:{}", Period(timeout), reasons.concat());
-            }
+            () = &mut deadline => return Err(overdue(&last, done, timeout, waiter.silence())),
         };
         for (name, progress) in &progress {
             if last.get(name) != Some(progress) {
@@ -103,6 +94,28 @@ pub(super) async fn wait(
         }
         last = progress;
     }
+}
+
+/// A store that was silent for longer than this did not answer: it is asked more often.
+const SILENT: Duration = Duration::from_secs(15);
+
+/// Why the wait has ended without success.
+fn overdue(
+    last: &BTreeMap<Name, Progress>,
+    done: &str,
+    timeout: Duration,
+    silence: Duration,
+) -> anyhow::Error {
+    let reason = |(name, progress): (&Name, &Progress)| match progress {
+        Progress::Waiting(reason) => Some(format!("\n  {name}: {}", clean(reason))),
+        Progress::Done => None,
+    };
+    let reasons: String = last.iter().filter_map(reason).collect();
+    let silent = match last.is_empty() || silence > SILENT {
+        true => ": the store does not answer",
+        false => "",
+    };
+    anyhow!("not {done} within {}{silent}{reasons}", Period(timeout))
 }
 
 /// The names as a goal.

@@ -1,11 +1,14 @@
 //! Until what was asked for has come true.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{Operator, decode};
 use crate::{
     keys::Key,
-    model::{ConditionStatus, Instance, Name, ServiceStatus},
+    model::{Condition, ConditionStatus, Instance, Name, ServiceStatus},
     store::{Change, Follow},
 };
 
@@ -35,24 +38,19 @@ pub fn readiness(status: Option<&ServiceStatus>, generation: u64) -> Progress {
             .iter()
             .find(|condition| condition.r#type == name)
     };
-    let is_true = condition("Ready").is_some_and(|ready| ready.status == ConditionStatus::True);
-    if is_true {
+    let holds = |condition: &&Condition| condition.status == ConditionStatus::True;
+    if condition("Ready").is_some_and(|ready| holds(&ready)) {
         return Progress::Done;
     }
-    let causes: Vec<&str> = ["Placed", "Updated", "Ready"]
+    // The first that does not hold tells the most: what has no place cannot be ready.
+    let broken = ["Placed", "Ready"]
         .into_iter()
         .filter_map(condition)
-        .filter(|condition| condition.status != ConditionStatus::True)
-        .map(|condition| condition.message.as_str())
-        .filter(|message| !message.is_empty())
-        .collect();
-    Progress::Waiting(format!(
-        "{} of {} ready{}{}",
-        status.ready,
-        status.replicas,
-        if causes.is_empty() { "" } else { ": " },
-        causes.join("; ")
-    ))
+        .find(|found| !holds(found));
+    Progress::Waiting(match broken {
+        Some(condition) => condition.message.clone(),
+        None => format!("{} of {} ready", status.ready, status.replicas),
+    })
 }
 
 /// Waits for services, and says how far each is.
@@ -95,6 +93,11 @@ impl Operator {
 }
 
 impl Waiter {
+    /// For how long nothing has been heard from the store.
+    pub fn silence(&self) -> Duration {
+        self.follow.silence()
+    }
+
     /// Waits for the next news and says how far each service is. Cancel-safe.
     pub async fn next(&mut self) -> BTreeMap<Name, Progress> {
         let update = self.follow.next().await;
@@ -197,6 +200,6 @@ mod tests {
         let Progress::Waiting(text) = readiness(Some(&status(1, "False")), 1) else {
             panic!()
         };
-        assert_eq!(text, "1 of 2 ready: a-1 is Starting");
+        assert_eq!(text, "a-1 is Starting");
     }
 }
