@@ -191,12 +191,9 @@ impl Report<'_> {
         let slots = self.unplaced.iter().map(|(slot, _)| *slot);
         let slots = slots.chain(self.leaving.iter().map(|(slot, _)| *slot));
         parts.extend(slots.map(|slot| format!("{service}-{slot} has no node")));
-        parts.extend(outdated.iter().map(|m| {
-            format!(
-                "{service}-{} on {}: ready, but not updated yet",
-                m.slot, m.node
-            )
-        }));
+        if !outdated.is_empty() {
+            parts.push(format!("{} still to be updated", outdated.len()));
+        }
         let unknown = self.unplaced.is_empty()
             && self.leaving.is_empty()
             && self.nowhere.is_none()
