@@ -1,8 +1,8 @@
 //! Tasks with an owner: every task belongs to a role, stops with it, and ends it when it fails.
 
-use std::{fmt, future::Future, time::Duration};
+use std::{collections::HashMap, fmt, future::Future, time::Duration};
 
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// Why a role ended without having been asked to.
@@ -17,7 +17,9 @@ pub struct Failure {
 
 /// The tasks of one role. Dropping it aborts those that still run.
 pub struct Tasks {
-    running: JoinSet<Result<(), Failure>>,
+    /// Each ends with the cause of its failure.
+    running: JoinSet<Result<(), String>>,
+    names: HashMap<task::Id, String>,
     stop: CancellationToken,
 }
 
@@ -26,6 +28,7 @@ impl Tasks {
     pub fn new(stop: CancellationToken) -> Self {
         Self {
             running: JoinSet::new(),
+            names: HashMap::new(),
             stop,
         }
     }
@@ -42,49 +45,52 @@ impl Tasks {
         name: impl Into<String>,
         task: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
-        let name = name.into();
-        let named = async move {
-            // `{:#}` prints the whole chain where the error type has one.
-            task.await.map_err(|error| Failure {
-                task: name,
-                cause: format!("{error:#}"),
-            })
-        };
+        // `{:#}` prints the whole chain where the error type has one.
+        let told = async { task.await.map_err(|error| format!("{error:#}")) };
         #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
-        self.running.spawn(named);
+        let handle = self.running.spawn(told);
+        self.names.insert(handle.id(), name.into());
     }
 
     /// Waits until all tasks are done, one fails, or `stop` is cancelled; then gives the others
-    /// `grace` to end by themselves and aborts the rest. Returns the first failure.
+    /// `grace` to end by themselves, whatever becomes of each, and aborts the rest. Returns the
+    /// first failure.
     pub async fn run(mut self, grace: Duration) -> Result<(), Failure> {
-        let outcome = tokio::select! {
-            () = self.stop.cancelled() => Ok(()),
-            outcome = join(&mut self.running) => outcome,
+        let stop = self.stop.clone();
+        let mut first = tokio::select! {
+            () = stop.cancelled() => None,
+            failure = self.failure() => failure,
         };
-        self.stop.cancel();
-        let rest = tokio::time::timeout(grace, join(&mut self.running)).await;
-        if rest.is_err() {
+        stop.cancel();
+        let rest = async {
+            while let Some(failure) = self.failure().await {
+                tracing::error!(%failure, "a task failed while the others were ending");
+                first.get_or_insert(failure);
+            }
+        };
+        if tokio::time::timeout(grace, rest).await.is_err() {
             tracing::warn!(?grace, "tasks that did not end in time were aborted");
         }
-        outcome.and(rest.unwrap_or(Ok(())))
+        first.map_or(Ok(()), Err)
     }
-}
 
-/// Waits for all tasks; the first failure ends the wait.
-async fn join(running: &mut JoinSet<Result<(), Failure>>) -> Result<(), Failure> {
-    while let Some(done) = running.join_next().await {
-        match done {
-            Ok(result) => result?,
-            Err(error) if error.is_cancelled() => {}
-            Err(error) => {
-                return Err(Failure {
-                    task: "a task".to_owned(),
-                    cause: error.to_string(),
-                });
-            }
+    /// The next failure; none once all tasks are done. Cancel-safe.
+    async fn failure(&mut self) -> Option<Failure> {
+        while let Some(done) = self.running.join_next_with_id().await {
+            let (id, cause) = match done {
+                Ok((id, Err(cause))) => (id, cause),
+                Err(error) if error.is_panic() => (error.id(), error.to_string()),
+                Ok((id, Ok(()))) => {
+                    self.names.remove(&id);
+                    continue;
+                }
+                Err(_) => continue,
+            };
+            let task = self.names.remove(&id).unwrap_or_default();
+            return Some(Failure { task, cause });
         }
+        None
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -113,5 +119,41 @@ mod tests {
         tasks.spawn("deaf", std::future::pending::<Result<(), String>>());
         stop.cancel();
         assert!(tasks.run(Duration::from_secs(1)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_ends_the_group_and_is_named() {
+        let mut tasks = Tasks::new(CancellationToken::new());
+        tasks.spawn("clumsy", async {
+            if true {
+                panic!("oops");
+            }
+            Ok::<_, String>(())
+        });
+        let failure = tasks.run(Duration::from_secs(5)).await.unwrap_err();
+        assert_eq!(failure.task, "clumsy");
+        assert!(failure.cause.contains("oops"), "{}", failure.cause);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_failures_do_not_keep_the_others_from_ending_in_order() {
+        let stop = CancellationToken::new();
+        let mut tasks = Tasks::new(stop.clone());
+        let (done, mut is_done) = tokio::sync::watch::channel(false);
+        tasks.spawn("first", async { Err("no luck") });
+        let stopped = stop.clone();
+        tasks.spawn("second", async move {
+            stopped.cancelled().await;
+            Err("no luck either")
+        });
+        tasks.spawn("orderly", async move {
+            stop.cancelled().await;
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            done.send_replace(true);
+            Ok::<_, String>(())
+        });
+        let failure = tasks.run(Duration::from_secs(5)).await.unwrap_err();
+        assert_eq!(failure.task, "first");
+        assert!(*is_done.borrow_and_update());
     }
 }
