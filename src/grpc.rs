@@ -3,11 +3,12 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use futures::{FutureExt as _, StreamExt as _, future::BoxFuture};
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{
@@ -15,7 +16,7 @@ use tonic::transport::{
     server::{Connected, Router},
 };
 
-use crate::host::{Host, Listener, Stream, network};
+use crate::host::{Clock, Listener, Stream};
 
 /// Why a server ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// ... after this long: a peer that is gone is noticed within 15 seconds.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// After a connection could not be accepted, most likely for want of descriptors, the next attempt is
+/// made so much later: without a pause it would spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A server with our limits, for services to be added to.
 pub fn server() -> Server {
@@ -52,18 +57,18 @@ pub fn server() -> Server {
 pub async fn serve(
     router: Router,
     listener: Box<dyn Listener>,
-    host: &Host,
+    clock: Arc<dyn Clock>,
     stop: CancellationToken,
     grace: Duration,
 ) -> Result<(), Error> {
     let end = CancellationToken::new();
     let _on_return = end.clone().drop_guard();
-    let connections = network::incoming(listener)
-        .map(move |stream| stream.map(|stream| Connection::new(stream, &end)));
+    let connections = incoming(listener, Arc::clone(&clock))
+        .map(move |stream| Ok::<_, io::Error>(Connection::new(stream, &end)));
     let served = router.serve_with_incoming_shutdown(connections, stop.clone().cancelled_owned());
     let deadline = async {
         stop.cancelled().await;
-        host.clock.sleep(grace).await;
+        clock.sleep(grace).await;
     };
     tokio::select! {
         outcome = served => Ok(outcome?),
@@ -72,6 +77,28 @@ pub async fn serve(
             Ok(())
         }
     }
+}
+
+/// The connections of `listener`. One that fails while it is accepted is left out; the listener goes
+/// on.
+fn incoming(
+    listener: Box<dyn Listener>,
+    clock: Arc<dyn Clock>,
+) -> impl futures::Stream<Item = Stream> {
+    stream::unfold((listener, clock), async |(mut listener, clock)| {
+        let mut failing = false;
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => return Some((stream, (listener, clock))),
+                // The peer has thought better of it. Others may be waiting.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+                Err(error) if failing => tracing::debug!(%error, "still none can be accepted"),
+                Err(error) => tracing::warn!(%error, "connections cannot be accepted"),
+            }
+            failing = true;
+            clock.sleep(ACCEPT_PAUSE).await;
+        }
+    })
 }
 
 /// A connection that breaks when its server has ended. The gRPC library serves each connection on a

@@ -36,6 +36,11 @@ const SIDEWAYS: &[(&str, &str, &str)] = &[
     ("*", "retry", "so are the pauses between attempts"),
     ("*", "task", "so is the way to run a task"),
     ("retry", "host", "pauses vary by the injected randomness"),
+    (
+        "store",
+        "grpc",
+        "the embedded store is served like every server of ours",
+    ),
 ];
 
 /// `(user, used, why not)`: what a module may not use although it lies above.

@@ -309,7 +309,7 @@ async fn a_follower_hears_everything_under_each_prefix_in_order_and_transactions
         for text in texts(&update) {
             said[usize::from(text.contains("/b/"))].push(text);
         }
-        let is_even = |said: &Vec<String>| said.len() % 2 == 0;
+        let is_even = |said: &Vec<String>| said.len().is_multiple_of(2);
         assert!(said.iter().all(is_even), "half a transaction: {update:?}");
     }
     assert_eq!(said, expected);

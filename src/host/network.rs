@@ -150,20 +150,3 @@ impl Listener for Tcp {
         self.0.local_addr()
     }
 }
-
-/// The connections of `listener` as the stream that a gRPC server takes. A connection that fails
-/// while it is accepted is left out; the listener goes on.
-pub fn incoming(listener: Box<dyn Listener>) -> impl futures::Stream<Item = io::Result<Stream>> {
-    futures::stream::unfold(listener, |mut listener| async move {
-        loop {
-            match listener.accept().await {
-                Ok((stream, _)) => return Some((Ok(stream), listener)),
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    // Out of descriptors, most likely: without a pause this would spin.
-                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                }
-            }
-        }
-    })
-}

@@ -7,7 +7,7 @@
 pub mod client;
 pub mod discovery;
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -71,11 +71,11 @@ pub async fn serve(
         for name in HEALTH_NAMES {
             health.clear_service_status(name).await;
         }
-        std::future::pending::<()>().await;
+        std::future::pending::<Infallible>().await
     };
     tokio::select! {
-        outcome = grpc::serve(router, listener, &host, drain.clone(), DRAIN) => Ok(outcome?),
-        () = tell => Ok(()),
+        outcome = grpc::serve(router, listener, host.clock, drain.clone(), DRAIN) => Ok(outcome?),
+        never = tell => match never {},
     }
 }
 

@@ -109,7 +109,7 @@ async fn serve(
         instance: config.instance.clone(),
         host: host.clone(),
     };
-    let server = Server::new(config.service_names.clone(), requests, host.clone())
+    let server = Server::new(config.service_names.clone(), requests, host.clock.clone())
         .await
         .add_service(DemoWorkerServer::new(worker));
     let health = server.health();

@@ -1,6 +1,6 @@
 //! A worker's gRPC server: health, load reports and cancelling, with the worker's own services added.
 
-use std::{collections::BTreeSet, convert::Infallible, time::Duration};
+use std::{collections::BTreeSet, convert::Infallible, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 use tonic::{
@@ -14,14 +14,14 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use super::{Requests, admin, load};
 use crate::{
     grpc,
-    host::{Host, Listener},
+    host::{Clock, Listener},
 };
 
 /// The server of one worker process.
 pub struct Server {
     router: Router,
     health: Health,
-    host: Host,
+    clock: Arc<dyn Clock>,
 }
 
 /// Says whether a worker is healthy. Cheap to clone; clones speak of the same worker.
@@ -58,7 +58,7 @@ impl Server {
     pub async fn new(
         names: impl IntoIterator<Item = String>,
         requests: Requests,
-        host: Host,
+        clock: Arc<dyn Clock>,
     ) -> Self {
         let names: BTreeSet<String> = names.into_iter().chain([String::new()]).collect();
         let (reporter, health_service) = tonic_health::server::health_reporter();
@@ -67,7 +67,7 @@ impl Server {
             .add_service(load::service(
                 names.clone(),
                 requests.clone(),
-                host.clock.clone(),
+                Arc::clone(&clock),
             ))
             .add_service(admin::service(requests));
         let health = Health { reporter, names };
@@ -75,7 +75,7 @@ impl Server {
         Self {
             router,
             health,
-            host,
+            clock,
         }
     }
 
@@ -120,7 +120,7 @@ impl Server {
             health.end_watches().await;
             std::future::pending::<Infallible>().await
         };
-        let served = grpc::serve(self.router, listener, &self.host, drain.clone(), grace);
+        let served = grpc::serve(self.router, listener, self.clock, drain.clone(), grace);
         tokio::select! {
             outcome = served => outcome,
             never = tell => match never {},

@@ -1,6 +1,6 @@
 //! etcd v3 in memory: what `quaestor dev` and simulations run on. Production runs on etcd itself.
 //!
-//! It gives the answers of etcd 3.4, field by field (`tests/embedded_differential.rs` compares), for
+//! It gives the answers of etcd 3.4, field by field (`tests/embedded_differential` compares), for
 //! keys, transactions, watches, leases, and what `etcdctl` asks about a member. There is one
 //! member, which always leads; nothing is kept on disk; nobody has to log in. The last 10 000
 //! revisions or so are kept, older ones are compacted away as by etcd's automatic compaction.
@@ -36,7 +36,10 @@ use std::{io, sync::Arc};
 use tokio_util::sync::CancellationToken;
 
 use self::core::Core;
-use crate::host::{Host, Listener};
+use crate::{
+    grpc,
+    host::{Host, Listener},
+};
 
 /// A store in memory. Clones share their content, which outlives [`Embedded::serve`]: served again,
 /// it is the same store, as an etcd that was restarted.
@@ -52,8 +55,8 @@ pub enum Error {
     #[error("the embedded store cannot tell where it listens: {0}")]
     Listener(#[source] io::Error),
     /// The gRPC server failed.
-    #[error("the embedded store's server failed: {0}")]
-    Server(#[source] tonic::transport::Error),
+    #[error("the embedded store: {0}")]
+    Server(#[from] grpc::Error),
 }
 
 impl Embedded {
@@ -75,5 +78,31 @@ impl Embedded {
         stop: CancellationToken,
     ) -> Result<(), Error> {
         server::serve(self.core.clone(), listener, stop).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::store::{Config, Store};
+
+    #[tokio::test]
+    async fn a_store_whose_serving_is_dropped_takes_its_connections_with_it() {
+        let host = Host::system();
+        let listening = host.network.listen(([127, 0, 0, 1], 0).into());
+        let listener = listening.await.unwrap();
+        let address = listener.local_address().unwrap();
+        let embedded = Embedded::new(&host);
+        let mut config = Config::new([address.to_string()]);
+        config.request_timeout = Duration::from_secs(1);
+        let store = Store::new(config, host).unwrap();
+        tokio::select! {
+            served = embedded.serve(listener, CancellationToken::new()) => panic!("{served:?}"),
+            read = store.get("/a") => assert_eq!(read.unwrap(), None),
+        }
+        // Over the connection that was open, or else over a new one, which nobody accepts.
+        assert!(store.get("/a").await.is_err());
     }
 }
