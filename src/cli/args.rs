@@ -6,13 +6,17 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::model::{Name, quantity::Period};
 
+/// What stands below the list of commands.
+const TOUR: &str = "\
+Manifests say what should run. `apply` stores them in etcd; a controller and an agent per host make \
+it so; a balancer answers who is the least busy. `quaestor dev -f FILE` starts all of that on this \
+machine, with nothing else installed.";
+
 /// Keeps services running on a few machines, and tells clients which instance to call.
-///
-/// Manifests say what should run. `apply` stores them in etcd; a controller and an agent per host
-/// make it so; a balancer answers who is the least busy. `quaestor dev -f FILE` starts all of that
-/// on this machine, with nothing else installed.
+// One form of help for -h and --help: no doc comment here has a second paragraph, and possible
+// values stand in the sentences.
 #[derive(Debug, Parser)]
-#[command(name = "quaestor", version, max_term_width = 100)]
+#[command(name = "quaestor", version, max_term_width = 100, after_help = TOUR)]
 pub struct Cli {
     /// Flags of every command.
     #[command(flatten)]
@@ -24,31 +28,36 @@ pub struct Cli {
 
 /// Flags of every command.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// etcd's endpoints, separated by commas [default: http://127.0.0.1:2379]
     #[arg(
         long,
         global = true,
         env = "QUAESTOR_ETCD",
+        hide_env_values = true,
         value_delimiter = ',',
         value_name = "URLS"
     )]
     pub etcd: Option<Vec<String>>,
-    /// The cluster; one etcd can hold several.
+    /// The cluster; one etcd can hold several
     #[arg(
         long,
         global = true,
         env = "QUAESTOR_CLUSTER",
+        hide_env_values = true,
         default_value = "default",
         value_name = "NAME"
     )]
     pub cluster: Name,
-    /// How log lines look.
+    /// How log lines look: human or json; RUST_LOG says how many there are
     #[arg(
         long,
         global = true,
         env = "QUAESTOR_LOG_FORMAT",
+        hide_env_values = true,
         value_enum,
+        hide_possible_values = true,
         default_value_t,
         value_name = "FORMAT"
     )]
@@ -145,14 +154,21 @@ pub struct DeleteArgs {
 /// Arguments of `get`.
 #[derive(Debug, Args)]
 pub struct GetArgs {
-    /// What to show
-    #[arg(value_enum, value_name = "KIND")]
+    /// What to show: services, instances, nodes or endpoints
+    #[arg(value_enum, hide_possible_values = true, value_name = "KIND")]
     pub kind: Kind,
     /// Only these; for instances and endpoints the name of a service works as well
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
-    /// How to show it; json and yaml are always a list
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    /// How to show it: table, json or yaml; the latter two are always a list
+    #[arg(
+        short,
+        long,
+        value_enum,
+        hide_possible_values = true,
+        default_value_t,
+        value_name = "FORMAT"
+    )]
     pub output: OutputFormat,
 }
 
@@ -188,8 +204,8 @@ pub enum OutputFormat {
 /// Arguments of `describe`.
 #[derive(Debug, Args)]
 pub struct DescribeArgs {
-    /// What it is
-    #[arg(value_enum, value_name = "KIND")]
+    /// What it is: a service, instance or node
+    #[arg(value_enum, hide_possible_values = true, value_name = "KIND")]
     pub kind: DescribeKind,
     /// Its name
     #[arg(value_name = "NAME")]
@@ -223,6 +239,7 @@ pub struct PickArgs {
     #[arg(
         long,
         env = "QUAESTOR_BALANCER",
+        hide_env_values = true,
         value_delimiter = ',',
         default_value = "127.0.0.1:5150",
         value_name = "HOST:PORT"
@@ -262,12 +279,13 @@ pub struct DevArgs {
 #[derive(Debug, Args)]
 pub struct AgentArgs {
     /// The name of this host in the cluster
-    #[arg(long, env = "QUAESTOR_NODE", value_name = "NAME")]
+    #[arg(long, env = "QUAESTOR_NODE", hide_env_values = true, value_name = "NAME")]
     pub node: Name,
     /// Host name or address at which clients reach this host; workers are told to listen there
     #[arg(
         long,
         env = "QUAESTOR_ADDRESS",
+        hide_env_values = true,
         default_value = "127.0.0.1",
         value_name = "HOST"
     )]
@@ -277,7 +295,12 @@ pub struct AgentArgs {
     pub labels: Vec<(String, String)>,
     /// Where the agent keeps files and logs [default: quaestor/<cluster>/<node> in /var/lib for root,
     /// else in the user's state directory]
-    #[arg(long, env = "QUAESTOR_STATE_DIR", value_name = "DIR")]
+    #[arg(
+        long,
+        env = "QUAESTOR_STATE_DIR",
+        hide_env_values = true,
+        value_name = "DIR"
+    )]
     pub state_dir: Option<PathBuf>,
 }
 
@@ -288,6 +311,7 @@ pub struct BalancerArgs {
     #[arg(
         long,
         env = "QUAESTOR_LISTEN",
+        hide_env_values = true,
         default_value = "127.0.0.1:5150",
         value_name = "ADDR"
     )]
