@@ -15,6 +15,10 @@ use super::{
 };
 use crate::model::{Name, quantity::Period, service::PortRange};
 
+/// What is wanted where a number alone does not say enough.
+const A_PERIOD: &str = "a duration, as in 30s";
+const A_PORT_RANGE: &str = "a range of ports, as in 5161-5164";
+
 /// What came of the check of a document.
 pub(super) struct Shape {
     /// The fields of the document, without what is wrong.
@@ -226,18 +230,19 @@ impl<'a> Walk<'a> {
     }
 
     fn text(&mut self, node: &Node, schema: &Json, path: &Path) -> Option<Json> {
+        let wanted = match schema["format"].as_str() {
+            Some("period") => A_PERIOD,
+            Some("port-range") => A_PORT_RANGE,
+            _ => "text",
+        };
         let Value::Text(text) = &node.value else {
-            let wanted = match schema["format"].as_str() {
-                Some("period") => "a duration, as in 30s",
-                Some("port-range") => "a range of ports, as in 5161-5164",
-                _ => "text",
-            };
             return self.mismatch(node, path, wanted);
         };
         let format = schema["format"].as_str().unwrap_or_default();
         if let Err(error) = conforms(text, format) {
             let place = self.place(&node.span);
             let (message, help) = advice(&error);
+            let help = completed(text, wanted).or(help);
             self.wrong
                 .push(Diagnostic::new(place, message).help_if(help));
             return None;
@@ -328,7 +333,7 @@ impl<'a> Walk<'a> {
                 (format!("this is {kind}"), quoted())
             }
             Value::Bool(_) => ("this is a boolean".to_owned(), None),
-            Value::Number(_) => ("this is a number".to_owned(), None),
+            Value::Number(_) => ("this is a number".to_owned(), completed(source, wanted)),
             Value::Text(text) => {
                 let bare = match wanted {
                     "a whole number" => text.parse::<u32>().is_ok(),
@@ -382,6 +387,16 @@ fn choices(schema: &Json) -> Option<Vec<&str>> {
     let parts = schema["oneOf"].as_array()?;
     let parts: Option<Vec<Vec<&str>>> = parts.iter().map(choices).collect();
     Some(parts?.concat())
+}
+
+/// How a bare number, as in `interval: 5`, becomes what is `wanted`.
+fn completed(text: &str, wanted: &str) -> Option<String> {
+    let number: u32 = text.parse().ok()?;
+    match wanted {
+        A_PERIOD => Some(format!("give it a unit, as in {number}s")),
+        A_PORT_RANGE => Some(format!("write `port: {number}` for a single port")),
+        _ => None,
+    }
 }
 
 /// Whether `text` keeps the rule that `format` names.
