@@ -12,6 +12,7 @@ use std::{
 use support::{
     cluster::{Cluster, Kind, QUAESTOR, demo_workers},
     etcd::free_port,
+    eventually, signal,
 };
 
 fn quaestor(arguments: &[&str], input: &str) -> Output {
@@ -86,6 +87,56 @@ fn manifests_are_validated_without_a_store_and_from_standard_input() {
     );
     let output = quaestor(&["validate", "-"], &demo_workers(2, "  colour: blue\n"));
     fails(&output, &["<stdin>:12:3", "colour"]);
+}
+
+#[test]
+fn output_that_nobody_reads_on_is_no_failure_but_a_full_disk_is() {
+    let mut child = Command::new(QUAESTOR)
+        .arg("schema")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    let output = Command::new(QUAESTOR)
+        .arg("schema")
+        .stdout(full.unwrap())
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    fails(&output, &["error: cannot write to standard output"]);
+}
+
+#[test]
+fn a_cluster_outlives_the_terminal_that_it_was_started_in() {
+    let directory = tempfile::tempdir().unwrap();
+    let manifest = directory.path().join("worker.yaml");
+    std::fs::write(&manifest, demo_workers(1, "")).unwrap();
+    let [store, balancer] = [(); 2].map(|()| format!("127.0.0.1:{}", free_port()));
+    let mut dev = Command::new(QUAESTOR)
+        .args(["dev", "--store-listen", &store])
+        .args(["--balancer-listen", &balancer, "-f"])
+        .arg(&manifest)
+        .arg("--state-dir")
+        .arg(directory.path().join("state"))
+        .env_remove("QUAESTOR_ETCD")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop((dev.stdout.take(), dev.stderr.take()));
+    let arguments = ["pick", "Worker", "--balancer", &balancer];
+    eventually("the worker is answered", || {
+        assert_eq!(dev.try_wait().unwrap(), None, "dev has ended");
+        quaestor(&arguments, "").status.success()
+    });
+    signal(dev.id(), "INT");
+    assert!(dev.wait().unwrap().success());
 }
 
 #[test]

@@ -8,7 +8,11 @@ use std::{
 
 use anyhow::{anyhow, bail};
 
-use super::{args::ApplyArgs, files, output::clean};
+use super::{
+    args::ApplyArgs,
+    files,
+    output::{clean, note, say},
+};
 use crate::{
     host::Host,
     model::{Name, quantity::Period},
@@ -33,7 +37,7 @@ pub(super) async fn run(
             .await
         {
             Ok(applied) => {
-                print(&applied, args.dry_run);
+                print(&applied, args.dry_run)?;
                 generations.insert(applied.name, applied.generation);
             }
             Err(error) => failures.push(format!("{error}")),
@@ -49,14 +53,12 @@ pub(super) async fn run(
 }
 
 /// One line per service, as kubectl prints it.
-pub(super) fn print(applied: &Applied, dry_run: bool) {
+pub(super) fn print(applied: &Applied, dry_run: bool) -> anyhow::Result<()> {
     let suffix = if dry_run { " (dry run)" } else { "" };
-    anstream::println!(
+    say(format_args!(
         "service/{} {} (generation {}){suffix}",
-        applied.name,
-        applied.change,
-        applied.generation
-    );
+        applied.name, applied.change, applied.generation
+    ))
 }
 
 /// Waits for `goal`, says what is new, and fails with the reasons when it takes longer than `timeout`.
@@ -81,8 +83,8 @@ pub(super) async fn wait(
         for (name, progress) in &progress {
             if last.get(name) != Some(progress) {
                 match progress {
-                    Progress::Done => anstream::eprintln!("{name}: {done}"),
-                    Progress::Waiting(reason) => anstream::eprintln!("{name}: {}", clean(reason)),
+                    Progress::Done => note(format_args!("{name}: {done}")),
+                    Progress::Waiting(reason) => note(format_args!("{name}: {}", clean(reason))),
                 }
             }
         }

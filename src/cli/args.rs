@@ -279,7 +279,12 @@ pub struct DevArgs {
 #[derive(Debug, Args)]
 pub struct AgentArgs {
     /// The name of this host in the cluster
-    #[arg(long, env = "QUAESTOR_NODE", hide_env_values = true, value_name = "NAME")]
+    #[arg(
+        long,
+        env = "QUAESTOR_NODE",
+        hide_env_values = true,
+        value_name = "NAME"
+    )]
     pub node: Name,
     /// Host name or address at which clients reach this host; workers are told to listen there
     #[arg(

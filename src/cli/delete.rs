@@ -8,6 +8,7 @@ use super::{
     apply::{gone, wait},
     args::DeleteArgs,
     files,
+    output::say,
 };
 use crate::{host::Host, model::Name, operator::Operator};
 
@@ -26,7 +27,7 @@ pub(super) async fn run(
     let mut missing = Vec::new();
     for name in &names {
         if operator.delete(name, host.clock.timestamp()).await? {
-            anstream::println!("service/{name} deleted");
+            say(format_args!("service/{name} deleted"))?;
         } else {
             missing.push(name.to_string());
         }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use super::{
     args::{DescribeArgs, DescribeKind},
     get,
-    output::{age, clean, or_dash},
+    output::{age, clean, or_dash, say},
 };
 use crate::{
     host::Host,
@@ -30,7 +30,7 @@ pub(super) async fn run(
         DescribeKind::Instance => instance(&inventory, &args.name, now)?,
         DescribeKind::Node => node(&inventory, &args.name, now)?,
     };
-    anstream::println!("{}", page.text.trim_end());
+    say(page.text.trim_end())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     env,
+    fmt::Display,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -17,7 +18,9 @@ use tokio_util::sync::CancellationToken;
 use super::{
     DEFAULT_STORE, apply,
     args::{DevArgs, Global},
-    files, roles,
+    files,
+    output::{note, say},
+    roles,
 };
 use crate::{
     agent, controller,
@@ -195,9 +198,9 @@ impl Place {
     }
 
     fn print(&self) {
-        anstream::println!("store     {}", self.store);
-        anstream::println!("balancer  {} (gRPC)", self.balancer);
-        anstream::println!("logs      {}", self.logs.display());
+        show(format_args!("store     {}", self.store));
+        show(format_args!("balancer  {} (gRPC)", self.balancer));
+        show(format_args!("logs      {}", self.logs.display()));
     }
 
     /// Commands to try: a look, a question, a kill.
@@ -208,24 +211,29 @@ impl Place {
             balancer_flags,
             ..
         } = self;
-        anstream::println!("\nTry in another terminal:");
-        anstream::println!("  {program} get instances{store_flags}");
+        show("\nTry in another terminal:");
+        show(format_args!("  {program} get instances{store_flags}"));
         if let Some(name) = inventory
             .services
             .iter()
             .find_map(|found| found.service_names.first())
         {
-            anstream::println!("  {program} pick {name}{balancer_flags}");
+            show(format_args!("  {program} pick {name}{balancer_flags}"));
         }
         let mut living = inventory
             .instances
             .iter()
             .filter_map(|found| Some((found.pid?, &found.name)));
         if let Some((pid, name)) = living.next() {
-            anstream::println!("  kill -9 {pid}    # {name}: it comes back");
+            show(format_args!("  kill -9 {pid}    # {name}: it comes back"));
         }
-        anstream::println!("\nCtrl-C stops everything.");
+        show("\nCtrl-C stops everything.");
     }
+}
+
+/// Prints a line for whoever looks. The cluster runs on whether it can be written or not.
+fn show(line: impl Display) {
+    let _ = say(line);
 }
 
 /// This program, as it can be typed in the present directory.
@@ -279,7 +287,7 @@ impl Manifests {
                 {
                     Ok(applied) => {
                         if applied.change != Change::Unchanged {
-                            apply::print(&applied, false);
+                            let _ = apply::print(&applied, false);
                         }
                         generations.insert(applied.name, applied.generation);
                         break;
@@ -311,7 +319,9 @@ impl Manifests {
                 Err(error) => {
                     let text = format!("{error:#}");
                     if text != complaint {
-                        anstream::eprintln!("{text}\nwhat was applied before stays in force");
+                        note(format_args!(
+                            "{text}\nwhat was applied before stays in force"
+                        ));
                         complaint = text;
                     }
                 }
@@ -329,9 +339,9 @@ impl Manifests {
         for old in &self.current {
             let name = &old.metadata.name;
             if !manifests.iter().any(|new| new.metadata.name == *name) {
-                anstream::println!(
+                show(format_args!(
                     "service/{name} is in no file any more and runs on; `delete` ends it"
-                );
+                ));
             }
         }
         self.sources = sources;

@@ -32,6 +32,7 @@ use crate::{
     store::{Config, Store},
 };
 use args::{Cli, Command, Global, LogFormat};
+use output::BAD;
 
 /// Where the store is when nobody says otherwise.
 const DEFAULT_STORE: &str = "http://127.0.0.1:2379";
@@ -49,8 +50,8 @@ pub fn main() -> ExitCode {
     outcome.unwrap_or_else(|error| {
         match error.downcast_ref::<Diagnostics>() {
             // They say of each what is wrong and where.
-            Some(diagnostics) => anstream::eprintln!("{diagnostics}"),
-            None => anstream::eprintln!("{}error:{:#} {error:#}", output::BAD, output::BAD),
+            Some(diagnostics) => output::note(diagnostics.styled()),
+            None => output::note(format_args!("{BAD}error:{BAD:#} {error:#}")),
         }
         ExitCode::FAILURE
     })
@@ -112,6 +113,9 @@ fn log_to_stderr(cli: &Cli) {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // A terminal that has gone must not end a role: without this, a line that cannot be written
+        // is complained of where it could not be written.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     match cli.global.log_format {
         LogFormat::Human => {

@@ -1,6 +1,10 @@
-//! Printing: columns, JSON, YAML, ages.
+//! Printing: lines, columns, JSON, YAML, ages.
 
-use std::time::Duration;
+use std::{
+    fmt::Display,
+    io::{self, Write as _},
+    time::Duration,
+};
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Context as _;
@@ -12,6 +16,19 @@ use crate::model::{Timestamp, quantity::Period};
 
 /// What is wrong.
 pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
+
+/// Prints a line of results. That nobody reads on, as behind `| head -1`, is no failure.
+pub(super) fn say(line: impl Display) -> anyhow::Result<()> {
+    match writeln!(anstream::stdout(), "{line}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
+    }
+}
+
+/// Prints a line about what goes on. Nothing depends on whether somebody reads it.
+pub(super) fn note(line: impl Display) {
+    let _ = writeln!(anstream::stderr(), "{line}");
+}
 
 /// Prints `items` as a list for programs, or as `table` for people.
 pub(super) fn print<T: Serialize>(
@@ -26,8 +43,7 @@ pub(super) fn print<T: Serialize>(
         }
         OutputFormat::Yaml => serde_yaml::to_string(items).context("cannot print as YAML")?,
     };
-    anstream::println!("{}", text.trim_end());
-    Ok(())
+    say(text.trim_end())
 }
 
 /// Columns under upper-case headers, or `empty` when there are no rows.

@@ -4,7 +4,10 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::bail;
 
-use super::{args::PickArgs, output::clean};
+use super::{
+    args::PickArgs,
+    output::{clean, say},
+};
 use crate::{host::Host, rpc::client};
 
 /// How long one balancer may take before the next is asked.
@@ -24,7 +27,7 @@ pub(super) async fn run(host: &Host, args: PickArgs) -> anyhow::Result<ExitCode>
                     let host = clean(&endpoint.host);
                     let brackets = host.contains(':');
                     let (open, close) = if brackets { ("[", "]") } else { ("", "") };
-                    anstream::println!("{open}{host}{close}:{}", endpoint.port);
+                    say(format_args!("{open}{host}{close}:{}", endpoint.port))?;
                 }
                 return Ok(ExitCode::SUCCESS);
             }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use super::{args::ValidateArgs, files};
+use super::{args::ValidateArgs, files, output::say};
 use crate::model::manifest;
 
 pub(super) fn run(args: ValidateArgs) -> anyhow::Result<ExitCode> {
@@ -19,13 +19,17 @@ pub(super) fn run(args: ValidateArgs) -> anyhow::Result<ExitCode> {
     } else {
         "services"
     };
-    anstream::println!("valid: {} {noun} ({})", names.len(), names.join(", "));
+    say(format_args!(
+        "valid: {} {noun} ({})",
+        names.len(),
+        names.join(", ")
+    ))?;
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) fn schema() -> anyhow::Result<ExitCode> {
     let text =
         serde_json::to_string_pretty(&manifest::schema()).context("cannot print the schema")?;
-    anstream::println!("{text}");
+    say(text)?;
     Ok(ExitCode::SUCCESS)
 }
