@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     host::Clock,
-    keys::Keys,
+    keys::{Key, Keys},
     model::Moment,
     plan::controller::{Intent, Step},
     store::{Error, Guard, Leadership, Outcome, Store, Txn, Write},
@@ -38,12 +38,11 @@ pub(super) struct Scribe {
 }
 
 /// A step of a plan, or as much of one as fits a transaction.
-struct Piece {
-    about: String,
+struct Piece<'a> {
+    about: &'a str,
+    intents: Vec<&'a Intent>,
     guards: Vec<Guard>,
     writes: Vec<Write>,
-    keys: Vec<String>,
-    causes: Vec<String>,
     bytes: usize,
 }
 
@@ -101,7 +100,7 @@ impl Scribe {
     pub(super) async fn write(&mut self, steps: Vec<Step>, clock: &dyn Clock) -> Written {
         for batch in batches(steps.iter().flat_map(|step| self.pieces(step))) {
             let fate = self.commit(&batch, clock).await;
-            let singly: Vec<&[Piece]> = match fate {
+            let singly: Vec<&[Piece<'_>]> = match fate {
                 Fate::Committed => continue,
                 Fate::Open => return Written::NotAll,
                 Fate::Refused(_) if batch.len() > 1 => batch.chunks(1).collect(),
@@ -121,7 +120,7 @@ impl Scribe {
         Written::All
     }
 
-    async fn commit(&mut self, pieces: &[Piece], clock: &dyn Clock) -> Fate {
+    async fn commit(&mut self, pieces: &[Piece<'_>], clock: &dyn Clock) -> Fate {
         let parts = pieces.iter();
         let txn = Txn {
             guards: (self.leadership.guards().into_iter())
@@ -134,11 +133,10 @@ impl Scribe {
         match self.store.commit(txn).await {
             Ok(Outcome::Committed(revision)) => {
                 self.written_at = clock.now();
-                for piece in pieces {
-                    for (key, cause) in piece.keys.iter().zip(&piece.causes) {
-                        tracing::info!(key, revision, "written: {cause}");
-                        self.outstanding.insert(key.clone(), revision);
-                    }
+                for intent in pieces.iter().flat_map(|piece| &piece.intents) {
+                    let key = self.keys.of(&intent.key);
+                    log(intent, &key, revision);
+                    self.outstanding.insert(key, revision);
                 }
                 Fate::Committed
             }
@@ -155,8 +153,8 @@ impl Scribe {
     }
 
     /// The step as guarded writes, cut where it is too long for one transaction.
-    fn pieces(&self, step: &Step) -> Vec<Piece> {
-        let mut pieces: Vec<Piece> = Vec::new();
+    fn pieces<'a>(&self, step: &'a Step) -> Vec<Piece<'a>> {
+        let mut pieces: Vec<Piece<'a>> = Vec::new();
         for intent in &step.writes {
             let one = match self.piece(&step.about, intent) {
                 Ok(one) => one,
@@ -177,7 +175,11 @@ impl Scribe {
         pieces
     }
 
-    fn piece(&self, about: &str, intent: &Intent) -> Result<Piece, serde_json::Error> {
+    fn piece<'a>(
+        &self,
+        about: &'a str,
+        intent: &'a Intent,
+    ) -> Result<Piece<'a>, serde_json::Error> {
         let key = self.keys.of(&intent.key);
         let mut guards = vec![match intent.expects {
             Some(revision) => Guard::ModRevision(key.clone(), revision),
@@ -195,32 +197,30 @@ impl Scribe {
             .map(|value| value.to_json())
             .transpose()?;
         Ok(Piece {
-            about: about.to_owned(),
+            about,
+            intents: vec![intent],
             guards,
             bytes: key.len() + json.as_ref().map_or(0, Vec::len),
             writes: vec![match json {
-                Some(json) => Write::put(key.clone(), json),
-                None => Write::delete(key.clone()),
+                Some(json) => Write::put(key, json),
+                None => Write::delete(key),
             }],
-            keys: vec![key],
-            causes: vec![intent.cause.clone()],
         })
     }
 }
 
-impl Piece {
-    fn extend(&mut self, other: Piece) {
+impl Piece<'_> {
+    fn extend(&mut self, other: Self) {
+        self.intents.extend(other.intents);
         self.guards.extend(other.guards);
         self.writes.extend(other.writes);
-        self.keys.extend(other.keys);
-        self.causes.extend(other.causes);
         self.bytes += other.bytes;
     }
 }
 
 /// Puts as many pieces together as fit one transaction, in their order.
-fn batches(pieces: impl Iterator<Item = Piece>) -> Vec<Vec<Piece>> {
-    let mut batches: Vec<Vec<Piece>> = Vec::new();
+fn batches<'a>(pieces: impl Iterator<Item = Piece<'a>>) -> Vec<Vec<Piece<'a>>> {
+    let mut batches: Vec<Vec<Piece<'a>>> = Vec::new();
     let (mut writes, mut bytes) = (0, 0);
     for piece in pieces {
         writes += piece.writes.len();
@@ -236,7 +236,19 @@ fn batches(pieces: impl Iterator<Item = Piece>) -> Vec<Vec<Piece>> {
     batches
 }
 
-fn set_aside(pieces: &[Piece], cause: &str) {
+/// Tells of a write: decisions are news for operators, reports are not.
+fn log(intent: &Intent, key: &str, revision: i64) {
+    let cause = &intent.cause;
+    match (intent.decision(), &intent.key) {
+        (Some(decision), Key::Assignment(node, instance)) => {
+            tracing::info!(%node, %instance, "{decision}: {cause}");
+        }
+        (Some(decision), _) => tracing::info!(key, "{decision}: {cause}"),
+        (None, _) => tracing::debug!(key, revision, "written: {cause}"),
+    }
+}
+
+fn set_aside(pieces: &[Piece<'_>], cause: &str) {
     for piece in pieces {
         tracing::error!(
             piece.about,
@@ -250,13 +262,12 @@ fn set_aside(pieces: &[Piece], cause: &str) {
 mod tests {
     use super::*;
 
-    fn piece(writes: usize, bytes: usize) -> Piece {
+    fn piece(writes: usize, bytes: usize) -> Piece<'static> {
         Piece {
-            about: String::new(),
+            about: "",
+            intents: Vec::new(),
             guards: Vec::new(),
             writes: vec![Write::delete("key"); writes],
-            keys: Vec::new(),
-            causes: Vec::new(),
             bytes,
         }
     }
@@ -272,7 +283,7 @@ mod tests {
             piece(60, 1),
         ];
         let batches = batches(pieces.into_iter());
-        let writes = |batch: &Vec<Piece>| batch.iter().map(|p| p.writes.len()).collect();
+        let writes = |batch: &Vec<Piece<'_>>| batch.iter().map(|p| p.writes.len()).collect();
         let writes: Vec<Vec<usize>> = batches.iter().map(writes).collect();
         assert_eq!(writes, [vec![40, 20], vec![1], vec![1], vec![1], vec![60]]);
     }

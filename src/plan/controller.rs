@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     keys::Key,
-    model::{Assignment, Name, NodeStatus, Route, ServiceStatus, Timestamp},
+    model::{Assignment, Desired, Name, NodeStatus, Route, ServiceStatus, Timestamp},
 };
 
 use super::{
@@ -70,6 +70,22 @@ pub struct Waiting {
     pub what: String,
     /// What has to happen first.
     pub until: String,
+}
+
+impl Intent {
+    /// What it decides, in words for the log; none where it only reports.
+    pub fn decision(&self) -> Option<&'static str> {
+        match (&self.key, &self.value) {
+            (Key::Assignment(..), None) => Some("unassigned"),
+            (Key::Assignment(..), Some(Value::Assignment(to))) if to.desired == Desired::Absent => {
+                Some("to be stopped")
+            }
+            (Key::Assignment(..), Some(_)) if self.expects.is_none() => Some("assigned"),
+            (Key::Assignment(..), Some(_)) => Some("assigned anew"),
+            (Key::ServiceStatus(_), None) => Some("forgotten"),
+            _ => None,
+        }
+    }
 }
 
 impl Plan {
