@@ -90,6 +90,18 @@ fn manifests_are_validated_without_a_store_and_from_standard_input() {
 }
 
 #[test]
+fn every_file_that_cannot_be_read_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let [binary, empty] = ["binary.yaml", "empty"].map(|name| directory.path().join(name));
+    std::fs::write(&binary, [0xff, 0]).unwrap();
+    std::fs::create_dir(&empty).unwrap();
+    let paths = [&binary, &empty].map(|path| path.to_str().unwrap());
+    let output = quaestor(&["validate", paths[0], paths[1], "/no/such/file"], "");
+    let words = [paths[0], "UTF-8", paths[1], "no manifests", "/no/such/file"];
+    fails(&output, &words);
+}
+
+#[test]
 fn output_that_nobody_reads_on_is_no_failure_but_a_full_disk_is() {
     let mut child = Command::new(QUAESTOR)
         .arg("schema")
@@ -145,7 +157,7 @@ fn unknown_names_are_errors_that_say_where_to_look() {
     cluster.await_ready("worker", 1);
     fails(
         &cluster.run(&["get", "services", "nobody"]),
-        &["not found: nobody"],
+        &["no service nobody", "get services"],
     );
     fails(
         &cluster.run(&["describe", "service", "nobody"]),
@@ -155,9 +167,18 @@ fn unknown_names_are_errors_that_say_where_to_look() {
         &cluster.run(&["delete", "nobody"]),
         &["no service nobody", "get services"],
     );
+    for command in [
+        ["get", "services", "wroker"],
+        ["get", "endpoints", "wroker"],
+        ["describe", "service", "wroker"],
+        ["delete", "--wait", "wroker"],
+    ] {
+        let output = cluster.run(&command);
+        fails(&output, &["wroker", "did you mean worker?"]);
+    }
     fails(
         &cluster.run(&["pick", "nobody"]),
-        &["no healthy instance of nobody", "get endpoints"],
+        &["no healthy instance is found as nobody", "get services"],
     );
 }
 
@@ -169,4 +190,24 @@ fn a_dry_run_says_what_would_change_and_changes_nothing() {
     let said = cluster.apply(&changed, &["--dry-run"]);
     assert_eq!(said, "service/worker configured (generation 2) (dry run)\n");
     assert_eq!(cluster.services()[0]["generation"], 1);
+}
+
+#[test]
+fn a_deletion_that_is_under_way_can_be_waited_for_again() {
+    let manifest = r#"
+apiVersion: quaestor/v1
+kind: Service
+metadata: {name: stubborn}
+spec:
+  command: [sh, -c, "trap '' TERM; while :; do sleep 0.1; done"]
+  stop: {grace: 2s}
+"#;
+    let cluster = Cluster::start(Kind::Embedded, manifest);
+    cluster.await_ready("stubborn", 1);
+    let said = cluster.ok(&["delete", "stubborn"]);
+    assert_eq!(said, "service/stubborn deleted\n");
+    let said = cluster.ok(&["delete", "stubborn", "--wait"]);
+    assert_eq!(said, "service/stubborn is being deleted\n");
+    let again = cluster.run(&["delete", "stubborn"]);
+    fails(&again, &["no service stubborn"]);
 }

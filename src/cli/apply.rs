@@ -11,16 +11,17 @@ use anyhow::{anyhow, bail};
 use super::{
     args::ApplyArgs,
     files,
-    output::{clean, note, say},
+    output::{clean, failure, note, say},
 };
 use crate::{
     host::Host,
     model::{Name, quantity::Period},
     operator::{
-        Operator,
+        Error, Operator,
         apply::Applied,
         wait::{Goal, Progress},
     },
+    store,
 };
 
 pub(super) async fn run(
@@ -40,11 +41,17 @@ pub(super) async fn run(
                 print(&applied, args.dry_run)?;
                 generations.insert(applied.name, applied.generation);
             }
-            Err(error) => failures.push(format!("{error}")),
+            Err(error) => {
+                let is_away = matches!(error, Error::Store(store::Error::Unavailable { .. }));
+                failures.push(error.to_string());
+                if is_away {
+                    break;
+                }
+            }
         }
     }
     if !failures.is_empty() {
-        bail!("{}", failures.join("\n       "));
+        return Err(failure(&failures));
     }
     if args.wait {
         wait(operator, host, Goal::Ready(generations), args.timeout.get()).await?;

@@ -2,15 +2,17 @@
 
 use std::process::ExitCode;
 
-use anyhow::bail;
-
 use super::{
     apply::{gone, wait},
     args::DeleteArgs,
     files,
-    output::say,
+    output::{failure, say, unknown},
 };
-use crate::{host::Host, model::Name, operator::Operator};
+use crate::{
+    host::Host,
+    model::Name,
+    operator::{Operator, delete::Deletion},
+};
 
 pub(super) async fn run(
     operator: &Operator,
@@ -26,20 +28,23 @@ pub(super) async fn run(
     names.dedup();
     let mut missing = Vec::new();
     for name in &names {
-        if operator.delete(name, host.clock.timestamp()).await? {
-            say(format_args!("service/{name} deleted"))?;
-        } else {
-            missing.push(name.to_string());
+        match operator.delete(name, host.clock.timestamp()).await? {
+            Deletion::Begun => say(format_args!("service/{name} deleted"))?,
+            Deletion::UnderWay => say(format_args!("service/{name} is being deleted"))?,
+            Deletion::Unknown => missing.push(name),
         }
     }
     if args.wait {
-        wait(operator, host, gone(names), args.timeout.get()).await?;
+        let goal = gone(names.iter().cloned());
+        wait(operator, host, goal, args.timeout.get()).await?;
     }
-    if !missing.is_empty() {
-        bail!(
-            "there is no service {}; `quaestor get services` lists them",
-            missing.join(", ")
-        );
+    if missing.is_empty() {
+        return Ok(ExitCode::SUCCESS);
     }
-    Ok(ExitCode::SUCCESS)
+    let services = operator.inventory().await?.services;
+    let known = || services.iter().map(|known| known.name.as_str());
+    let missing: Vec<String> = (missing.into_iter())
+        .map(|name| unknown("service", name.as_str(), known(), "services"))
+        .collect();
+    Err(failure(&missing))
 }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use super::{
     args::{DescribeArgs, DescribeKind},
     get,
-    output::{age, clean, or_dash, say},
+    output::{age, clean, or_dash, say, unknown},
 };
 use crate::{
     host::Host,
@@ -83,7 +83,8 @@ fn service(inventory: &Inventory, name: &str, now: Timestamp) -> anyhow::Result<
         .iter()
         .find(|service| service.name.as_str() == name)
     else {
-        bail!("there is no service {name}; `quaestor get services` lists them");
+        let known = inventory.services.iter().map(|known| known.name.as_str());
+        bail!(unknown("service", name, known, "services"));
     };
     let mut page = Page::default();
     page.line("Service", name);
@@ -127,7 +128,11 @@ fn instance(inventory: &Inventory, name: &str, now: Timestamp) -> anyhow::Result
         .iter()
         .find(|found| found.name.to_string() == name)
     else {
-        bail!("there is no instance {name}; `quaestor get instances` lists them");
+        let known: Vec<String> = (inventory.instances.iter())
+            .map(|known| known.name.to_string())
+            .collect();
+        let known = known.iter().map(String::as_str);
+        bail!(unknown("instance", name, known, "instances"));
     };
     let mut page = Page::default();
     page.line("Instance", name);
@@ -175,7 +180,8 @@ fn node(inventory: &Inventory, name: &str, now: Timestamp) -> anyhow::Result<Pag
         .iter()
         .find(|node| node.name.as_str() == name)
     else {
-        bail!("there is no node {name}; `quaestor get nodes` lists them");
+        let known = inventory.nodes.iter().map(|known| known.name.as_str());
+        bail!(unknown("node", name, known, "nodes"));
     };
     let mut page = Page::default();
     page.line("Node", name);

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
+use super::output::failure;
 use crate::model::manifest::{self, Manifest, Source};
 
 /// What a manifest's name ends in, where a directory is given.
@@ -27,28 +28,23 @@ pub(super) fn manifests(paths: &[PathBuf]) -> anyhow::Result<Vec<Manifest>> {
 
 /// The texts in `paths`; directories stand for the manifests in them, `-` for standard input.
 pub(super) fn sources(paths: &[PathBuf]) -> anyhow::Result<Vec<Source>> {
-    let mut sources = Vec::new();
+    let (mut sources, mut unreadable) = (Vec::new(), Vec::new());
+    let mut take = |read: anyhow::Result<Source>| match read {
+        Ok(source) => sources.push(source),
+        Err(error) => unreadable.push(format!("{error:#}")),
+    };
     for path in paths {
-        if path.as_os_str() == "-" {
-            let mut text = Vec::new();
-            std::io::stdin()
-                .read_to_end(&mut text)
-                .context("cannot read standard input")?;
-            sources.push(source("<stdin>".to_owned(), text)?);
-        } else if path.is_dir() {
-            let files = in_directory(path)?;
-            if files.is_empty() {
-                bail!(
-                    "{}: no manifests (*.yaml, *.yml, *.json) in this directory",
-                    path.display()
-                );
-            }
-            for file in files {
-                sources.push(read(&file)?);
+        if path.is_dir() {
+            match in_directory(path) {
+                Ok(files) => files.iter().map(|file| read(file)).for_each(&mut take),
+                Err(error) => take(Err(error)),
             }
         } else {
-            sources.push(read(path)?);
+            take(read(path));
         }
+    }
+    if !unreadable.is_empty() {
+        return Err(failure(&unreadable));
     }
     Ok(sources)
 }
@@ -68,16 +64,25 @@ fn in_directory(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
             files.push(file);
         }
     }
+    if files.is_empty() {
+        bail!(
+            "{}: no manifests (*.yaml, *.yml, *.json) in this directory",
+            path.display()
+        );
+    }
     files.sort();
     Ok(files)
 }
 
 fn read(path: &Path) -> anyhow::Result<Source> {
-    let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    source(path.display().to_string(), text)
-}
-
-fn source(name: String, text: Vec<u8>) -> anyhow::Result<Source> {
-    let text = String::from_utf8(text).with_context(|| format!("{name}: not a text in UTF-8"))?;
+    let (name, bytes) = if path.as_os_str() == "-" {
+        let mut bytes = Vec::new();
+        let read = std::io::stdin().read_to_end(&mut bytes);
+        ("<stdin>".to_owned(), read.map(|_| bytes))
+    } else {
+        (path.display().to_string(), fs::read(path))
+    };
+    let bytes = bytes.with_context(|| format!("cannot read {name}"))?;
+    let text = String::from_utf8(bytes).with_context(|| format!("{name}: not a text in UTF-8"))?;
     Ok(Source { name, text })
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::{
     args::{GetArgs, Kind},
-    output::{age, or_dash, print, table},
+    output::{age, failure, or_dash, print, table, unknown},
 };
 use crate::{
     host::Host,
@@ -52,15 +52,20 @@ pub(super) async fn run(
             print(format, &items, endpoints)?;
         }
     }
-    let missing: Vec<&str> = names
-        .iter()
+    let (noun, listing) = match args.kind {
+        Kind::Services => ("service", "services"),
+        Kind::Instances => ("instance or service", "instances"),
+        Kind::Nodes => ("node", "nodes"),
+        Kind::Endpoints => ("instance or service", "endpoints"),
+    };
+    let missing: Vec<String> = (names.iter())
         .filter(|name| !found.contains(name))
-        .map(String::as_str)
+        .map(|name| unknown(noun, name, found.iter().map(String::as_str), listing))
         .collect();
     if missing.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    anyhow::bail!("not found: {}", missing.join(", "))
+    Err(failure(&missing))
 }
 
 /// The conditions that do not hold, else what the service is.

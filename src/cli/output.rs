@@ -12,7 +12,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use super::args::OutputFormat;
-use crate::model::{Timestamp, quantity::Period};
+use crate::model::{Timestamp, manifest::closest, quantity::Period};
 
 /// What is wrong.
 pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -76,6 +76,26 @@ pub(super) fn clean(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect()
+}
+
+/// Failures as one error, each on a line of its own.
+pub(super) fn failure(parts: &[String]) -> anyhow::Error {
+    // Under the first, which stands behind `error: `.
+    anyhow::Error::msg(parts.join("\n       "))
+}
+
+/// There is no `name` of this `noun` among those `known`, which `listing` shows.
+pub(super) fn unknown<'a>(
+    noun: &str,
+    name: &str,
+    known: impl Iterator<Item = &'a str>,
+    listing: &str,
+) -> String {
+    let hint = match closest(name, known) {
+        Some(close) => format!("did you mean {close}?"),
+        None => format!("`quaestor get {listing}` lists them"),
+    };
+    format!("there is no {noun} {}; {hint}", clean(name))
 }
 
 /// `-` for an empty text.

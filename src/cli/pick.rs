@@ -6,7 +6,7 @@ use anyhow::bail;
 
 use super::{
     args::PickArgs,
-    output::{clean, say},
+    output::{clean, failure, say},
 };
 use crate::{host::Host, rpc::client};
 
@@ -19,7 +19,7 @@ pub(super) async fn run(host: &Host, args: PickArgs) -> anyhow::Result<ExitCode>
         let network = host.network.clone();
         match client::discover(network, balancer, &args.service, args.count, PATIENCE).await {
             Ok(endpoints) if endpoints.is_empty() => bail!(
-                "no healthy instance of {}; `quaestor get endpoints` shows what there is",
+                "no healthy instance is found as {}; `quaestor get services` shows what is found as what",
                 args.service
             ),
             Ok(endpoints) => {
@@ -34,8 +34,6 @@ pub(super) async fn run(host: &Host, args: PickArgs) -> anyhow::Result<ExitCode>
             Err(error) => failures.push(clean(&error.to_string())),
         }
     }
-    bail!(
-        "{}\n       name running balancers with --balancer or QUAESTOR_BALANCER",
-        failures.join("\n       ")
-    )
+    failures.push("name running balancers with --balancer or QUAESTOR_BALANCER".to_owned());
+    Err(failure(&failures))
 }

@@ -2,13 +2,11 @@
 
 use std::fmt;
 
-use serde::Deserialize;
-
-use super::{Error, Operator, decode};
+use super::{Error, Operator, before::Before, decode, to_json};
 use crate::{
     keys::Key,
-    model::{Name, ServiceObject, ServiceSpec, ServiceStatus, Tombstone, service::Metadata},
-    store::{Entry, Guard, Txn, Write},
+    model::{Name, ServiceObject, ServiceSpec, service::Metadata},
+    store::Write,
 };
 
 /// What applying a manifest did, or would do.
@@ -43,45 +41,7 @@ impl fmt::Display for Change {
     }
 }
 
-/// What the store knows of a service before it is applied.
-#[derive(Default)]
-struct Before {
-    spec: Option<Entry>,
-    tombstone: Option<Entry>,
-    status: Option<Entry>,
-}
-
 impl Before {
-    /// The highest generation that anybody may have seen: it never falls, not even when a service
-    /// is deleted and comes back or its stored value is unreadable.
-    fn generation(&self) -> u64 {
-        /// The one field that is read even from a value that is otherwise unknown.
-        #[derive(Deserialize)]
-        struct Generation {
-            generation: u64,
-        }
-        let spec = self
-            .spec
-            .as_ref()
-            .and_then(decode::<Generation>)
-            .map(|found| found.generation);
-        let deleted = self
-            .tombstone
-            .as_ref()
-            .and_then(decode::<Tombstone>)
-            .map(|found| found.generation);
-        let planned = self
-            .status
-            .as_ref()
-            .and_then(decode::<ServiceStatus>)
-            .map(|found| found.observed_generation);
-        [spec, deleted, planned]
-            .into_iter()
-            .flatten()
-            .max()
-            .unwrap_or(0)
-    }
-
     /// What to store for the manifest, and how that differs.
     fn apply(&self, metadata: &Metadata, spec: &ServiceSpec) -> (Change, ServiceObject) {
         let object = |generation| ServiceObject {
@@ -112,27 +72,18 @@ impl Operator {
         dry_run: bool,
     ) -> Result<Applied, Error> {
         let name = &metadata.name;
-        let key = self.keys.of(&Key::ServiceSpec(name.clone()));
-        let tombstone = self.keys.of(&Key::Tombstone(name.clone()));
-        let before = Before {
-            spec: self.store.get(&key).await?,
-            tombstone: self.store.get(&tombstone).await?,
-            status: self
-                .store
-                .get(&self.keys.of(&Key::ServiceStatus(name.clone())))
-                .await?,
-        };
+        let before = self.before(name).await?;
         let (change, object) = before.apply(metadata, spec);
         if change != Change::Unchanged && !dry_run {
+            let key = self.keys.of(&Key::ServiceSpec(name.clone()));
             let value = to_json(&object);
-            let mut txn = Txn::new()
-                .when(unchanged(&key, before.spec.as_ref()))
-                .when(unchanged(&tombstone, before.tombstone.as_ref()))
+            let mut txn = self
+                .unless_changed(name, &before)
                 .then(Write::put(&key, value.clone()));
             if before.tombstone.is_some() {
-                txn = txn.then(Write::delete(&tombstone));
+                txn = txn.then(Write::delete(self.keys.of(&Key::Tombstone(name.clone()))));
             }
-            self.write(name, txn, &key, Some(&value)).await?;
+            self.write(name, txn, &key, &value).await?;
         }
         Ok(Applied {
             name: name.clone(),
@@ -142,23 +93,10 @@ impl Operator {
     }
 }
 
-/// The guard that a key is still as it was read.
-pub(super) fn unchanged(key: &str, read: Option<&Entry>) -> Guard {
-    match read {
-        Some(entry) => Guard::ModRevision(key.to_owned(), entry.mod_revision),
-        None => Guard::Absent(key.to_owned()),
-    }
-}
-
-/// A value of the store as JSON text.
-pub(super) fn to_json(value: &impl serde::Serialize) -> Vec<u8> {
-    // Plain structs with text keys always have a JSON form.
-    serde_json::to_vec(value).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{model::Tombstone, store::Entry};
 
     fn object(generation: u64, replicas: u32) -> ServiceObject {
         let text = format!(

@@ -1,63 +1,49 @@
 //! The explicit end of a service.
 
-use serde::Deserialize;
-
-use super::{
-    Error, Operator,
-    apply::{to_json, unchanged},
-    decode,
-};
+use super::{Error, Operator, to_json};
 use crate::{
     keys::Key,
-    model::{Name, ServiceStatus, Timestamp, Tombstone},
-    store::{Txn, Write},
+    model::{Name, Timestamp, Tombstone},
+    store::Write,
 };
+
+/// What came of a deletion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// Its instances are stopped from now on.
+    Begun,
+    /// It was deleted before, and its instances are still being stopped.
+    UnderWay,
+    /// There is no such service.
+    Unknown,
+}
 
 impl Operator {
     /// Deletes a service: its record says from now on that it ended on purpose, and its instances are
-    /// stopped. False when there is no such service.
+    /// stopped.
     ///
     /// # Errors
     /// [`Error::Conflict`] when somebody else changed the service at the same moment.
-    pub async fn delete(&self, name: &Name, now: Timestamp) -> Result<bool, Error> {
-        #[derive(Deserialize)]
-        struct Generation {
-            generation: u64,
+    pub async fn delete(&self, name: &Name, now: Timestamp) -> Result<Deletion, Error> {
+        let before = self.before(name).await?;
+        // A service whose spec vanished by hand still has a status; it can be ended all the same.
+        match (&before.spec, &before.tombstone, &before.status) {
+            (None, Some(_), Some(_)) => return Ok(Deletion::UnderWay),
+            (None, _, None) => return Ok(Deletion::Unknown),
+            _ => {}
         }
-        let key = self.keys.of(&Key::ServiceSpec(name.clone()));
-        let tombstone_key = self.keys.of(&Key::Tombstone(name.clone()));
-        let spec = self.store.get(&key).await?;
-        let status = self
-            .store
-            .get(&self.keys.of(&Key::ServiceStatus(name.clone())))
-            .await?;
-        let buried = self.store.get(&tombstone_key).await?;
-        // A service whose spec vanished by hand still runs; it can be ended all the same.
-        if spec.is_none() && (status.is_none() || buried.is_some()) {
-            return Ok(false);
-        }
-        let applied = spec
-            .as_ref()
-            .and_then(decode::<Generation>)
-            .map(|found| found.generation);
-        let planned = status
-            .as_ref()
-            .and_then(decode::<ServiceStatus>)
-            .map(|found| found.observed_generation);
-        let generation = applied.max(planned).unwrap_or(0) + 1;
+        let key = self.keys.of(&Key::Tombstone(name.clone()));
         let tombstone = to_json(&Tombstone {
-            generation,
+            generation: before.generation() + 1,
             deleted_at: now,
         });
-        let mut txn = Txn::new()
-            .when(unchanged(&key, spec.as_ref()))
-            .when(unchanged(&tombstone_key, buried.as_ref()))
-            .then(Write::put(&tombstone_key, tombstone.clone()));
-        if spec.is_some() {
-            txn = txn.then(Write::delete(&key));
+        let mut txn = self
+            .unless_changed(name, &before)
+            .then(Write::put(&key, tombstone.clone()));
+        if before.spec.is_some() {
+            txn = txn.then(Write::delete(self.keys.of(&Key::ServiceSpec(name.clone()))));
         }
-        self.write(name, txn, &tombstone_key, Some(&tombstone))
-            .await?;
-        Ok(true)
+        self.write(name, txn, &key, &tombstone).await?;
+        Ok(Deletion::Begun)
     }
 }

@@ -4,15 +4,17 @@
 //!
 //! - [`apply`]: manifests become desired state, by compare-and-swap
 //! - [`delete`]: the explicit end of a service
+//! - `before`: what both of them depend on
 //! - [`inventory`]: services, instances, nodes and endpoints as one reads them
 //! - [`wait`]: until what was asked for has come true
 
 pub mod apply;
+mod before;
 pub mod delete;
 pub mod inventory;
 pub mod wait;
 
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     keys::Keys,
@@ -49,34 +51,34 @@ impl Operator {
         }
     }
 
-    /// The store behind it.
-    pub fn store(&self) -> &Store {
-        &self.store
-    }
-
     /// Writes `txn` about `service`. `key` is one of the keys it writes and `intended` what is to lie
-    /// there afterwards (none: nothing), by which an unknown outcome is found out.
+    /// there afterwards, by which an unknown outcome is found out.
     async fn write(
         &self,
         service: &Name,
         txn: Txn,
         key: &str,
-        intended: Option<&[u8]>,
+        intended: &[u8],
     ) -> Result<(), Error> {
         match self.store.commit(txn).await {
             Ok(Outcome::Committed(_)) => Ok(()),
             Ok(Outcome::Conflict) => Err(Error::Conflict(service.clone())),
             Err(error @ store::Error::OutcomeUnknown { .. }) => {
                 let found = self.store.get(key).await?;
-                if found.as_ref().map(|entry| entry.value.as_ref()) == intended {
-                    Ok(())
-                } else {
-                    Err(error.into())
+                match found {
+                    Some(entry) if entry.value == intended => Ok(()),
+                    _ => Err(error.into()),
                 }
             }
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// A value of the store as JSON text.
+fn to_json(value: &impl Serialize) -> Vec<u8> {
+    // Plain structs with text keys always have a JSON form.
+    serde_json::to_vec(value).unwrap_or_default()
 }
 
 /// The entry's value as `T`; none where it is not a `T`.

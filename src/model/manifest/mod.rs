@@ -29,6 +29,7 @@ use serde::Serialize;
 pub use diagnostic::Diagnostics;
 pub use meaning::{Problem, check};
 pub use schema::schema;
+pub use suggest::closest;
 pub use tree::Path;
 
 use super::service::{Metadata, ServiceSpec};

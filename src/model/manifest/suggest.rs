@@ -1,13 +1,10 @@
-//! What the writer of a manifest likely meant.
+//! What somebody who wrote something unknown likely meant.
 
 /// Longer texts are no slips of a field's name.
 const LONGEST: usize = 64;
 
 /// The one of `candidates` that `text` was likely meant to be.
-pub(super) fn closest<'a>(
-    text: &str,
-    candidates: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn closest<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     if text.len() > LONGEST {
         return None;
     }
