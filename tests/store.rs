@@ -243,6 +243,19 @@ async fn a_write_whose_answer_is_lost_has_an_unknown_outcome() {
 }
 
 #[tokio::test]
+async fn a_write_after_a_lost_answer_goes_to_another_endpoint_first() {
+    let etcd = Etcd::start();
+    let proxy = Proxy::to(&etcd.endpoint()).await;
+    let store = connect(&[proxy.endpoint(), etcd.endpoint()]);
+    store.get("/a").await.unwrap();
+    proxy.set(Mode::Stall);
+    let unguarded = Txn::new().then(Write::put("/a", "1"));
+    let error = store.commit(unguarded.clone()).await.unwrap_err();
+    assert!(matches!(error, Error::OutcomeUnknown { .. }), "{error}");
+    write(&store, unguarded).await;
+}
+
+#[tokio::test]
 async fn a_guarded_write_whose_answer_is_lost_is_sent_again_but_never_done_twice() {
     let etcd = Etcd::start();
     let proxy = Proxy::to(&etcd.endpoint()).await;

@@ -165,19 +165,21 @@ impl Store {
                 break;
             }
             let index = (first + turn) % count;
-            match self.attempt_at(index, &call).await {
-                Err(Failure::NotDone(cause)) => causes.push((index, cause)),
-                Err(Failure::Lost(cause)) => {
-                    lost.get_or_insert_with(|| cause.clone());
-                    causes.push((index, cause));
-                    if !harmless {
-                        break;
-                    }
-                }
+            let (cause, is_lost) = match self.attempt_at(index, &call).await {
+                Err(Failure::NotDone(cause)) => (cause, false),
+                Err(Failure::Lost(cause)) => (cause, true),
                 result => {
                     self.shared.preferred.store(index, Ordering::Relaxed);
                     return Tried { result, lost };
                 }
+            };
+            self.avoid(index);
+            if is_lost {
+                lost.get_or_insert_with(|| cause.clone());
+            }
+            causes.push((index, cause));
+            if is_lost && !harmless {
+                break;
             }
         }
         let cause = self.describe(&causes);
