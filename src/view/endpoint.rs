@@ -110,17 +110,23 @@ impl Endpoint {
 
     /// Whether it was handed out less than `within` before `now`.
     pub fn was_handed_out(&self, within: Duration, now: Moment) -> bool {
-        match self.handed_out.load(Relaxed) {
-            0 => false,
-            nanos => now.since(Moment::new(Duration::from_nanos(nanos - 1))) < within,
-        }
+        is_recent(self.handed_out.load(Relaxed), within, now)
     }
 
-    /// Notes that it was handed out.
-    pub(super) fn hand_out(&self, now: Moment) {
+    /// Notes that it was handed out. Returns whether it had been already, less than `within` before
+    /// `now`: of several who ask at once, one gets a no.
+    pub(super) fn hand_out(&self, within: Duration, now: Moment) -> bool {
         // 64 bits of nanoseconds last for 584 years.
         let nanos = u64::try_from(now.since(Moment::default()).as_nanos()).unwrap_or(u64::MAX - 1);
-        self.handed_out.store(nanos + 1, Relaxed);
+        is_recent(self.handed_out.swap(nanos + 1, Relaxed), within, now)
+    }
+}
+
+/// Whether `handed_out`, as an endpoint keeps it, is less than `within` before `now`.
+fn is_recent(handed_out: u64, within: Duration, now: Moment) -> bool {
+    match handed_out {
+        0 => false,
+        nanos => now.since(Moment::new(Duration::from_nanos(nanos - 1))) < within,
     }
 }
 
@@ -192,7 +198,7 @@ mod tests {
         let second = Duration::from_secs(1);
         let start = Moment::default();
         assert!(!endpoint.was_handed_out(second, start));
-        endpoint.hand_out(start);
+        assert!(!endpoint.hand_out(second, start));
         assert!(endpoint.was_handed_out(second, start));
         assert!(endpoint.was_handed_out(second, start + second / 2));
         assert!(!endpoint.was_handed_out(second, start + second));

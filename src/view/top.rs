@@ -36,18 +36,32 @@ pub fn choose(
     recently: Duration,
     now: Moment,
 ) -> Vec<Arc<Endpoint>> {
-    let ranks = ranks(members, recently, now);
-    let first: Vec<Rank> = match at_most {
+    match at_most {
         0 => Vec::new(),
-        // What most ask for: no list of ranks, however many members there are.
-        1 => ranks.min().into_iter().collect(),
-        _ => smallest(ranks.collect(), at_most),
-    };
-    let chosen = first.iter().map(|rank| &members.endpoints()[rank.position]);
-    chosen
-        .inspect(|endpoint| endpoint.hand_out(now))
-        .cloned()
-        .collect()
+        1 => first(members, recently, now).into_iter().collect(),
+        _ => {
+            let chosen = smallest(ranks(members, recently, now).collect(), at_most);
+            let endpoint = |rank: Rank| {
+                let endpoint = &members.endpoints()[rank.position];
+                endpoint.hand_out(recently, now);
+                Arc::clone(endpoint)
+            };
+            chosen.into_iter().map(endpoint).collect()
+        }
+    }
+}
+
+/// The least busy, which is what most ask for: no list of ranks, however many members there are.
+fn first(members: &Members, recently: Duration, now: Moment) -> Option<Arc<Endpoint>> {
+    loop {
+        let rank = ranks(members, recently, now).min()?;
+        let endpoint = &members.endpoints()[rank.position];
+        let was_handed_out = endpoint.hand_out(recently, now);
+        // Else somebody who asks at the same time was faster. The next look finds it handed out.
+        if rank.recent || !was_handed_out {
+            return Some(Arc::clone(endpoint));
+        }
+    }
 }
 
 /// The `count` smallest of `ranks`, in order: selected before they are sorted.

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -126,6 +128,28 @@ fn two_askers_in_a_row_get_two_endpoints() {
 }
 
 #[test]
+fn askers_at_the_same_time_get_different_endpoints() {
+    let askers = 4;
+    for _ in 0..200 {
+        let endpoints = (0..askers).map(|port| endpoint(&format!("a:{port}"), Some(0.0), None));
+        let members = members(endpoints);
+        let start = std::sync::Barrier::new(askers);
+        let ask = || {
+            start.wait();
+            places(&choose(&members, 1, RECENTLY, at(1)))
+        };
+        let answers: BTreeSet<_> = std::thread::scope(|scope| {
+            let asking: Vec<_> = (0..askers).map(|_| scope.spawn(ask)).collect();
+            asking
+                .into_iter()
+                .flat_map(|asked| asked.join().unwrap())
+                .collect()
+        });
+        assert_eq!(answers.len(), askers, "{answers:?}");
+    }
+}
+
+#[test]
 fn those_handed_out_lately_move_to_the_end_and_keep_their_order() {
     let members = members([
         endpoint("a:1", Some(0.1), None),
@@ -206,7 +230,7 @@ fn arbitrary(reports: &[Report], order: &[usize]) -> Members {
         let (rate, counts, suspect, used) = reports[index];
         let endpoint = endpoint(&format!("h{}:{index}", index % 3), rate, counts);
         if used {
-            endpoint.hand_out(Moment::default());
+            endpoint.hand_out(RECENTLY, Moment::default());
         }
         Candidate { endpoint, suspect }
     };
