@@ -88,7 +88,8 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// What an HTTP client connects with: the host and port of the address asked for, over `network`.
+/// What an HTTP client connects with: the host and port of the address asked for, both of which it
+/// must name, over `network`.
 pub fn connector(
     network: Arc<dyn Network>,
 ) -> impl tower::Service<
@@ -102,15 +103,12 @@ pub fn connector(
     tower::service_fn(move |uri: http::Uri| {
         // Brackets belong to the address of a URI, not to the address.
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-        let port = uri
-            .port_u16()
-            .unwrap_or(if uri.scheme_str() == Some("https") {
-                443
-            } else {
-                80
-            });
-        let connecting = network.connect(host, port);
-        Box::pin(async { connecting.await.map(TokioIo::new) }) as BoxFuture<'static, _>
+        let connecting = uri.port_u16().map(|port| network.connect(host, port));
+        Box::pin(async {
+            let no_port =
+                || io::Error::new(io::ErrorKind::InvalidInput, "an address without a port");
+            connecting.ok_or_else(no_port)?.await.map(TokioIo::new)
+        }) as BoxFuture<'static, _>
     })
 }
 

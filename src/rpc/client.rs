@@ -8,7 +8,8 @@ use crate::{
     host::{Network, network::connector},
     model::state::Endpoint,
     proto::service_discovery::{
-        DiscoverServicesRequest, service_discovery_grpc_client::ServiceDiscoveryGrpcClient,
+        DiscoverServicesRequest, ServiceLocationMsg,
+        service_discovery_grpc_client::ServiceDiscoveryGrpcClient,
     },
 };
 
@@ -47,7 +48,9 @@ pub async fn discover(
 ) -> Result<Vec<Endpoint>, Error> {
     let authority = address.strip_prefix("http://").unwrap_or(address);
     let channel = Target::try_from(format!("http://{authority}"))
-        .map_err(|_| Error::Address(address.to_owned()))?
+        .ok()
+        .filter(|target| target.uri().port().is_some())
+        .ok_or_else(|| Error::Address(address.to_owned()))?
         .connect_timeout(timeout)
         .timeout(timeout)
         .connect_with_connector(connector(network))
@@ -69,11 +72,13 @@ pub async fn discover(
             cause: status.message().to_owned(),
         })?
         .into_inner();
-    let endpoint = |location: crate::proto::service_discovery::ServiceLocationMsg| Endpoint {
-        host: location.host_name,
-        port: u16::try_from(location.port).unwrap_or(0),
+    let endpoint = |location: ServiceLocationMsg| {
+        let port = u16::try_from(location.port).ok()?;
+        let host = location.host_name;
+        Some(Endpoint { host, port })
     };
-    Ok(answer.service_locations.into_iter().map(endpoint).collect())
+    let locations = answer.service_locations.into_iter();
+    Ok(locations.filter_map(endpoint).collect())
 }
 
 /// The last of an error's causes: the one that says what happened.
@@ -83,4 +88,28 @@ fn root_cause(error: &dyn std::error::Error) -> String {
         error = source;
     }
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::TcpNetwork;
+
+    #[tokio::test]
+    async fn an_address_needs_a_port() {
+        for address in [
+            "localhost",
+            "[::1]",
+            "",
+            "local host:1",
+            "https://localhost:1",
+        ] {
+            let network = Arc::new(TcpNetwork);
+            let error = discover(network, address, "a", 1, Duration::from_secs(1)).await;
+            assert!(
+                matches!(error, Err(Error::Address(_))),
+                "{address}: {error:?}"
+            );
+        }
+    }
 }
