@@ -642,12 +642,15 @@ async fn a_lost_store_stops_nothing_and_is_told_everything_when_it_is_back() {
     world.assign(&shaky).await;
     let before = world.ready(&steady.instance).await;
     let victim = world.ready(&shaky.instance).await;
+    let starts = || {
+        let lines = std::fs::read_to_string(&starts).unwrap_or_default();
+        lines.lines().count()
+    };
+    support::eventually("it has noted its first start", || starts() == 1);
     world.etcd.kill();
     // Restarts need no store.
     support::signal(victim.pid.unwrap(), "KILL");
-    support::eventually("it is started again", || {
-        std::fs::read_to_string(&starts).unwrap_or_default().len() >= 4
-    });
+    support::eventually("it is started again", || starts() == 2);
     world.etcd.restart();
     let after = world
         .state_when(&shaky.instance, "the restart is reported", |state| {

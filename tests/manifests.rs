@@ -209,6 +209,14 @@ fn a_byte_order_mark_and_windows_line_ends_change_nothing() {
     assert_eq!(read(&format!("\u{feff}{text}")).unwrap().len(), 1);
 }
 
+#[test]
+fn text_that_yaml_and_json_escape_differently_reads_back() {
+    let text = service("a").replace("[worker]", r#"[worker, "  "]"#);
+    let manifest = &read(&text).unwrap()[0];
+    let yaml = manifest::to_yaml(&manifest.metadata, &manifest.spec).unwrap();
+    assert_eq!(read(&yaml).unwrap()[0].spec, manifest.spec);
+}
+
 proptest! {
     #[test]
     fn what_is_printed_reads_back_as_it_was((metadata, spec) in specs::services()) {

@@ -193,6 +193,8 @@ pub fn to_yaml(metadata: &Metadata, spec: &ServiceSpec) -> Result<String, serde_
     // The printer knows YAML 1.1, where these break lines; in JSON, which is YAML, they do not.
     if yaml.contains(['\u{85}', '\u{2028}', '\u{2029}']) {
         let json = serde_json::to_string_pretty(&document);
+        // JSON allows this control character as it is, YAML does not.
+        let json = json.map(|text| text.replace('\u{7f}', "\\u007f"));
         return json.map_err(serde::ser::Error::custom);
     }
     Ok(yaml)
