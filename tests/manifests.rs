@@ -211,7 +211,7 @@ fn a_byte_order_mark_and_windows_line_ends_change_nothing() {
 
 #[test]
 fn text_that_yaml_and_json_escape_differently_reads_back() {
-    let text = service("a").replace("[worker]", r#"[worker, "  "]"#);
+    let text = service("a").replace("[worker]", r#"[worker, "\u2028 \x7f"]"#);
     let manifest = &read(&text).unwrap()[0];
     let yaml = manifest::to_yaml(&manifest.metadata, &manifest.spec).unwrap();
     assert_eq!(read(&yaml).unwrap()[0].spec, manifest.spec);
