@@ -1,0 +1,178 @@
+//! Who plays in a world: which program has which role, and what was done to it. The checker knows from
+//! here what may be expected of whom.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use quaestor::view::Directory;
+
+use super::{
+    machine::Clock,
+    network::{HostId, ProgramId},
+};
+
+/// What a program is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    Operator,
+    Controller,
+    /// The agent of this node.
+    Agent(String),
+    Balancer,
+}
+
+/// Hosts of a world.
+pub const STORE: HostId = 1;
+pub const OPERATOR: HostId = 2;
+pub const CONTROLLERS: [HostId; 2] = [11, 12];
+pub const AGENTS: [HostId; 3] = [21, 22, 23];
+pub const BALANCERS: [HostId; 2] = [31, 32];
+
+/// The node whose agent runs on `host`.
+pub fn node(host: HostId) -> String {
+    format!("n{}", host % 10)
+}
+
+/// A running balancer.
+#[derive(Clone)]
+pub struct Answering {
+    pub host: HostId,
+    pub since: Duration,
+    pub directory: Arc<Directory>,
+}
+
+/// All programs. Cheap to clone.
+#[derive(Clone)]
+pub struct Cast {
+    clock: Clock,
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    roles: BTreeMap<ProgramId, Role>,
+    /// Agents that were asked to end.
+    ending: BTreeMap<ProgramId, Duration>,
+    balancers: BTreeMap<ProgramId, Answering>,
+    leader: Option<ProgramId>,
+    /// What stands between a host and the store: how many things, and since when it is as it is.
+    disturbances: BTreeMap<HostId, Disturbance>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Disturbance {
+    count: u32,
+    /// Of these, how many let nothing at all through.
+    total: u32,
+    changed: Duration,
+}
+
+impl Cast {
+    pub fn new(clock: &Clock) -> Self {
+        Self {
+            clock: clock.clone(),
+            inner: Arc::default(),
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn enter(&self, program: ProgramId, role: Role) {
+        self.inner().roles.insert(program, role);
+    }
+
+    pub fn role(&self, program: ProgramId) -> Option<Role> {
+        self.inner().roles.get(&program).cloned()
+    }
+
+    /// The agent was asked to end.
+    pub fn ends(&self, program: ProgramId) {
+        let now = self.clock.elapsed();
+        self.inner().ending.insert(program, now);
+    }
+
+    pub fn is_ending(&self, program: ProgramId) -> bool {
+        self.inner().ending.contains_key(&program)
+    }
+
+    pub fn answers(&self, program: ProgramId, host: HostId, directory: Arc<Directory>) {
+        let since = self.clock.elapsed();
+        let answering = Answering {
+            host,
+            since,
+            directory,
+        };
+        self.inner().balancers.insert(program, answering);
+    }
+
+    pub fn answers_no_more(&self, program: ProgramId) {
+        self.inner().balancers.remove(&program);
+    }
+
+    /// Who leads, as the store says.
+    pub fn leader(&self) -> Option<ProgramId> {
+        self.inner().leader
+    }
+
+    pub fn leads(&self, program: Option<ProgramId>) {
+        self.inner().leader = program;
+    }
+
+    /// The running balancers.
+    pub fn answering(&self) -> Vec<(ProgramId, Answering)> {
+        let inner = self.inner();
+        let running = inner.balancers.iter();
+        running
+            .map(|(program, answering)| (*program, answering.clone()))
+            .collect()
+    }
+
+    /// Something comes between `host` and the store (`more`), or goes. `total`: nothing gets through.
+    pub fn disturb(&self, host: HostId, more: bool, total: bool) {
+        let now = self.clock.elapsed();
+        let mut inner = self.inner();
+        let disturbance = inner.disturbances.entry(host).or_default();
+        let change = |count: &mut u32| match more {
+            true => *count += 1,
+            false => *count = count.saturating_sub(1),
+        };
+        change(&mut disturbance.count);
+        if total {
+            change(&mut disturbance.total);
+        }
+        disturbance.changed = now;
+    }
+
+    /// Nothing stands between any host and the store any more.
+    pub fn undisturbed(&self) {
+        let now = self.clock.elapsed();
+        for disturbance in self.inner().disturbances.values_mut() {
+            *disturbance = Disturbance {
+                changed: now,
+                ..Disturbance::default()
+            };
+        }
+    }
+
+    /// For how long nothing has stood between `host` and the store.
+    pub fn clear_for(&self, host: HostId) -> Duration {
+        let now = self.clock.elapsed();
+        match self.inner().disturbances.get(&host) {
+            Some(disturbance) if disturbance.count > 0 => Duration::ZERO,
+            Some(disturbance) => now - disturbance.changed,
+            None => now,
+        }
+    }
+
+    /// Since when nothing at all has got through between `host` and the store.
+    pub fn cut_off_since(&self, host: HostId) -> Option<Duration> {
+        let inner = self.inner();
+        let disturbance = inner.disturbances.get(&host)?;
+        (disturbance.total > 0).then_some(disturbance.changed)
+    }
+}

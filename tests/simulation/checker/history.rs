@@ -1,0 +1,62 @@
+//! What the store held when: every version of every key, as the store's own watch tells it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde_json::Value;
+
+use crate::network::ProgramId;
+
+/// All keys of the cluster begin so.
+pub const ROOT: &str = "/quaestor/default/";
+
+/// A change of a key.
+#[derive(Clone, Debug)]
+pub struct Version {
+    pub revision: i64,
+    pub at: Duration,
+    /// None: it was deleted.
+    pub value: Option<Value>,
+    /// None: nobody wrote it, its lease ended.
+    pub by: Option<ProgramId>,
+}
+
+/// Keys without their root, and all their versions.
+#[derive(Default)]
+pub struct History {
+    keys: BTreeMap<String, Vec<Version>>,
+}
+
+impl History {
+    pub fn add(&mut self, key: &str, version: Version) {
+        self.keys.entry(key.to_owned()).or_default().push(version);
+    }
+
+    pub fn versions(&self, key: &str) -> &[Version] {
+        self.keys.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    /// The key as it is now, if it exists.
+    pub fn current(&self, key: &str) -> Option<&Version> {
+        self.versions(key)
+            .last()
+            .filter(|version| version.value.is_some())
+    }
+
+    pub fn value(&self, key: &str) -> Option<&Value> {
+        self.current(key)?.value.as_ref()
+    }
+
+    /// The keys that exist below `prefix`: what comes after it, and the value.
+    pub fn below<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a Value)> {
+        let from = self.keys.range(prefix.to_owned()..);
+        let inside = from.take_while(move |(key, _)| key.starts_with(prefix));
+        inside.filter_map(move |(key, versions)| {
+            Some((&key[prefix.len()..], versions.last()?.value.as_ref()?))
+        })
+    }
+}
+
+/// The `VERSION` in the environment of a template or spec.
+pub fn version_of(value: &Value) -> Option<u64> {
+    value["env"]["VERSION"].as_str()?.parse().ok()
+}

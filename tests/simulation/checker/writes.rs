@@ -1,0 +1,106 @@
+//! Invariants of single writes: who may write what (I8), under which right (I7), saying what (I15).
+
+use serde_json::Value;
+
+use super::history::{History, Version};
+use crate::cast::{Cast, Role};
+
+/// What is wrong with a write, as (invariant, words). `history` does not hold it yet.
+pub fn check(
+    history: &History,
+    cast: &Cast,
+    key: &str,
+    version: &Version,
+) -> Option<(&'static str, String)> {
+    let role = version.by.and_then(|program| cast.role(program));
+    let who = || match (&role, version.by) {
+        (Some(role), Some(program)) => format!("{role:?} (program {program})"),
+        _ => "nobody (a lease ended)".to_owned(),
+    };
+    if !may_write(role.as_ref(), key, version) {
+        let how = if version.value.is_some() {
+            "wrote"
+        } else {
+            "deleted"
+        };
+        return Some((
+            "I8",
+            format!("{} {how} {key} at revision {}", who(), version.revision),
+        ));
+    }
+    let fence = match &role {
+        Some(Role::Controller) if key != "leader" && key != "meta/identity" => "leader".to_owned(),
+        Some(Role::Agent(node)) if key != format!("session/{node}") => format!("session/{node}"),
+        _ => String::new(),
+    };
+    if !fence.is_empty() {
+        let holder = history.current(&fence).and_then(|fence| fence.by);
+        if holder != version.by {
+            return Some((
+                "I7",
+                format!(
+                    "{} wrote {key} at revision {} while {fence} was held by program {holder:?}",
+                    who(),
+                    version.revision
+                ),
+            ));
+        }
+    }
+    let service = key.strip_prefix("status/service/")?;
+    reports_truly(history, service, version.value.as_ref()?)
+}
+
+fn may_write(role: Option<&Role>, key: &str, version: &Version) -> bool {
+    let below = |prefix: &str| key.starts_with(prefix);
+    match role {
+        Some(Role::Operator) => below("spec/"),
+        Some(Role::Controller) => {
+            below("assign/")
+                || below("route/")
+                || below("status/")
+                || key == "leader"
+                || key == "meta/identity"
+        }
+        Some(Role::Agent(node)) => {
+            below(&format!("state/{node}/"))
+                || key == format!("load/{node}")
+                || key == format!("session/{node}")
+        }
+        Some(Role::Balancer) => false,
+        None => version.value.is_none() && (below("session/") || below("load/") || key == "leader"),
+    }
+}
+
+/// I15: no status speaks of a generation that never was, or of an older one than before.
+fn reports_truly(
+    history: &History,
+    service: &str,
+    status: &Value,
+) -> Option<(&'static str, String)> {
+    let observed = status["observedGeneration"].as_u64()?;
+    let generations = |key: String| {
+        let versions = history.versions(&key).iter();
+        versions
+            .filter_map(|version| version.value.as_ref()?["generation"].as_u64())
+            .max()
+    };
+    let highest = generations(format!("spec/service/{service}"))
+        .max(generations(format!("spec/deleted/{service}")))
+        .unwrap_or(0);
+    if observed > highest {
+        return Some((
+            "I15",
+            format!("status of {service} observed generation {observed}, the highest is {highest}"),
+        ));
+    }
+    let before = history.value(&format!("status/service/{service}"));
+    let before = before
+        .and_then(|status| status["observedGeneration"].as_u64())
+        .unwrap_or(0);
+    (observed < before).then(|| {
+        (
+            "I15",
+            format!("observedGeneration of {service} fell from {before} to {observed}"),
+        )
+    })
+}

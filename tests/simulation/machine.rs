@@ -1,0 +1,166 @@
+//! What a simulated program gets of its machine: virtual time, repeatable chance, a disk in memory.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use quaestor::{
+    host::{self, Host},
+    model::{Moment, Timestamp},
+};
+use tokio::time::Instant;
+
+use super::{
+    chance::{Dice, SeededEntropy},
+    network::{Network, ProgramId},
+};
+
+/// The wall clock when a world begins: the first second of 2027.
+const BEGINNING: i64 = 1_798_761_600_000;
+
+/// Virtual time, which is the runtime's.
+#[derive(Clone)]
+pub struct Clock {
+    origin: Instant,
+    /// How far the wall clock is off, in milliseconds.
+    skew: i64,
+}
+
+impl Clock {
+    pub fn new() -> Self {
+        Self {
+            origin: Instant::now(),
+            skew: 0,
+        }
+    }
+
+    /// Since the world began.
+    pub fn elapsed(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    /// The same clock with a wall clock that is off by so much.
+    pub fn skewed(&self, millis: i64) -> Self {
+        Self {
+            origin: self.origin,
+            skew: millis,
+        }
+    }
+}
+
+impl host::Clock for Clock {
+    fn now(&self) -> Moment {
+        Moment::new(self.origin.elapsed())
+    }
+
+    fn timestamp(&self) -> Timestamp {
+        let elapsed = i64::try_from(self.origin.elapsed().as_millis()).unwrap_or(i64::MAX);
+        Timestamp::from_millis(BEGINNING + elapsed + self.skew)
+    }
+
+    fn sleep_until(&self, moment: Moment) -> BoxFuture<'static, ()> {
+        let at = self.origin + moment.since(Moment::default());
+        Box::pin(tokio::time::sleep_until(at))
+    }
+}
+
+/// A disk in memory. It outlives the programs that use it.
+#[derive(Clone, Default)]
+pub struct Disk(Arc<Mutex<Files>>);
+
+#[derive(Default)]
+struct Files {
+    content: BTreeMap<PathBuf, Vec<u8>>,
+    directories: BTreeSet<PathBuf>,
+    locked: BTreeSet<PathBuf>,
+    fails: bool,
+}
+
+impl Disk {
+    /// Whether writes fail from now on.
+    pub fn fail(&self, fails: bool) {
+        self.files().fails = fails;
+    }
+
+    fn files(&self) -> MutexGuard<'_, Files> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn writable(&self) -> io::Result<MutexGuard<'_, Files>> {
+        let files = self.files();
+        if files.fails {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(files)
+    }
+}
+
+struct Lock(Disk, PathBuf);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        self.0.files().locked.remove(&self.1);
+    }
+}
+
+impl host::Disk for Disk {
+    fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.files().content.get(path).cloned())
+    }
+
+    fn write(&self, path: &Path, content: &[u8], _: bool) -> io::Result<()> {
+        let mut files = self.writable()?;
+        files.content.insert(path.to_owned(), content.to_owned());
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.writable()?.content.remove(path);
+        Ok(())
+    }
+
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        // One that is there needs no space.
+        if !self.files().directories.contains(path) {
+            self.writable()?.directories.insert(path.to_owned());
+        }
+        Ok(())
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        let files = self.files();
+        let inside = files
+            .content
+            .keys()
+            .filter(|file| file.parent() == Some(path));
+        Ok(inside.cloned().collect())
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
+        if !self.files().locked.insert(path.to_owned()) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(Box::new(Lock(self.clone(), path.to_owned())))
+    }
+}
+
+/// The machine of `program`.
+pub fn machine(
+    clock: &Clock,
+    network: &Network,
+    program: ProgramId,
+    dice: Dice,
+    disk: &Disk,
+) -> Host {
+    Host {
+        clock: Arc::new(clock.clone()),
+        entropy: Arc::new(SeededEntropy::new(dice)),
+        network: network.of(program),
+        disk: Arc::new(disk.clone()),
+    }
+}

@@ -1,0 +1,91 @@
+//! Whole clusters in one thread on virtual time, with faults, checked after every step.
+//!
+//! - the world: [`world`], of [`network`], [`machine`], [`gate`] (the store), [`processes`], [`operators`]
+//! - what goes wrong: [`schedule`]; bugs put in on purpose: [`planted`]
+//! - what must hold: [`checker`], which learns from [`cast`] who is who
+//! - what comes out: [`trace`]; running, replaying and shrinking many: [`seeds`]
+//!
+//! A seed gives the same world every time ([`chance`]). Each runs in a process of its own, so that nothing of
+//! an earlier one is left.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test, which starts programs and tasks of its own"
+)]
+#![allow(
+    unreachable_pub,
+    missing_docs,
+    reason = "a test's modules are read whole"
+)]
+
+mod cast;
+mod chance;
+mod checker;
+mod gate;
+mod machine;
+mod network;
+mod operators;
+mod planted;
+mod processes;
+mod schedule;
+mod seeds;
+mod trace;
+mod world;
+
+use planted::Planted;
+use seeds::{Task, failures, report, run_all};
+
+/// Seeds that every test run tries.
+const FEW: u64 = 16;
+
+/// Worlds that went wrong once: they are tried always.
+const KEPT: &str = include_str!("kept-seeds.txt");
+
+#[test]
+fn clusters_keep_their_invariants_whatever_goes_wrong() {
+    let kept = KEPT.lines().filter(|line| !line.starts_with('#'));
+    let kept = kept.filter_map(|line| line.split_whitespace().next()?.parse().ok());
+    let seeds: Vec<u64> = kept.chain(1..=FEW).collect();
+    let failed = failures(&seeds);
+    assert!(failed.is_empty(), "{}", failed.join("\n\n"));
+}
+
+#[test]
+fn a_seed_gives_the_same_world_every_time() {
+    let reports = run_all(&[Task::of(3), Task::of(3)]);
+    assert!(reports[0].count > 100, "a world tells a story");
+    assert_eq!(reports[0], reports[1]);
+}
+
+#[test]
+fn the_checker_finds_every_planted_bug() {
+    let tasks = Planted::ALL.map(|(planted, _)| Task {
+        planted,
+        ..Task::of(1)
+    });
+    for ((planted, invariants), report) in Planted::ALL.into_iter().zip(run_all(&tasks)) {
+        let found = report.violation;
+        let found = found.unwrap_or_else(|| panic!("{planted:?} was not found"));
+        assert!(
+            invariants.contains(&found.invariant.as_str()),
+            "{planted:?} was taken for {}: {}",
+            found.invariant,
+            found.what
+        );
+    }
+}
+
+/// Not a test by itself: the world that the others start as a process ([`seeds::Task::run`]).
+#[test]
+#[ignore = "one world, started by the other tests"]
+fn one_world() {
+    report();
+}
+
+/// `scripts/simulate`.
+#[test]
+#[ignore = "as many worlds as scripts/simulate asks for"]
+fn many_worlds() {
+    assert!(seeds::simulate(), "some seeds failed");
+}

@@ -1,0 +1,692 @@
+//! The simulated network: connections between programs on hosts, with delays, cuts and resets.
+//!
+//! A **program** is what one operating-system process is: it runs on a host (an address), and its
+//! connections end with it. What is sent arrives in order, after the delay of the link. A cut link delays
+//! everything until it is mended, as TCP does by sending again; who waits is told nothing. A program that
+//! is frozen reads and writes nothing, with its connections open.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::{Buf as _, Bytes};
+use futures::future::BoxFuture;
+use quaestor::host;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::{Notify, mpsc},
+    time::{Instant, Sleep},
+};
+
+use super::chance::Dice;
+
+/// Address of a host: the last number of 10.0.0.x.
+pub type HostId = u8;
+
+/// One run of a program; a restarted one is another.
+pub type ProgramId = u32;
+
+/// So many bytes may be under way in one direction of a connection.
+const WINDOW: usize = 256 * 1024;
+
+/// The first port given to those who ask for any.
+const EPHEMERAL: u16 = 40_000;
+
+/// All hosts and what connects them. Cheap to clone.
+#[derive(Clone)]
+pub struct Network {
+    state: Arc<Mutex<State>>,
+    /// Something was mended, thawed or begun: who waits for a connection looks again.
+    changed: Arc<Notify>,
+}
+
+struct State {
+    dice: Dice,
+    programs: BTreeMap<ProgramId, Program>,
+    listeners: BTreeMap<(HostId, u16), Listening>,
+    connections: BTreeMap<u64, Connection>,
+    /// Pairs between which nothing passes, in this direction, and how many cuts there are.
+    cut: BTreeMap<(HostId, HostId), u32>,
+    /// What is added to the delay between a pair.
+    slow: BTreeMap<(HostId, HostId), Duration>,
+    /// Hosts that vanished without a word: nobody says so to those who write to them.
+    dark: BTreeSet<HostId>,
+    next_connection: u64,
+    next_program: ProgramId,
+    next_port: BTreeMap<HostId, u16>,
+}
+
+struct Program {
+    host: HostId,
+    alive: bool,
+    frozen: bool,
+    /// Who is to be woken when it is thawed or killed.
+    wakers: Vec<Waker>,
+}
+
+struct Listening {
+    program: ProgramId,
+    accepted: mpsc::UnboundedSender<(End, Peer)>,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    pub program: ProgramId,
+    pub address: SocketAddr,
+    /// The connection's number, by which it can be reset.
+    pub connection: u64,
+}
+
+struct Connection {
+    /// Who is at each end; none once that end is closed.
+    ends: [Option<ProgramId>; 2],
+    hosts: [HostId; 2],
+    /// What goes out of each end.
+    pipes: [Pipe; 2],
+}
+
+#[derive(Default)]
+struct Pipe {
+    under_way: VecDeque<(Instant, Segment)>,
+    bytes: usize,
+    ended: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+enum Segment {
+    Data(Bytes),
+    Fin,
+    Reset,
+}
+
+impl Network {
+    pub fn new(dice: Dice) -> Self {
+        Self {
+            state: Arc::new(Mutex::new(State {
+                dice,
+                programs: BTreeMap::new(),
+                listeners: BTreeMap::new(),
+                connections: BTreeMap::new(),
+                cut: BTreeMap::new(),
+                slow: BTreeMap::new(),
+                dark: BTreeSet::new(),
+                next_connection: 0,
+                next_program: 1,
+                next_port: BTreeMap::new(),
+            })),
+            changed: Arc::new(Notify::new()),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A new program on `host`.
+    pub fn begin(&self, host: HostId) -> ProgramId {
+        let mut state = self.state();
+        let id = state.next_program;
+        state.next_program += 1;
+        state.dark.remove(&host);
+        let program = Program {
+            host,
+            alive: true,
+            frozen: false,
+            wakers: Vec::new(),
+        };
+        state.programs.insert(id, program);
+        id
+    }
+
+    /// Ends a program and its connections. `silently`: as a power cut does, so that nobody hears of it.
+    pub fn kill(&self, program: ProgramId, silently: bool) {
+        let mut state = self.state();
+        let Some(dead) = state.programs.get_mut(&program) else {
+            return;
+        };
+        dead.alive = false;
+        let host = dead.host;
+        dead.wakers.drain(..).for_each(Waker::wake);
+        state
+            .listeners
+            .retain(|_, listening| listening.program != program);
+        if silently {
+            state.dark.insert(host);
+        }
+        let ids: Vec<u64> = state.connections.keys().copied().collect();
+        for id in ids {
+            for side in 0..2 {
+                if state.connections[&id].ends[side] == Some(program) {
+                    state.close(id, side, (!silently).then_some(Segment::Reset));
+                }
+            }
+        }
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    pub fn freeze(&self, program: ProgramId, frozen: bool) {
+        let mut state = self.state();
+        if let Some(program) = state.programs.get_mut(&program) {
+            program.frozen = frozen;
+            program.wakers.drain(..).for_each(Waker::wake);
+        }
+        state.wake_all();
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// Whether `program` does not run now; it is woken when that changes.
+    pub fn is_frozen(&self, program: ProgramId, waker: &Waker) -> bool {
+        let mut state = self.state();
+        let Some(program) = state.programs.get_mut(&program) else {
+            return false;
+        };
+        if program.frozen && program.alive {
+            program.wakers.push(waker.clone());
+            return true;
+        }
+        false
+    }
+
+    /// Whether the program runs, frozen or not.
+    pub fn is_alive(&self, program: ProgramId) -> bool {
+        self.state().alive(program).is_ok()
+    }
+
+    /// Lets nothing pass between two hosts; or everything again, once for every cut.
+    pub fn cut(&self, a: HostId, b: HostId, cut: bool) {
+        let mut state = self.state();
+        for pair in [(a, b), (b, a)] {
+            let cuts = state.cut.entry(pair).or_default();
+            *cuts = match cut {
+                true => *cuts + 1,
+                false => cuts.saturating_sub(1),
+            };
+            if *cuts == 0 {
+                state.cut.remove(&pair);
+            }
+        }
+        state.wake_all();
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// Adds to the delay between two hosts.
+    pub fn slow(&self, a: HostId, b: HostId, by: Duration) {
+        let mut state = self.state();
+        for pair in [(a, b), (b, a)] {
+            state.slow.insert(pair, by);
+        }
+    }
+
+    /// Mends all links.
+    pub fn mend(&self) {
+        let mut state = self.state();
+        state.cut.clear();
+        state.slow.clear();
+        for program in state.programs.values_mut() {
+            program.frozen = false;
+            program.wakers.drain(..).for_each(Waker::wake);
+        }
+        state.wake_all();
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// Breaks a connection at both ends.
+    pub fn reset(&self, connection: u64) {
+        self.state().reset(connection);
+    }
+
+    /// Breaks all connections between two hosts.
+    pub fn reset_between(&self, a: HostId, b: HostId) {
+        let mut state = self.state();
+        let between = |hosts: [HostId; 2]| hosts == [a, b] || hosts == [b, a];
+        let found = state.connections.iter();
+        let ids: Vec<u64> = found
+            .filter(|(_, connection)| between(connection.hosts))
+            .map(|(id, _)| *id)
+            .collect();
+        ids.into_iter().for_each(|id| state.reset(id));
+    }
+
+    /// Accepts connections at `port` of the program's host; with their number.
+    pub fn listen(&self, program: ProgramId, port: u16) -> io::Result<Accepting> {
+        let mut state = self.state();
+        let host = state.alive(program)?;
+        let port = match port {
+            0 => state.free_port(host),
+            port => port,
+        };
+        if state.listeners.contains_key(&(host, port)) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        let (accepted, incoming) = mpsc::unbounded_channel();
+        state
+            .listeners
+            .insert((host, port), Listening { program, accepted });
+        drop(state);
+        self.changed.notify_waiters();
+        Ok(Accepting {
+            network: self.clone(),
+            program,
+            place: (host, port),
+            incoming,
+        })
+    }
+
+    /// Connects `program` to a port of a host.
+    pub async fn connect(&self, program: ProgramId, host: HostId, port: u16) -> io::Result<End> {
+        let (own, there, back) = {
+            let mut state = self.state();
+            let own = state.alive(program)?;
+            (own, state.delay(own, host), state.delay(host, own))
+        };
+        tokio::time::sleep(there).await;
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            {
+                let state = self.state();
+                state.alive(program)?;
+                let passes =
+                    !state.cut.contains_key(&(own, host)) && !state.cut.contains_key(&(host, own));
+                if passes && !state.dark.contains(&host) {
+                    break;
+                }
+            }
+            changed.await;
+        }
+        let connected = self.state().connect(program, own, host, port);
+        tokio::time::sleep(back).await;
+        let id = connected?;
+        Ok(End::new(self, id, 0))
+    }
+
+    /// What a program has of the network.
+    pub fn of(&self, program: ProgramId) -> Arc<dyn host::Network> {
+        Arc::new(Attached {
+            network: self.clone(),
+            program,
+        })
+    }
+}
+
+impl State {
+    fn alive(&self, program: ProgramId) -> io::Result<HostId> {
+        match self.programs.get(&program) {
+            Some(program) if program.alive => Ok(program.host),
+            _ => Err(io::ErrorKind::ConnectionAborted.into()),
+        }
+    }
+
+    fn free_port(&mut self, host: HostId) -> u16 {
+        let next = self.next_port.entry(host).or_insert(EPHEMERAL);
+        loop {
+            *next = next.checked_add(1).unwrap_or(EPHEMERAL);
+            if !self.listeners.contains_key(&(host, *next)) {
+                return *next;
+            }
+        }
+    }
+
+    fn delay(&mut self, from: HostId, to: HostId) -> Duration {
+        if from == to {
+            return Duration::ZERO;
+        }
+        let extra = self.slow.get(&(from, to)).copied().unwrap_or_default();
+        Duration::from_millis(self.dice.between(0, 2)) + extra
+    }
+
+    fn connect(
+        &mut self,
+        program: ProgramId,
+        own: HostId,
+        host: HostId,
+        port: u16,
+    ) -> io::Result<u64> {
+        let listening = self.listeners.get(&(host, port));
+        let Some(listening) = listening.filter(|listening| !listening.accepted.is_closed()) else {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        };
+        let id = self.next_connection;
+        let peer = Peer {
+            program,
+            address: SocketAddr::new(address(own), EPHEMERAL),
+            connection: id,
+        };
+        let other = listening.program;
+        self.next_connection += 1;
+        self.connections.insert(
+            id,
+            Connection {
+                ends: [Some(program), Some(other)],
+                hosts: [own, host],
+                pipes: Default::default(),
+            },
+        );
+        self.pending_end(host, port, id, peer);
+        Ok(id)
+    }
+
+    fn pending_end(&mut self, host: HostId, port: u16, id: u64, peer: Peer) {
+        // The network is put into the end when it is taken out: see `Accepting::next`.
+        if let Some(listening) = self.listeners.get(&(host, port)) {
+            let _ = listening.accepted.send((End::detached(id, 1), peer));
+        }
+    }
+
+    /// Ends what goes out of one side, and gives up what comes in.
+    fn close(&mut self, id: u64, side: usize, last: Option<Segment>) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        if connection.ends[side].take().is_none() {
+            return;
+        }
+        let unread = !connection.pipes[1 - side].under_way.is_empty();
+        let last = match last {
+            Some(Segment::Fin) if unread => Some(Segment::Reset),
+            other => other,
+        };
+        for pipe in &mut connection.pipes {
+            pipe.reader.take().into_iter().for_each(Waker::wake);
+            pipe.writer.take().into_iter().for_each(Waker::wake);
+        }
+        if let Some(last) = last {
+            self.send(id, side, last);
+        }
+        if self.connections[&id].ends == [None, None] {
+            self.connections.remove(&id);
+        }
+    }
+
+    fn reset(&mut self, id: u64) {
+        for side in 0..2 {
+            self.send(id, side, Segment::Reset);
+        }
+    }
+
+    fn send(&mut self, id: u64, side: usize, segment: Segment) {
+        let Some([from, to]) = self.connections.get(&id).map(|connection| connection.hosts) else {
+            return;
+        };
+        let (from, to) = if side == 0 { (from, to) } else { (to, from) };
+        let mut at = Instant::now() + self.delay(from, to);
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        let pipe = &mut connection.pipes[side];
+        if pipe.ended {
+            return;
+        }
+        if let Some((last, _)) = pipe.under_way.back() {
+            at = at.max(*last);
+        }
+        match &segment {
+            Segment::Data(data) => pipe.bytes += data.len(),
+            Segment::Fin | Segment::Reset => pipe.ended = true,
+        }
+        pipe.under_way.push_back((at, segment));
+        pipe.reader.take().into_iter().for_each(Waker::wake);
+    }
+
+    fn wake_all(&mut self) {
+        for connection in self.connections.values_mut() {
+            for pipe in &mut connection.pipes {
+                pipe.reader.take().into_iter().for_each(Waker::wake);
+                pipe.writer.take().into_iter().for_each(Waker::wake);
+            }
+        }
+    }
+
+    /// Whether the program at this end can do anything; an error when it is dead.
+    fn may_act(&self, id: u64, side: usize) -> io::Result<bool> {
+        let aborted = || io::Error::from(io::ErrorKind::ConnectionAborted);
+        let connection = self.connections.get(&id).ok_or_else(aborted)?;
+        let program = connection.ends[side].ok_or_else(aborted)?;
+        let program = self.programs.get(&program).ok_or_else(aborted)?;
+        if !program.alive {
+            return Err(aborted());
+        }
+        Ok(!program.frozen)
+    }
+}
+
+/// The address of a host.
+pub fn address(host: HostId) -> IpAddr {
+    Ipv4Addr::new(10, 0, 0, host).into()
+}
+
+/// Takes connections.
+pub struct Accepting {
+    network: Network,
+    program: ProgramId,
+    place: (HostId, u16),
+    incoming: mpsc::UnboundedReceiver<(End, Peer)>,
+}
+
+impl Accepting {
+    /// The next connection; never, once the program has ended.
+    pub async fn next(&mut self) -> (End, Peer) {
+        match self.incoming.recv().await {
+            Some((end, peer)) => (end.attached(&self.network), peer),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        // Those who were connected and not taken in hear that nobody is here.
+        while let Ok((end, _)) = self.incoming.try_recv() {
+            drop(end.attached(&self.network));
+        }
+        let mut state = self.network.state();
+        let listening = state.listeners.get(&self.place);
+        if listening.is_some_and(|listening| listening.program == self.program) {
+            state.listeners.remove(&self.place);
+        }
+    }
+}
+
+/// One end of a connection.
+pub struct End {
+    /// None while it waits to be accepted.
+    network: Option<Network>,
+    id: u64,
+    side: usize,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl End {
+    fn new(network: &Network, id: u64, side: usize) -> Self {
+        Self::detached(id, side).attached(network)
+    }
+
+    fn detached(id: u64, side: usize) -> Self {
+        Self {
+            network: None,
+            id,
+            side,
+            sleep: None,
+        }
+    }
+
+    fn attached(mut self, network: &Network) -> Self {
+        self.network = Some(network.clone());
+        self
+    }
+}
+
+impl AsyncRead for End {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let Some(network) = this.network.clone() else {
+            return Poll::Pending;
+        };
+        loop {
+            let mut guard = network.state();
+            let state = &mut *guard;
+            let acts = state.may_act(this.id, this.side)?;
+            let Some(connection) = state.connections.get_mut(&this.id) else {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            };
+            let (own, other) = (connection.hosts[this.side], connection.hosts[1 - this.side]);
+            let pipe = &mut connection.pipes[1 - this.side];
+            let blocked = !acts || state.cut.contains_key(&(other, own));
+            let at = match pipe.under_way.front() {
+                Some((at, _)) if !blocked => *at,
+                _ => {
+                    pipe.reader = Some(cx.waker().clone());
+                    return Poll::Pending;
+                }
+            };
+            if at > Instant::now() {
+                pipe.reader = Some(cx.waker().clone());
+                drop(guard);
+                let sleep = this
+                    .sleep
+                    .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+                if sleep.deadline() != at {
+                    sleep.as_mut().reset(at);
+                }
+                std::task::ready!(sleep.as_mut().poll(cx));
+                continue;
+            }
+            match pipe.under_way.front_mut() {
+                Some((_, Segment::Data(data))) => {
+                    let length = data.len().min(buf.remaining());
+                    buf.put_slice(&data[..length]);
+                    data.advance(length);
+                    let empty = data.is_empty();
+                    pipe.bytes -= length;
+                    if empty {
+                        pipe.under_way.pop_front();
+                    }
+                    pipe.writer.take().into_iter().for_each(Waker::wake);
+                    return Poll::Ready(Ok(()));
+                }
+                Some((_, Segment::Fin)) | None => return Poll::Ready(Ok(())),
+                Some((_, Segment::Reset)) => {
+                    return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+                }
+            }
+        }
+    }
+}
+
+impl AsyncWrite for End {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let Some(network) = self.network.clone() else {
+            return Poll::Pending;
+        };
+        let mut state = network.state();
+        let acts = state.may_act(self.id, self.side)?;
+        let Some(connection) = state.connections.get_mut(&self.id) else {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        };
+        let pipe = &mut connection.pipes[self.side];
+        if pipe.ended {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if connection.ends[1 - self.side].is_none() {
+            let [a, b] = connection.hosts;
+            // Who cannot be told by the other side goes on into the void.
+            let untold = [a, b].iter().any(|host| state.dark.contains(host));
+            return Poll::Ready(if untold || state.cut.contains_key(&(a, b)) {
+                Ok(bytes.len())
+            } else {
+                Err(io::ErrorKind::BrokenPipe.into())
+            });
+        }
+        let pipe = &mut connection.pipes[self.side];
+        if !acts || pipe.bytes >= WINDOW {
+            pipe.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let data = Bytes::copy_from_slice(bytes);
+        state.send(self.id, self.side, Segment::Data(data));
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(network) = &self.network {
+            network.state().send(self.id, self.side, Segment::Fin);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if let Some(network) = &self.network {
+            network
+                .state()
+                .close(self.id, self.side, Some(Segment::Fin));
+        }
+    }
+}
+
+/// The network as one program has it.
+struct Attached {
+    network: Network,
+    program: ProgramId,
+}
+
+impl host::Network for Attached {
+    fn connect(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<host::Stream>> {
+        let (network, program) = (self.network.clone(), self.program);
+        let host: io::Result<HostId> = match host.parse() {
+            Ok(IpAddr::V4(address)) => Ok(address.octets()[3]),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        };
+        Box::pin(async move {
+            let end = network.connect(program, host?, port).await?;
+            Ok(host::Stream::new(end))
+        })
+    }
+
+    fn listen(
+        &self,
+        address: SocketAddr,
+    ) -> BoxFuture<'static, io::Result<Box<dyn host::Listener>>> {
+        let listening = self.network.listen(self.program, address.port());
+        Box::pin(async move { Ok(Box::new(listening?) as Box<dyn host::Listener>) })
+    }
+}
+
+impl host::Listener for Accepting {
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<(host::Stream, SocketAddr)>> {
+        Box::pin(async {
+            let (end, peer) = self.next().await;
+            Ok((host::Stream::new(end), peer.address))
+        })
+    }
+
+    fn local_address(&self) -> io::Result<SocketAddr> {
+        Ok(SocketAddr::new(address(self.place.0), self.place.1))
+    }
+}

@@ -1,0 +1,175 @@
+//! The people of a world: they apply and delete services, and sometimes spoil a spec by hand.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use quaestor::{
+    host::Host,
+    model::{Name, ServiceSpec, service::Metadata},
+    operator::Operator,
+    store::{Store, Txn, Write},
+};
+use serde_json::json;
+
+use super::trace::Trace;
+
+/// The services of every world, with the names that clients ask for.
+pub const SERVICES: [(&str, &str); 3] = [("web", "Web"), ("job", "Job"), ("each", "Each")];
+
+/// How often something is tried again that an operator wants done.
+const TRIES: usize = 8;
+
+/// What is wanted of a service.
+#[derive(Clone, Copy)]
+struct Wanted {
+    version: u64,
+    replicas: u64,
+}
+
+/// Those who operate the cluster, as one who does one thing after the other. Cheap to clone.
+#[derive(Clone)]
+pub struct Operators {
+    operator: Operator,
+    store: Store,
+    host: Host,
+    trace: Trace,
+    wanted: Arc<Mutex<[Wanted; SERVICES.len()]>>,
+    /// One thing at a time.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Operators {
+    pub fn new(store: Store, host: Host, trace: &Trace) -> Self {
+        let cluster = "default".parse::<Name>().expect("a name");
+        Self {
+            operator: Operator::new(store.clone(), &cluster),
+            store,
+            host,
+            trace: trace.clone(),
+            wanted: Arc::new(Mutex::new(
+                [Wanted {
+                    version: 1,
+                    replicas: 2,
+                }; SERVICES.len()],
+            )),
+            turn: Arc::default(),
+        }
+    }
+
+    fn wanted(&self) -> MutexGuard<'_, [Wanted; SERVICES.len()]> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Applies a service as it is wanted; gives up after a while.
+    pub async fn apply(&self, service: usize) -> bool {
+        let _turn = self.turn.lock().await;
+        let wanted = self.wanted()[service];
+        let (metadata, spec) = manifest(service, wanted);
+        for _ in 0..TRIES {
+            match self.operator.apply(&metadata, &spec, false).await {
+                Ok(applied) => {
+                    self.trace.note(format!(
+                        "operator: {} {}, generation {}",
+                        metadata.name, applied.change, applied.generation
+                    ));
+                    return true;
+                }
+                Err(error) => self.trace.note(format!(
+                    "operator: apply of {} failed: {error}",
+                    metadata.name
+                )),
+            }
+            self.host.clock.sleep(Duration::from_secs(1)).await;
+        }
+        false
+    }
+
+    pub async fn change_template(&self, service: usize) {
+        {
+            let mut wanted = self.wanted();
+            // No two templates of a world have one version, so that it tells which was made from which.
+            let highest = wanted
+                .iter()
+                .map(|wanted| wanted.version)
+                .max()
+                .unwrap_or(0);
+            wanted[service].version = highest + 1;
+        }
+        self.apply(service).await;
+    }
+
+    pub async fn scale(&self, service: usize, replicas: u64) {
+        self.wanted()[service].replicas = replicas;
+        self.apply(service).await;
+    }
+
+    pub async fn delete(&self, service: usize) {
+        let _turn = self.turn.lock().await;
+        let name = SERVICES[service].0.parse::<Name>().expect("a name");
+        for _ in 0..TRIES {
+            match self
+                .operator
+                .delete(&name, self.host.clock.timestamp())
+                .await
+            {
+                Ok(existed) => {
+                    return self.trace.note(format!("operator: {name} {existed:?}"));
+                }
+                Err(error) => self
+                    .trace
+                    .note(format!("operator: delete of {name} failed: {error}")),
+            }
+            self.host.clock.sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// Writes over the spec by hand, or deletes it.
+    pub async fn spoil(&self, service: usize, value: Option<&'static str>) {
+        let _turn = self.turn.lock().await;
+        let key = format!("/quaestor/default/spec/service/{}", SERVICES[service].0);
+        let write = match value {
+            Some(value) => Write::put(key, value),
+            None => Write::delete(key),
+        };
+        let outcome = self.store.commit(Txn::new().then(write)).await;
+        self.trace.note(format!(
+            "operator: spoiled the spec of {}: {outcome:?}",
+            SERVICES[service].0
+        ));
+    }
+}
+
+fn manifest(service: usize, wanted: Wanted) -> (Metadata, ServiceSpec) {
+    let (name, asked) = SERVICES[service];
+    let metadata = json!({"name": name});
+    let mut spec = json!({
+        "command": ["worker"],
+        "env": {"VERSION": wanted.version.to_string(), "NAMES": asked},
+        "serviceNames": [asked],
+        "restart": {"delay": "100ms", "maxDelay": "5s", "resetAfter": "30s"},
+        "stop": {"grace": "4s"},
+    });
+    let health = json!({"grpc": {}, "interval": "2s", "timeout": "1s", "startupGrace": "10s"});
+    match name {
+        "web" => {
+            spec["replicas"] = json!(wanted.replicas);
+            spec["ports"] = json!([{"name": "grpc"}]);
+            spec["health"] = health;
+            spec["load"] = json!({"reportLoad": {}, "interval": "4s"});
+        }
+        "job" => {
+            spec["replicas"] = json!(wanted.replicas);
+            spec["ports"] = json!([{"name": "grpc", "range": "6001-6006"}]);
+            spec["health"] = health;
+        }
+        _ => {
+            spec["onePerNode"] = json!(true);
+            spec["ports"] = json!([{"name": "grpc", "port": 7000}]);
+        }
+    }
+    let metadata = serde_json::from_value(metadata).expect("metadata as it is documented");
+    let spec = serde_json::from_value(spec).expect("a spec as it is documented");
+    (metadata, spec)
+}

@@ -1,0 +1,490 @@
+//! The processes of a world: a table of all that ever ran, and what agents start them with.
+//!
+//! A fake process is a program on its agent's host that serves what real workers serve (gRPC health and load
+//! reports, by the crate's own kit), so that checks are real. What goes wrong with it is the schedule's
+//! doing, or its own nature: some start slowly, ignore SIGTERM, or end by themselves.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use quaestor::{
+    host::Host,
+    model::service::StopSignal,
+    process::{End, Process, Processes, Program, StartError},
+    worker::{self, Requests},
+};
+use tokio::{sync::watch, task::AbortHandle};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    chance::Dice,
+    machine::{Clock, Disk, machine},
+    network::{HostId, Network, ProgramId},
+    planted::Planted,
+    trace::Trace,
+};
+
+pub type Pid = u32;
+
+/// All processes of a world. Cheap to clone.
+#[derive(Clone)]
+pub struct Table {
+    inner: Arc<Mutex<Inner>>,
+    clock: Clock,
+    network: Network,
+    trace: Trace,
+}
+
+struct Inner {
+    dice: Dice,
+    processes: BTreeMap<Pid, Entry>,
+    /// Nothing goes wrong by itself any more.
+    calm: bool,
+}
+
+struct Entry {
+    record: Record,
+    program: ProgramId,
+    deaf: bool,
+    stop: CancellationToken,
+    health: Option<worker::Health>,
+    task: Option<AbortHandle>,
+    end: watch::Sender<Option<End>>,
+}
+
+/// What is known of a process.
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub pid: Pid,
+    pub node: String,
+    pub instance: String,
+    /// The `VERSION` of its environment: what of the service's templates it was made from.
+    pub version: u64,
+    /// The agent that started it.
+    pub agent: ProgramId,
+    pub started: Duration,
+    pub ended: Option<Duration>,
+    /// When it was first signalled by its agent.
+    pub signalled: Option<Duration>,
+    /// When something last went wrong with it that checks may see.
+    pub unwell: Option<Duration>,
+    pub hung: bool,
+}
+
+impl Table {
+    pub fn new(dice: Dice, clock: &Clock, network: &Network, trace: &Trace) -> Self {
+        let inner = Inner {
+            dice,
+            processes: BTreeMap::new(),
+            calm: false,
+        };
+        Self {
+            inner: Arc::new(Mutex::new(inner)),
+            clock: clock.clone(),
+            network: network.clone(),
+            trace: trace.clone(),
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What an agent starts processes with.
+    pub fn of(
+        &self,
+        node: &str,
+        host: HostId,
+        agent: ProgramId,
+        planted: Planted,
+    ) -> Arc<dyn Processes> {
+        Arc::new(Starter {
+            table: self.clone(),
+            node: node.to_owned(),
+            host,
+            agent,
+            planted,
+        })
+    }
+
+    /// All processes that ever ran.
+    pub fn records(&self) -> Vec<Record> {
+        let inner = self.inner();
+        inner
+            .processes
+            .values()
+            .map(|entry| entry.record.clone())
+            .collect()
+    }
+
+    /// Those that run.
+    pub fn living(&self) -> Vec<Record> {
+        let mut records = self.records();
+        records.retain(|record| record.ended.is_none());
+        records
+    }
+
+    /// From now on nothing goes wrong by itself, and who hung goes on.
+    pub fn calm(&self) {
+        let mut inner = self.inner();
+        inner.calm = true;
+        for entry in inner.processes.values_mut() {
+            if std::mem::take(&mut entry.record.hung) {
+                self.network.freeze(entry.program, false);
+            }
+        }
+    }
+
+    /// The process crashes.
+    pub fn crash(&self, pid: Pid) {
+        self.end(
+            pid,
+            End {
+                code: None,
+                signal: Some(11),
+            },
+        );
+    }
+
+    /// The process hangs, with its port open.
+    pub fn hang(&self, pid: Pid) {
+        let now = self.clock.elapsed();
+        let mut inner = self.inner();
+        let Some(entry) = inner.processes.get_mut(&pid) else {
+            return;
+        };
+        entry.record.hung = true;
+        entry.record.unwell = Some(now);
+        let program = entry.program;
+        drop(inner);
+        self.network.freeze(program, true);
+    }
+
+    /// The process says from now on that it is not healthy.
+    pub async fn sicken(&self, pid: Pid) {
+        let now = self.clock.elapsed();
+        let health = {
+            let mut inner = self.inner();
+            let Some(entry) = inner.processes.get_mut(&pid) else {
+                return;
+            };
+            entry.record.unwell = Some(now);
+            entry.health.clone()
+        };
+        if let Some(health) = health {
+            health.set(false).await;
+        }
+    }
+
+    /// The process does not hear SIGTERM.
+    pub fn deafen(&self, pid: Pid) {
+        if let Some(entry) = self.inner().processes.get_mut(&pid) {
+            entry.deaf = true;
+        }
+    }
+
+    fn end(&self, pid: Pid, end: End) {
+        let now = self.clock.elapsed();
+        let mut inner = self.inner();
+        let Some(entry) = inner.processes.get_mut(&pid) else {
+            return;
+        };
+        if entry.record.ended.is_some() {
+            return;
+        }
+        entry.record.ended = Some(now);
+        entry.health = None;
+        let (program, task) = (entry.program, entry.task.take());
+        let told = entry.end.clone();
+        let line = format!(
+            "process {pid} {} on {} ended: {:?}",
+            entry.record.instance, entry.record.node, end
+        );
+        drop(inner);
+        self.trace.note(line);
+        self.network.kill(program, false);
+        if let Some(task) = task {
+            task.abort();
+        }
+        told.send_replace(Some(end));
+    }
+
+    fn signal(&self, pid: Pid, signal: StopSignal) {
+        let now = self.clock.elapsed();
+        let mut inner = self.inner();
+        let Some(entry) = inner.processes.get_mut(&pid) else {
+            return;
+        };
+        if entry.record.ended.is_some() {
+            return;
+        }
+        entry.record.signalled.get_or_insert(now);
+        let line = format!(
+            "process {pid} {} on {} gets {signal:?}",
+            entry.record.instance, entry.record.node
+        );
+        self.trace.note(line);
+        if signal == StopSignal::SigKill {
+            drop(inner);
+            self.end(
+                pid,
+                End {
+                    code: None,
+                    signal: Some(9),
+                },
+            );
+        } else if !entry.deaf && !entry.record.hung {
+            entry.stop.cancel();
+        }
+    }
+}
+
+/// Starts the processes of one run of an agent.
+struct Starter {
+    table: Table,
+    node: String,
+    host: HostId,
+    agent: ProgramId,
+    planted: Planted,
+}
+
+/// What a process is like.
+struct Nature {
+    /// It listens so long after its start.
+    slow: Duration,
+    deaf: bool,
+    /// It ends by itself then.
+    ends: Option<Duration>,
+}
+
+impl Nature {
+    fn of(dice: &mut Dice, calm: bool) -> Self {
+        let slow = match dice.chance(10) && !calm {
+            true => dice.between(1_000, 6_000),
+            false => dice.between(5, 300),
+        };
+        let ends = dice.chance(8).then(|| dice.between(50, 20_000));
+        Self {
+            slow: Duration::from_millis(slow),
+            deaf: dice.chance(6) && !calm,
+            ends: ends.map(Duration::from_millis).filter(|_| !calm),
+        }
+    }
+}
+
+impl Processes for Starter {
+    fn start(&self, program: &Program) -> Result<Box<dyn Process>, StartError> {
+        let refuse = {
+            let mut inner = self.table.inner();
+            let calm = inner.calm;
+            inner.dice.chance(3) && !calm
+        };
+        if refuse {
+            return Err(StartError::Program {
+                program: program.arguments.first().cloned().unwrap_or_default(),
+                cause: io::ErrorKind::OutOfMemory.into(),
+            });
+        }
+        if self.planted == Planted::DoubleStart {
+            self.begin(program);
+        }
+        let pid = self.begin(program);
+        Ok(Box::new(Child {
+            table: self.table.clone(),
+            pid,
+        }))
+    }
+}
+
+impl Starter {
+    fn begin(&self, program: &Program) -> Pid {
+        let table = &self.table;
+        let variable = |name: &str| program.environment.get(name).cloned().unwrap_or_default();
+        let own = table.network.begin(self.host);
+        let mut inner = table.inner();
+        let calm = inner.calm;
+        let pid = 1000 + inner.processes.len() as Pid;
+        let dice = Dice::new(inner.dice.bits());
+        let nature = Nature::of(&mut inner.dice, calm);
+        let record = Record {
+            pid,
+            node: self.node.clone(),
+            instance: variable("QUAESTOR_INSTANCE"),
+            version: variable("VERSION").parse().unwrap_or(0),
+            agent: self.agent,
+            started: table.clock.elapsed(),
+            ended: None,
+            signalled: None,
+            unwell: None,
+            hung: false,
+        };
+        let line = format!(
+            "process {pid} {} on {} started, version {}",
+            record.instance, record.node, record.version
+        );
+        let stop = CancellationToken::new();
+        let entry = Entry {
+            record,
+            program: own,
+            deaf: nature.deaf,
+            stop: stop.clone(),
+            health: None,
+            task: None,
+            end: watch::Sender::new(None),
+        };
+        inner.processes.insert(pid, entry);
+        drop(inner);
+        table.trace.note(line);
+        let host = machine(&table.clock, &table.network, own, dice, &Disk::default());
+        let life = live(
+            table.clone(),
+            pid,
+            host,
+            variable("PORT").parse().ok(),
+            variable("NAMES"),
+            nature,
+            stop,
+            self.planted,
+        );
+        let task = tokio::spawn(life).abort_handle();
+        if self.planted == Planted::Whim {
+            let table = table.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(20)).await;
+                table.signal(pid, StopSignal::SigTerm);
+            });
+        }
+        if let Some(entry) = table.inner().processes.get_mut(&pid) {
+            entry.task = Some(task);
+        }
+        pid
+    }
+}
+
+/// The life of a process.
+#[expect(clippy::too_many_arguments, reason = "everything that makes a process")]
+async fn live(
+    table: Table,
+    pid: Pid,
+    host: Host,
+    port: Option<u16>,
+    names: String,
+    nature: Nature,
+    stop: CancellationToken,
+    planted: Planted,
+) {
+    let ends = match planted {
+        Planted::Restless => Some(Duration::from_secs(15)),
+        _ => nature.ends,
+    };
+    let serving = async {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return 0,
+            () = tokio::time::sleep(nature.slow) => {}
+        }
+        let Some(port) = port else {
+            stop.cancelled().await;
+            return 0;
+        };
+        let Ok(listener) = host.network.listen(([0, 0, 0, 0], port).into()).await else {
+            return 98;
+        };
+        let names: Vec<String> = names.split_whitespace().map(str::to_owned).collect();
+        let server = worker::Server::new(names, Requests::new(4), host.clock.clone()).await;
+        if let Some(entry) = table.inner().processes.get_mut(&pid) {
+            entry.health = Some(server.health());
+        }
+        let _ = server
+            .run(listener, stop.clone(), Duration::from_millis(300))
+            .await;
+        0
+    };
+    let ending = async {
+        tokio::time::sleep(ends.unwrap_or_default()).await;
+        // It was about to end by itself, but nothing goes wrong any more.
+        if table.inner().calm && planted != Planted::Restless {
+            std::future::pending().await
+        }
+        7
+    };
+    let code = tokio::select! {
+        biased;
+        code = serving => code,
+        code = ending, if ends.is_some() => code,
+    };
+    table.end(
+        pid,
+        End {
+            code: Some(code),
+            signal: None,
+        },
+    );
+}
+
+/// A started process, as its agent has it.
+struct Child {
+    table: Table,
+    pid: Pid,
+}
+
+impl Process for Child {
+    fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    fn ended(&self) -> BoxFuture<'static, End> {
+        let end = self
+            .table
+            .inner()
+            .processes
+            .get(&self.pid)
+            .map(|entry| entry.end.subscribe());
+        Box::pin(async move {
+            let Some(mut end) = end else {
+                return std::future::pending().await;
+            };
+            match end.wait_for(Option::is_some).await.map(|end| *end) {
+                Ok(Some(end)) => end,
+                _ => std::future::pending().await,
+            }
+        })
+    }
+
+    fn signal(&self, signal: StopSignal) -> io::Result<()> {
+        self.table.signal(self.pid, signal);
+        Ok(())
+    }
+
+    fn kill(&self) -> io::Result<()> {
+        self.table.signal(self.pid, StopSignal::SigKill);
+        Ok(())
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let agent = self
+            .table
+            .inner()
+            .processes
+            .get(&self.pid)
+            .map(|entry| entry.record.agent);
+        if agent.is_some_and(|agent| self.table.network.is_alive(agent)) {
+            // The agent lives and lets go of it: its doing, as a signal is.
+            self.table.signal(self.pid, StopSignal::SigKill);
+        }
+        self.table.end(
+            self.pid,
+            End {
+                code: None,
+                signal: Some(9),
+            },
+        );
+    }
+}

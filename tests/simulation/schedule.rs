@@ -1,0 +1,208 @@
+//! What goes wrong when: a seed gives a schedule of faults.
+
+use std::time::Duration;
+
+use super::{
+    cast::{AGENTS, BALANCERS, CONTROLLERS, STORE},
+    chance::Dice,
+    network::HostId,
+};
+
+/// Faults of a schedule.
+pub const FAULTS: usize = 20;
+
+/// When the first fault comes: everything is up by then, mostly.
+const FIRST: u64 = 8_000;
+
+/// One thing that goes wrong, or that an operator does. `span`: until it is put right.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// A role ends without a word and is started again; with `silent` its host vanishes as in a power cut.
+    Crash {
+        host: HostId,
+        silent: bool,
+        span: Duration,
+    },
+    /// A role is asked to end, and started again.
+    Restart {
+        host: HostId,
+        span: Duration,
+    },
+    /// Whoever leads crashes.
+    CrashLeader {
+        span: Duration,
+    },
+    /// A role stands still.
+    Freeze {
+        host: HostId,
+        span: Duration,
+    },
+    /// Nothing passes between two hosts.
+    Cut {
+        a: HostId,
+        b: HostId,
+        span: Duration,
+    },
+    /// Everything between two hosts takes longer.
+    Slow {
+        a: HostId,
+        b: HostId,
+        by: Duration,
+        span: Duration,
+    },
+    /// All connections between two hosts break.
+    Reset {
+        a: HostId,
+        b: HostId,
+    },
+    /// The store ends, and comes back with what it held.
+    StoreDown {
+        span: Duration,
+    },
+    /// The store stands still.
+    StorePause {
+        span: Duration,
+    },
+    /// The store has no space left.
+    StoreFull {
+        span: Duration,
+    },
+    /// The store forgets its past.
+    Compact,
+    /// The answer to the next write is lost.
+    LoseAnswer,
+    /// The disk of a node is full.
+    DiskFull {
+        host: HostId,
+        span: Duration,
+    },
+    /// A process crashes, hangs, says it is unhealthy, or does not hear SIGTERM; which one: `nth` of those
+    /// that live.
+    ProcessCrashes {
+        nth: u64,
+    },
+    ProcessHangs {
+        nth: u64,
+    },
+    ProcessSickens {
+        nth: u64,
+    },
+    ProcessIsDeaf {
+        nth: u64,
+    },
+    /// An operator changes a service's template, or how many there are of it.
+    ChangeTemplate {
+        service: usize,
+    },
+    Scale {
+        service: usize,
+        replicas: u64,
+    },
+    /// An operator deletes a service, and applies it again after a while.
+    Delete {
+        service: usize,
+        span: Duration,
+    },
+    /// Somebody writes garbage over a spec, or deletes it, by hand; an operator applies it again.
+    Garbage {
+        service: usize,
+        span: Duration,
+    },
+    Vanish {
+        service: usize,
+        span: Duration,
+    },
+}
+
+/// A fault and its moment.
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub at: Duration,
+    pub fault: Fault,
+}
+
+/// The schedule of a seed; of its events, only those that are kept. (A shrunk schedule leaves out some.)
+pub fn schedule(seed: u64, kept: Option<&[usize]>) -> Vec<Event> {
+    let mut dice = Dice::of(seed, "schedule");
+    let mut at = FIRST;
+    let mut events = Vec::new();
+    for index in 0..FAULTS {
+        at += match dice.chance(30) {
+            true => dice.between(0, 300),
+            false => dice.between(300, 7_000),
+        };
+        let fault = fault(&mut dice);
+        if kept.is_none_or(|kept| kept.contains(&index)) {
+            events.push(Event {
+                at: Duration::from_millis(at),
+                fault,
+            });
+        }
+    }
+    events
+}
+
+fn fault(dice: &mut Dice) -> Fault {
+    let mut span = |low, high| Duration::from_millis(dice.between(low, high));
+    let (short, long) = (span(200, 8_000), span(2_000, 40_000));
+    let roles: Vec<HostId> = [&AGENTS[..], &CONTROLLERS, &BALANCERS].concat();
+    let host = *dice.pick(&roles);
+    let nth = dice.bits();
+    let service = dice.between(0, 2) as usize;
+    match dice.between(0, 99) {
+        0..=8 => Fault::Crash {
+            host,
+            silent: dice.chance(30),
+            span: short,
+        },
+        9..=12 => Fault::Restart { host, span: short },
+        13..=16 => Fault::CrashLeader { span: short },
+        17..=22 => Fault::Freeze { host, span: long },
+        23..=31 => Fault::Cut {
+            a: host,
+            b: STORE,
+            span: long,
+        },
+        32..=36 => Fault::Slow {
+            a: host,
+            b: STORE,
+            by: Duration::from_millis(dice.between(50, 1_500)),
+            span: long,
+        },
+        37..=40 => Fault::Reset { a: host, b: STORE },
+        41..=45 => Fault::StoreDown {
+            span: if dice.chance(70) { short } else { long },
+        },
+        46..=50 => Fault::StorePause {
+            span: if dice.chance(50) { short } else { long },
+        },
+        51..=52 => Fault::StoreFull { span: short },
+        53..=56 => Fault::Compact,
+        57..=63 => Fault::LoseAnswer,
+        64..=65 => Fault::DiskFull {
+            host: *dice.pick(&AGENTS),
+            span: long,
+        },
+        66..=70 => Fault::ProcessCrashes { nth },
+        71..=74 => Fault::ProcessHangs { nth },
+        75..=77 => Fault::ProcessSickens { nth },
+        78..=80 => Fault::ProcessIsDeaf { nth },
+        81..=86 => Fault::ChangeTemplate { service },
+        87..=91 => Fault::Scale {
+            service,
+            replicas: dice.between(0, 4),
+        },
+        92..=95 => Fault::Delete {
+            service,
+            span: short,
+        },
+        96..=97 => Fault::Garbage {
+            service,
+            span: long,
+        },
+        _ => Fault::Vanish {
+            service,
+            span: long,
+        },
+    }
+}

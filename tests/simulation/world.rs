@@ -1,0 +1,578 @@
+//! A world: a store, two controllers, three agents, two balancers and people, all in this thread on virtual
+//! time. The roles are the real ones; what is around them is simulated.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
+    time::Duration,
+};
+
+use quaestor::{
+    agent, balancer, controller,
+    host::Host,
+    rpc,
+    store::{Config, Store, Txn, Write},
+    view::Directory,
+};
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    cast::{AGENTS, BALANCERS, CONTROLLERS, Cast, OPERATOR, Role, STORE, node},
+    chance::Dice,
+    checker::Checker,
+    gate::{self, Gate},
+    machine::{Clock, Disk, machine},
+    network::{HostId, Network, ProgramId, address},
+    operators::{Operators, SERVICES},
+    planted::Planted,
+    processes::Table,
+    schedule::{Event, Fault, schedule},
+    trace::Trace,
+};
+
+/// After the faults have stopped, everything is as it is to be within this time (L1).
+const CONVERGENCE: Duration = Duration::from_secs(150);
+
+/// Then nothing is written for so long.
+const REST: Duration = Duration::from_secs(70);
+
+/// A role that was asked to end has ended after this time.
+const FAREWELL: Duration = Duration::from_secs(100);
+
+/// A world. Cheap to clone.
+#[derive(Clone)]
+pub struct World {
+    seed: u64,
+    planted: Planted,
+    clock: Clock,
+    network: Network,
+    gate: Gate,
+    cast: Cast,
+    table: Table,
+    trace: Trace,
+    disks: Arc<BTreeMap<HostId, Disk>>,
+    running: Arc<Mutex<BTreeMap<HostId, Running>>>,
+}
+
+/// A role that runs.
+struct Running {
+    program: ProgramId,
+    stop: CancellationToken,
+    task: AbortHandle,
+}
+
+/// What became of a world.
+pub struct Outcome {
+    pub trace: Trace,
+    /// Virtual time that passed.
+    pub elapsed: Duration,
+}
+
+/// Lets the world of `seed` run, with its faults or some of them.
+pub fn run(seed: u64, kept: Option<&[usize]>, planted: Planted) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let world = World::new(seed, planted);
+        world.live(schedule(seed, kept)).await;
+        // What the end of the world does to those in it is not part of the story.
+        world.trace.close();
+        Outcome {
+            trace: world.trace.clone(),
+            elapsed: world.clock.elapsed(),
+        }
+    })
+}
+
+impl World {
+    fn new(seed: u64, planted: Planted) -> Self {
+        let clock = Clock::new();
+        let trace = Trace::new(clock.clone());
+        let network = Network::new(Dice::of(seed, "network"));
+        let store = machine(
+            &clock,
+            &network,
+            0,
+            Dice::of(seed, "store"),
+            &Disk::default(),
+        );
+        let gate = Gate::new(&network, STORE, &clock, &trace, &store);
+        let table = Table::new(Dice::of(seed, "processes"), &clock, &network, &trace);
+        let disks = AGENTS.into_iter().map(|host| (host, Disk::default()));
+        Self {
+            seed,
+            planted,
+            cast: Cast::new(&clock),
+            disks: Arc::new(disks.collect()),
+            running: Arc::default(),
+            clock,
+            network,
+            gate,
+            table,
+            trace,
+        }
+    }
+
+    fn running(&self) -> MutexGuard<'_, BTreeMap<HostId, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From the first moment to the end of the checks.
+    async fn live(&self, events: Vec<Event>) {
+        let mut client = Checker::client(&self.gate)
+            .await
+            .expect("the back door is open");
+        let names = SERVICES
+            .iter()
+            .map(|(_, name)| (*name).to_owned())
+            .collect();
+        let mut checker = Checker::new(
+            (&self.clock, &self.network, &self.gate),
+            (&self.cast, &self.table, &self.trace),
+            self.planted,
+            names,
+        );
+        let mut watch = checker
+            .begin(&mut client)
+            .await
+            .expect("the store can be watched");
+
+        self.gate.open();
+        for host in self.hosts() {
+            self.start(host);
+        }
+        let operators = self.operators();
+        for service in 0..SERVICES.len() {
+            let operators = operators.clone();
+            tokio::spawn(async move { operators.apply(service).await });
+        }
+        self.plant();
+        let story = {
+            let (world, operators) = (self.clone(), operators.clone());
+            tokio::spawn(async move {
+                for event in events {
+                    tokio::time::sleep(event.at.saturating_sub(world.clock.elapsed())).await;
+                    world.trace.note(format!("FAULT {:?}", event.fault));
+                    world.strike(event.fault, &operators).await;
+                }
+                // What is put right by itself is, before the end.
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            })
+        };
+        let patience = Duration::from_secs(3_600);
+        if !checker
+            .watch(&mut watch, patience, |_| story.is_finished())
+            .await
+        {
+            return;
+        }
+
+        self.trace.note("the faults stop");
+        self.calm().await;
+        let repaired = {
+            let operators = operators.clone();
+            tokio::spawn(async move {
+                for service in 0..SERVICES.len() {
+                    while !operators.apply(service).await {}
+                }
+            })
+        };
+        let rests = |checker: &Checker| repaired.is_finished() && checker.missing().is_none();
+        if !checker.watch(&mut watch, CONVERGENCE, rests).await {
+            if let Some(missing) = checker.missing() {
+                self.trace
+                    .violation("L1", format!("not within {CONVERGENCE:?}: {missing}"));
+            }
+            return;
+        }
+        self.trace.note("everything is as it is to be");
+        // A status may still be on its way.
+        checker
+            .watch(&mut watch, Duration::from_secs(5), |_| false)
+            .await;
+        checker.rest();
+        checker.watch(&mut watch, REST, |_| false).await;
+        if let Some(missing) = checker.missing() {
+            self.trace
+                .violation("L1", format!("it did not stay so: {missing}"));
+        }
+    }
+
+    fn hosts(&self) -> Vec<HostId> {
+        [&CONTROLLERS[..], &AGENTS, &BALANCERS].concat()
+    }
+
+    fn store(&self, host: &Host) -> Store {
+        let endpoint = format!("http://{}:{}", address(STORE), gate::PORT);
+        Store::new(Config::new([endpoint]), host.clone()).expect("an address")
+    }
+
+    fn operators(&self) -> Operators {
+        let (host, _) = self.guest(OPERATOR, Role::Operator);
+        Operators::new(self.store(&host), host, &self.trace)
+    }
+
+    /// The machine of a new program on `host`.
+    fn guest(&self, host: HostId, role: Role) -> (Host, ProgramId) {
+        let program = self.network.begin(host);
+        self.cast.enter(program, role);
+        let mut dice = Dice::of(self.seed, &format!("program {program}"));
+        let disk = self.disks.get(&host).cloned().unwrap_or_default();
+        // Some wall clocks are off by up to an hour.
+        let skew = match dice.chance(20) {
+            true => dice.between(0, 7_200_000) as i64 - 3_600_000,
+            false => 0,
+        };
+        let clock = self.clock.skewed(skew);
+        (
+            machine(&clock, &self.network, program, dice, &disk),
+            program,
+        )
+    }
+
+    /// Starts the role of a host, unless it runs.
+    fn start(&self, host: HostId) {
+        if self.running().contains_key(&host) {
+            return;
+        }
+        let stop = CancellationToken::new();
+        let cluster = || "default".parse().expect("a name");
+        let (program, task) = if CONTROLLERS.contains(&host) {
+            let (machine, program) = self.guest(host, Role::Controller);
+            let config = controller::Config { cluster: cluster() };
+            let role = controller::run(config, self.store(&machine), machine, stop.clone());
+            (program, self.spawn(host, program, role))
+        } else if AGENTS.contains(&host) {
+            let (machine, program) = self.guest(host, Role::Agent(node(host)));
+            let config = agent::Config {
+                cluster: cluster(),
+                node: node(host).parse().expect("a name"),
+                address: address(host).to_string(),
+                labels: BTreeMap::new(),
+                state_directory: "/var/lib/quaestor".into(),
+                quaestor: "/usr/bin/quaestor".into(),
+                endpoints: Vec::new(),
+            };
+            let processes = self.table.of(&node(host), host, program, self.planted);
+            let role = agent::run(
+                config,
+                self.store(&machine),
+                machine,
+                processes,
+                stop.clone(),
+            );
+            (program, self.spawn(host, program, role))
+        } else {
+            let (machine, program) = self.guest(host, Role::Balancer);
+            let directory = Arc::new(Directory::default());
+            self.cast.answers(program, host, Arc::clone(&directory));
+            let role = balance(self.store(&machine), machine, directory, stop.clone());
+            (program, self.spawn(host, program, role))
+        };
+        self.trace
+            .note(format!("10.0.0.{host} runs program {program}"));
+        let running = Running {
+            program,
+            stop,
+            task,
+        };
+        self.running().insert(host, running);
+    }
+
+    /// Runs a role until it ends; that it ends with an error is a violation.
+    fn spawn<E: fmt::Display>(
+        &self,
+        host: HostId,
+        program: ProgramId,
+        role: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) -> AbortHandle {
+        let world = self.clone();
+        let task = tokio::spawn(async move {
+            let outcome = thawed(role, &world.network, program).await;
+            if let Err(error) = outcome {
+                world.trace.violation(
+                    "role",
+                    format!("program {program} on 10.0.0.{host} ended: {error}"),
+                );
+            }
+            world.network.kill(program, false);
+            world.cast.answers_no_more(program);
+            let mut running = world.running();
+            if running
+                .get(&host)
+                .is_some_and(|running| running.program == program)
+            {
+                running.remove(&host);
+            }
+        });
+        task.abort_handle()
+    }
+
+    /// Ends the role of a host without a word.
+    fn crash(&self, host: HostId, silent: bool) {
+        let Some(running) = self.running().remove(&host) else {
+            return;
+        };
+        self.network.kill(running.program, silent);
+        self.cast.answers_no_more(running.program);
+        running.task.abort();
+    }
+
+    /// Starts the role again after `span`.
+    fn start_after(&self, host: HostId, span: Duration) {
+        let world = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(span).await;
+            world.start(host);
+        });
+    }
+
+    /// Undoes something after `span`, and until then says that it stands between a host and the store.
+    fn disturb(
+        &self,
+        hosts: Vec<HostId>,
+        total: bool,
+        span: Duration,
+        undo: impl FnOnce(&World) + Send + 'static,
+    ) {
+        for host in &hosts {
+            self.cast.disturb(*host, true, total);
+        }
+        let world = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(span).await;
+            undo(&world);
+            for host in hosts {
+                world.cast.disturb(host, false, total);
+            }
+        });
+    }
+
+    async fn strike(&self, fault: Fault, operators: &Operators) {
+        let people = operators.clone();
+        match fault {
+            Fault::Crash { host, silent, span } => {
+                self.crash(host, silent);
+                self.start_after(host, span);
+            }
+            Fault::Restart { host, span } => self.end(host, span),
+            Fault::CrashLeader { span } => {
+                // Whoever holds the key; by chance it is nobody.
+                let leader = CONTROLLERS.into_iter().find(|host| self.leads(*host));
+                let host = leader.unwrap_or(CONTROLLERS[0]);
+                self.crash(host, false);
+                self.start_after(host, span);
+            }
+            Fault::Freeze { host, span } => {
+                let program = self.running().get(&host).map(|running| running.program);
+                if let Some(program) = program {
+                    self.network.freeze(program, true);
+                    self.disturb(vec![host], false, span, move |world| {
+                        world.network.freeze(program, false)
+                    });
+                }
+            }
+            Fault::Cut { a, b, span } => {
+                self.network.cut(a, b, true);
+                self.disturb(vec![a], true, span, move |world| {
+                    world.network.cut(a, b, false)
+                });
+            }
+            Fault::Slow { a, b, by, span } => {
+                self.network.slow(a, b, by);
+                self.disturb(vec![a], false, span, move |world| {
+                    world.network.slow(a, b, Duration::ZERO)
+                });
+            }
+            Fault::Reset { a, b } => {
+                self.network.reset_between(a, b);
+                self.disturb(vec![a], false, Duration::ZERO, |_| {});
+            }
+            Fault::StoreDown { span } => {
+                self.gate.down(true);
+                self.disturb(self.hosts(), true, span, |world| world.gate.down(false));
+            }
+            Fault::StorePause { span } => {
+                self.gate.pause(true);
+                self.disturb(self.hosts(), true, span, |world| world.gate.pause(false));
+            }
+            Fault::StoreFull { span } => {
+                self.gate.fill(true);
+                self.disturb(Vec::new(), false, span, |world| world.gate.fill(false));
+            }
+            Fault::Compact => {
+                if let Ok(mut client) = Checker::client(&self.gate).await
+                    && let Ok(found) = client.get("/", None).await
+                {
+                    let revision = found.header().map_or(1, |header| header.revision());
+                    let compacted = client.compact(revision, None).await;
+                    self.trace
+                        .note(format!("compacted at {revision}: {}", compacted.is_ok()));
+                }
+            }
+            Fault::LoseAnswer => self.gate.lose_answer(),
+            Fault::DiskFull { host, span } => {
+                let Some(disk) = self.disks.get(&host).cloned() else {
+                    return;
+                };
+                disk.fail(true);
+                self.disturb(Vec::new(), false, span, move |_| disk.fail(false));
+            }
+            Fault::ProcessCrashes { nth } => self
+                .process(nth)
+                .into_iter()
+                .for_each(|pid| self.table.crash(pid)),
+            Fault::ProcessHangs { nth } => self
+                .process(nth)
+                .into_iter()
+                .for_each(|pid| self.table.hang(pid)),
+            Fault::ProcessIsDeaf { nth } => self
+                .process(nth)
+                .into_iter()
+                .for_each(|pid| self.table.deafen(pid)),
+            Fault::ProcessSickens { nth } => {
+                if let Some(pid) = self.process(nth) {
+                    self.table.sicken(pid).await;
+                }
+            }
+            Fault::ChangeTemplate { service } => {
+                tokio::spawn(async move { people.change_template(service).await });
+            }
+            Fault::Scale { service, replicas } => {
+                tokio::spawn(async move { people.scale(service, replicas).await });
+            }
+            Fault::Delete { service, span } => {
+                tokio::spawn(async move {
+                    people.delete(service).await;
+                    tokio::time::sleep(span).await;
+                    people.apply(service).await;
+                });
+            }
+            Fault::Garbage { service, span } => {
+                tokio::spawn(async move {
+                    people.spoil(service, Some("{\"spec\": 7")).await;
+                    tokio::time::sleep(span).await;
+                    people.apply(service).await;
+                });
+            }
+            Fault::Vanish { service, span } => {
+                tokio::spawn(async move {
+                    people.spoil(service, None).await;
+                    tokio::time::sleep(span).await;
+                    people.apply(service).await;
+                });
+            }
+        }
+    }
+
+    /// The `nth` of the living processes.
+    fn process(&self, nth: u64) -> Option<u32> {
+        let living = self.table.living();
+        let index = nth.checked_rem(living.len() as u64)?;
+        Some(living[index as usize].pid)
+    }
+
+    fn leads(&self, host: HostId) -> bool {
+        let program = self.running().get(&host).map(|running| running.program);
+        program.is_some() && self.cast.leader() == program
+    }
+
+    /// Asks the role of a host to end, and starts it again `span` after it has.
+    fn end(&self, host: HostId, span: Duration) {
+        let (program, stop) = match self.running().get(&host) {
+            Some(running) => (running.program, running.stop.clone()),
+            None => return,
+        };
+        self.cast.ends(program);
+        stop.cancel();
+        let world = self.clone();
+        tokio::spawn(async move {
+            let end = tokio::time::Instant::now() + FAREWELL;
+            let ended = || {
+                let running = world.running();
+                running
+                    .get(&host)
+                    .is_none_or(|running| running.program != program)
+            };
+            while !ended() && tokio::time::Instant::now() < end {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            tokio::time::sleep(span).await;
+            world.start(host);
+        });
+    }
+
+    /// Puts everything right.
+    async fn calm(&self) {
+        self.table.calm();
+        self.network.mend();
+        self.gate.behave();
+        self.disks.values().for_each(|disk| disk.fail(false));
+        self.cast.undisturbed();
+        // Who is ending ends first, and is then started by who asked for it.
+        for host in self.hosts() {
+            self.start(host);
+        }
+    }
+
+    /// Puts in the bugs that come from outside the roles.
+    fn plant(&self) {
+        let (role, key, value) = match self.planted {
+            Planted::Usurper => (Role::Controller, "assign/n1/web-0", "{}"),
+            Planted::Meddler => (Role::Balancer, "state/n1/web-0", "{}"),
+            _ => return,
+        };
+        let (host, _) = self.guest(OPERATOR, role);
+        let store = self.store(&host);
+        let write = Write::put(format!("/quaestor/default/{key}"), value);
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            while store.commit(Txn::new().then(write.clone())).await.is_err() {}
+        });
+    }
+}
+
+/// A balancer: the view, and the surface on it.
+async fn balance(
+    store: Store,
+    host: Host,
+    directory: Arc<Directory>,
+    stop: CancellationToken,
+) -> Result<(), String> {
+    let config = balancer::Config {
+        cluster: "default".parse().expect("a name"),
+    };
+    let listening = host.network.listen(([0, 0, 0, 0], 5150).into()).await;
+    let listener = listening.map_err(|error| error.to_string())?;
+    let follows = balancer::run(
+        config,
+        store,
+        host.clone(),
+        Arc::clone(&directory),
+        stop.clone(),
+    );
+    let serves = rpc::serve(listener, directory, host, stop);
+    let (follows, serves) = tokio::join!(follows, serves);
+    follows.map_err(|error| error.to_string())?;
+    serves.map_err(|error| error.to_string())
+}
+
+/// Polls `role` only while its program is not frozen.
+async fn thawed<T>(role: impl Future<Output = T>, network: &Network, program: ProgramId) -> T {
+    let mut role = pin!(role);
+    poll_fn(|cx| {
+        if network.is_frozen(program, cx.waker()) {
+            return Poll::Pending;
+        }
+        role.as_mut().poll(cx)
+    })
+    .await
+}
