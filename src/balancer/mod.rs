@@ -1,10 +1,10 @@
 //! The balancer's loop: follows what the leader and the agents write, and keeps the view current.
 //!
-//! - [`reader`]: turns changes of keys into facts
+//! - `reader`: turns changes of keys into facts
 //!
 //! It decides nothing. While the store is away the view stays as it is and is answered from.
 
-pub mod reader;
+mod reader;
 
 use std::{sync::Arc, time::Duration};
 

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Reads the changes of one cluster.
-pub struct Reader {
+pub(super) struct Reader {
     keys: Keys,
     /// Keys whose value cannot be read.
     malformed: BTreeSet<String>,
@@ -20,7 +20,7 @@ pub struct Reader {
 
 impl Reader {
     /// A reader of what lies under `keys`.
-    pub fn new(keys: Keys) -> Self {
+    pub(super) fn new(keys: Keys) -> Self {
         Self {
             keys,
             malformed: BTreeSet::new(),
@@ -28,7 +28,7 @@ impl Reader {
     }
 
     /// What `change` says; none for a key without a meaning here, or a value that cannot be read.
-    pub fn read(&mut self, change: Change) -> Option<Fact> {
+    pub(super) fn read(&mut self, change: Change) -> Option<Fact> {
         let (key, value) = match change {
             Change::Put(entry) => (entry.key, Some(entry.value)),
             Change::Delete { key, .. } => (key, None),

@@ -3,9 +3,9 @@
 //! Roles reach the outside world only through a [`Host`], so that a whole cluster can run in one
 //! process on virtual time. No implementation hides a thread.
 
-pub mod clock;
-pub mod disk;
-pub mod entropy;
+mod clock;
+mod disk;
+mod entropy;
 pub mod network;
 
 use std::sync::Arc;

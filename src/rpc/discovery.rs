@@ -20,7 +20,7 @@ use crate::{
 const LARGEST_REQUEST: usize = 16 * 1024;
 
 /// The service, answering from `directory`.
-pub fn service(
+pub(super) fn service(
     directory: Arc<Directory>,
     host: Host,
 ) -> ServiceDiscoveryGrpcServer<impl ServiceDiscoveryGrpc> {

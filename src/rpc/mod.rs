@@ -2,10 +2,10 @@
 //! worker.
 //!
 //! - [`client`]: asking a balancer, as any client would
-//! - [`discovery`]: the questions of quaestor-mini-cluster's clients
+//! - `discovery`: the questions of quaestor-mini-cluster's clients
 
 pub mod client;
-pub mod discovery;
+mod discovery;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 

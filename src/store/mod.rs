@@ -3,24 +3,24 @@
 //! The client library knows neither failover nor resumed watches; both are added here. Whether an
 //! error may be retried is decided here, once ([`Error`]).
 //!
-//! - [`client`]: failover, reads and transactions
+//! - `client`: failover, reads and transactions
 //!   - `endpoint`: one member: its address, and the connection to it
 //!   - `failure`: what a failed attempt means
 //!   - `range`: ranges of keys, and reading them whole
-//! - [`follow`]: list, then watch, for good
+//! - `follow`: list, then watch, for good
 //!   - `watch`: one stream of changes
 //!   - `ledger`: what was said so far
-//! - [`lease`]: leases that survive reconnects
-//! - [`election`]: at most one leader, fenced
+//! - `lease`: leases that survive reconnects
+//! - `election`: at most one leader, fenced
 //! - [`embedded`]: the store in memory, for development and simulation
 
-pub mod client;
-pub mod election;
+mod client;
+mod election;
 pub mod embedded;
 mod endpoint;
 mod failure;
-pub mod follow;
-pub mod lease;
+mod follow;
+mod lease;
 mod ledger;
 mod range;
 mod watch;

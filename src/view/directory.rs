@@ -19,7 +19,7 @@ use super::{Endpoint, members::Members, random, top};
 use crate::model::Moment;
 
 /// For how long an endpoint that was just handed out comes after the others, unless told otherwise.
-pub const RECENTLY_USED: Duration = Duration::from_secs(5);
+const RECENTLY_USED: Duration = Duration::from_secs(5);
 
 /// All that is known of the services of a cluster, shared by everyone who answers questions. Written
 /// by one [`super::Index`]. A question takes no lock.
@@ -72,8 +72,8 @@ impl Directory {
         self.answer(name, |members| random::choose(members, at_most, seed))
     }
 
-    /// At most `at_most` endpoints of `name`, the least busy first ([`top`]); they count as handed
-    /// out from `now` on. A name that nobody serves has none.
+    /// At most `at_most` endpoints of `name`, the least busy first (`top` has the rules); they count
+    /// as handed out from `now` on. A name that nobody serves has none.
     ///
     /// # Errors
     /// [`NotSynced`] before the first full sync.

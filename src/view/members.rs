@@ -6,7 +6,7 @@ use super::Endpoint;
 
 /// A member on its way into [`Members`].
 #[derive(Clone, Debug)]
-pub struct Candidate {
+pub(super) struct Candidate {
     /// Where it is.
     pub endpoint: Arc<Endpoint>,
     /// Whether its node may be gone: nobody says so, but nobody vouches for it either.
@@ -16,7 +16,7 @@ pub struct Candidate {
 /// An immutable set of endpoints: those in normal use, then the suspects, each part ordered by host
 /// (its case does not count), then port. No place occurs twice.
 #[derive(Debug, Default)]
-pub struct Members {
+pub(super) struct Members {
     endpoints: Vec<Arc<Endpoint>>,
     /// How many of them, from the front, are in normal use.
     normal: usize,
@@ -31,7 +31,7 @@ impl Members {
     /// Suspects are for use after all others. When more than half of the members are suspect, the
     /// fault is more likely between us and the nodes than in so many nodes: then all are in normal
     /// use.
-    pub fn new(mut candidates: Vec<Candidate>) -> Self {
+    pub(super) fn new(mut candidates: Vec<Candidate>) -> Self {
         // The stable sort leaves equals in the order in which they came, which the index fixes.
         candidates
             .sort_by(|a, b| by_place(&a.endpoint, &b.endpoint).then(a.suspect.cmp(&b.suspect)));
@@ -68,22 +68,22 @@ impl Members {
     }
 
     /// All of them, those in normal use first.
-    pub fn endpoints(&self) -> &[Arc<Endpoint>] {
+    pub(super) fn endpoints(&self) -> &[Arc<Endpoint>] {
         &self.endpoints
     }
 
     /// How many are in normal use; the rest, at the end, is suspect.
-    pub fn normal(&self) -> usize {
+    pub(super) fn normal(&self) -> usize {
         self.normal
     }
 
     /// For each endpoint the number of its host, below [`Members::host_count`].
-    pub fn hosts(&self) -> &[u32] {
+    pub(super) fn hosts(&self) -> &[u32] {
         &self.hosts
     }
 
     /// How many hosts there are.
-    pub fn host_count(&self) -> usize {
+    pub(super) fn host_count(&self) -> usize {
         self.host_count
     }
 }

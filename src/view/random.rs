@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Endpoint, members::Members};
 
 /// At most `at_most` of `members` in an order that `seed` chooses; suspects after all others.
-pub fn choose(members: &Members, at_most: usize, seed: u64) -> Vec<Arc<Endpoint>> {
+pub(super) fn choose(members: &Members, at_most: usize, seed: u64) -> Vec<Arc<Endpoint>> {
     let all = members.endpoints();
     let (normal, suspects) = all.split_at(members.normal());
     let mut numbers = Numbers(seed);

@@ -30,7 +30,7 @@ use crate::model::Moment;
 
 /// At most `at_most` of `members`, the least busy first. Those chosen count as handed out from
 /// `now` on, for `recently`.
-pub fn choose(
+pub(super) fn choose(
     members: &Members,
     at_most: usize,
     recently: Duration,

@@ -11,7 +11,7 @@ use crate::proto::process_admin::{
 };
 
 /// The service for `requests`.
-pub fn service(
+pub(super) fn service(
     requests: Requests,
 ) -> ProcessAdministrationGrpcServer<impl ProcessAdministrationGrpc> {
     ProcessAdministrationGrpcServer::new(Admin(requests))

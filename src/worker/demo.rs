@@ -1,7 +1,7 @@
 //! A worker to try things out with: it does nothing, for as long as it is asked to, and can go wrong
 //! in the ways that workers do.
 //!
-//! - [`freeze`]: a listener whose connections fall silent
+//! - `freeze`: a listener whose connections fall silent
 
 mod freeze;
 

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The service for a worker that serves `names`.
-pub fn service(
+pub(super) fn service(
     names: BTreeSet<String>,
     requests: Requests,
     clock: Arc<dyn Clock>,

@@ -17,7 +17,7 @@ pub(super) enum Refusal {
     /// A lease together with the wish to keep the old one.
     #[error("etcdserver: lease is provided")]
     LeaseProvided,
-    /// A transaction with more than [`super::txn::MAX_OPERATIONS`] operations.
+    /// A transaction with more than `MAX_OPERATIONS` operations.
     #[error("etcdserver: too many operations in txn request")]
     TooManyOperations,
     /// A transaction that writes one key twice.
