@@ -205,3 +205,18 @@ fn an_agent_that_is_told_to_end_stops_its_workers_and_takes_its_leave() {
         String::from_utf8_lossy(&output.stdout).contains("Unknown")
     });
 }
+
+#[test]
+fn a_signal_that_arrives_twice_at_once_ends_a_role_as_one_does() {
+    let mut roles = Roles::new();
+    roles.start("controller", &["controller"]);
+    let agent = roles.start_agent("host", "a=b");
+    // It takes a while to end, so that a hasty end would be seen.
+    roles.apply(
+        &demo_workers(1, "  stop: {grace: 1s}\n")
+            .replace("demo-worker,", "demo-worker, --ignore-stop,"),
+    );
+    signal(agent, "INT");
+    signal(agent, "TERM");
+    assert!(roles.wait(agent), "{}", roles.log("host"));
+}

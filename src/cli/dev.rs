@@ -134,7 +134,7 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
         }
     };
     tokio::select! {
-        outcome = roles::until_stopped(tasks) => outcome,
+        outcome = roles::until_stopped(tasks, &*host.clock) => outcome,
         ended = serve_store => {
             ended.context("the embedded store failed")?;
             anyhow::bail!("the embedded store ended by itself")

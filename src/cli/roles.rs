@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     agent, balancer, controller,
-    host::{Host, Listener},
+    host::{Clock, Host, Listener},
     model::quantity::Period,
     process::{self, Terminations},
     rpc,
@@ -45,13 +45,14 @@ pub(super) async fn agent(
         endpoints: endpoints(global),
     };
     let store = store(global, &host)?;
+    let clock = host.clock.clone();
     let mut tasks = Tasks::new(CancellationToken::new());
     let stop = tasks.stop().clone();
     tasks.spawn(
         "agent",
         agent::run(config, store, host, Arc::new(process::LocalProcesses), stop),
     );
-    until_stopped(tasks).await
+    until_stopped(tasks, &*clock).await
 }
 
 pub(super) async fn controller(global: &Global, host: Host) -> anyhow::Result<ExitCode> {
@@ -59,10 +60,11 @@ pub(super) async fn controller(global: &Global, host: Host) -> anyhow::Result<Ex
         cluster: global.cluster.clone(),
     };
     let store = store(global, &host)?;
+    let clock = host.clock.clone();
     let mut tasks = Tasks::new(CancellationToken::new());
     let stop = tasks.stop().clone();
     tasks.spawn("controller", controller::run(config, store, host, stop));
-    until_stopped(tasks).await
+    until_stopped(tasks, &*clock).await
 }
 
 pub(super) async fn balancer(
@@ -72,6 +74,7 @@ pub(super) async fn balancer(
 ) -> anyhow::Result<ExitCode> {
     let listener = listen(&host, &args.listen, "the balancer", "--listen").await?;
     let store = store(global, &host)?;
+    let clock = host.clock.clone();
     let mut tasks = Tasks::new(CancellationToken::new());
     serve_balancer(
         &mut tasks,
@@ -81,7 +84,7 @@ pub(super) async fn balancer(
         listener,
         args.recently_used.get(),
     );
-    until_stopped(tasks).await
+    until_stopped(tasks, &*clock).await
 }
 
 /// The two tasks of a balancer: one keeps the view, one answers from it.
@@ -132,8 +135,12 @@ pub(super) async fn demo_worker(host: Host, args: DemoWorkerArgs) -> anyhow::Res
     }
 }
 
+/// A signal this soon after the first is the same one: `timeout` and other parents send theirs to
+/// the process and again to its group. Nobody presses Ctrl-C twice as fast.
+const ECHO: Duration = Duration::from_millis(200);
+
 /// Runs until a task fails or a signal asks for the end; a second signal does not wait.
-pub(super) async fn until_stopped(tasks: Tasks) -> anyhow::Result<ExitCode> {
+pub(super) async fn until_stopped(tasks: Tasks, clock: &dyn Clock) -> anyhow::Result<ExitCode> {
     let stop = tasks.stop().clone();
     let mut signals = Terminations::listen().context("cannot listen for signals")?;
     let mut running = std::pin::pin!(tasks.run(SHUTDOWN));
@@ -145,12 +152,19 @@ pub(super) async fn until_stopped(tasks: Tasks) -> anyhow::Result<ExitCode> {
         () = signals.next() => tracing::info!("stopping; a second signal stops at once"),
     }
     stop.cancel();
+    let echoes_end = clock.now() + ECHO;
+    let second_signal = async {
+        signals.next().await;
+        while clock.now() < echoes_end {
+            signals.next().await;
+        }
+    };
     tokio::select! {
         outcome = running => {
             outcome?;
             Ok(ExitCode::SUCCESS)
         }
-        () = signals.next() => anyhow::bail!("stopped by a second signal before everything had ended"),
+        () = second_signal => anyhow::bail!("stopped by a second signal before everything had ended"),
     }
 }
 

@@ -237,7 +237,7 @@ impl<'a> Draft<'a, '_> {
             Ok((node, numbers)) => {
                 let cause = match opening.node {
                     Some(_) => "the node is to have one instance",
-                    None => "of the nodes that admit it, this one has the fewest",
+                    None => "of the nodes that admit it, this one has the fewest instances",
                 };
                 self.put_at(course, opening.leaving, node, instance, &numbers, cause);
             }
