@@ -55,7 +55,7 @@ struct Judge<'a> {
     found: Vec<String>,
     deleted: BTreeSet<Key>,
     /// Instances that this plan takes from their process, by service.
-    replaced: BTreeMap<&'a Name, Vec<String>>,
+    replaced: BTreeMap<&'a Name, Vec<Instance>>,
 }
 
 impl<'a> Judge<'a> {
@@ -153,7 +153,7 @@ impl<'a> Judge<'a> {
                     self.replaced
                         .entry(name)
                         .or_default()
-                        .push(instance.to_string());
+                        .push(instance.clone());
                 }
             }
             (Wish::Run(object), Desired::Present) => {
@@ -185,20 +185,20 @@ impl<'a> Judge<'a> {
                     self.replaced
                         .entry(name)
                         .or_default()
-                        .push(instance.to_string());
+                        .push(instance.clone());
                 }
             }
         }
     }
 
-    /// At most one instance of a service is taken from its process at a time, and only while those
-    /// that were touched before are done.
+    /// At most one instance of a service is taken from its process at a time, and one that is ready only
+    /// while those that were touched before are done.
     fn replacements(&mut self) {
         for (name, instances) in &self.replaced {
             if instances.len() > 1 {
-                let all = instances.join(", ");
-                self.found
-                    .push(format!("{name}: several are replaced at once: {all}"));
+                self.found.push(format!(
+                    "{name}: several are replaced at once: {instances:?}"
+                ));
             }
             let Some(service) = self.cluster.services().get(*name) else {
                 continue;
@@ -207,20 +207,29 @@ impl<'a> Judge<'a> {
                 continue;
             };
             let blueprint = super::blueprint::Blueprint::new(object);
+            let serves = service.seats.iter().any(|((slot, node), seat)| {
+                let moves = instances.iter().any(|instance| instance.slot == *slot);
+                let ready = seat.observed().is_some_and(|state| state.ready);
+                moves && ready && self.cluster.is_live(node)
+            });
             for ((slot, node), seat) in &service.seats {
                 let Some(asked) = seat.asked() else { continue };
                 let who = Instance::new((*name).clone(), *slot);
-                let moves = instances.contains(&who.to_string());
-                let current = asked.desired == Desired::Present
-                    && asked.revision == blueprint.revision_of(*slot);
+                if instances.contains(&who) {
+                    continue;
+                }
+                let present = asked.desired == Desired::Present;
+                let current = present && asked.revision == blueprint.revision_of(*slot);
                 let surplus = self.is_surplus(service, &object.spec, node, &who);
-                if current
-                    && !moves
-                    && !surplus
-                    && !seat.observed().is_some_and(|s| is_done(s, asked))
-                {
+                let done = seat.observed().is_some_and(|s| is_done(s, asked));
+                if serves && current && !surplus && !done {
                     self.found.push(format!(
                         "{name}: {instances:?} replaced before {who} is ready"
+                    ));
+                }
+                if !present && seat.state.is_some() && self.cluster.is_live(node) {
+                    self.found.push(format!(
+                        "{name}: {instances:?} replaced before {who} has left node {node}"
                     ));
                 }
             }

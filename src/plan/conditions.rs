@@ -22,6 +22,8 @@ pub const READY: &str = "Ready";
 const NO_NODE: &str = "NoNode";
 /// The reason that an instance cannot be replaced where it is.
 const STUCK: &str = "Stuck";
+/// The reason that a later spec is not in force.
+const SPEC_REFUSED: &str = "SpecRefused";
 
 /// Parts of a list that one message names; more are counted.
 const PARTS_NAMED: usize = 5;
@@ -31,11 +33,11 @@ pub fn find<'a>(conditions: &'a [Condition], r#type: &str) -> Option<&'a Conditi
     conditions.iter().find(|c| c.r#type == r#type)
 }
 
-/// Whether something that others hold, such as a port, keeps a service from going on.
+/// Whether something that others hold, such as a port, may keep a service from going on. That a spec is
+/// refused is reported rather than that the one in force is stuck.
 pub fn is_hindered(conditions: &[Condition]) -> bool {
-    conditions
-        .iter()
-        .any(|c| c.reason == NO_NODE || c.reason == STUCK)
+    let hindrances = [NO_NODE, STUCK, SPEC_REFUSED];
+    (conditions.iter()).any(|c| hindrances.contains(&c.reason.as_str()))
 }
 
 /// The first few of a list, and how many more there are.
@@ -156,7 +158,7 @@ impl Report<'_> {
         let updated = self.members.iter().filter(|m| m.is_updated()).count();
         let (status, reason, message) = if let Some(problem) = self.problem {
             let message = format!("the stored spec is refused, the one before stays: {problem}");
-            (ConditionStatus::False, "SpecRefused", message)
+            (ConditionStatus::False, SPEC_REFUSED, message)
         } else if updated == self.replicas {
             let message = format!("{} updated", all(self.replicas));
             (ConditionStatus::True, "AllUpdated", message)

@@ -11,6 +11,7 @@ use crate::model::{Instance, Name, Session, service::Placement};
 use super::{
     cluster::{Cluster, Service},
     room::{Numbers, Room},
+    roster,
 };
 
 /// Nodes named in one message; more are counted.
@@ -95,38 +96,43 @@ impl<'a> Candidates<'a> {
         &self.refusals
     }
 
-    /// The best node for `instance`, with its port numbers there. A node without free ports is out
-    /// for the rest of the plan: within one plan ports are only taken, never given back.
+    /// The best node for `instance`, with port numbers there. A node without free ports is out for
+    /// the rest of the plan: within one plan ports are only taken, never given back.
     ///
     /// # Errors
     /// Why no node takes it, in words.
-    pub fn take(
+    pub fn best(
         &mut self,
-        room: &mut Room<'_>,
-        numbers: &mut Numbers,
+        room: &Room<'_>,
+        numbers: &Numbers,
         instance: &Instance,
         spec: &crate::model::ServiceSpec,
     ) -> Result<(&'a Name, Vec<Option<u16>>), String> {
-        while let Some((own, load, hash, node)) = self.nodes.pop_first() {
+        while let Some(&(.., node)) = self.nodes.first() {
             match room.numbers(node, instance, &spec.ports, &BTreeMap::new(), numbers) {
-                Ok(found) => {
-                    room.reserve(node, instance, &found, numbers);
-                    room.add(node);
-                    self.nodes.insert((own + 1, load + 1, hash, node));
-                    return Ok((node, found));
-                }
+                Ok(found) => return Ok((node, found)),
                 Err(reason) => self.refusals.note(node, reason),
             }
+            self.nodes.pop_first();
         }
         Err(self.refusals.describe())
     }
+
+    /// Counts one more instance on `node`.
+    pub fn add(&mut self, node: &Name) {
+        let found = self.nodes.iter().find(|(.., name)| *name == node).copied();
+        if let Some(rank @ (own, load, hash, node)) = found {
+            self.nodes.remove(&rank);
+            self.nodes.insert((own + 1, load + 1, hash, node));
+        }
+    }
 }
 
-/// The instances of `service` per node that count for spreading: those that are to run.
+/// The instances of `service` per node that count for spreading: all that have not left.
 pub fn own(service: &Service) -> BTreeMap<&Name, usize> {
     let mut own = BTreeMap::new();
     for ((_, node), seat) in &service.seats {
-        if seat.assignment.is_some() {
+        if !roster::has_left(seat) {
             *own.entry(node).or_default() += 1;
         }
     }

@@ -1,7 +1,7 @@
 //! Whose turn it is to be replaced.
 //!
-//! One instance of a service at a time, and only while every other one that was replaced or newly
-//! placed has become ready. Those that serve nobody anyway go first, then the lowest slot.
+//! One instance of a service at a time, and only while every one that was replaced or newly placed has
+//! become ready. Those that serve nobody anyway go first, then the lowest slot.
 
 use crate::model::{InstanceState, Name, Phase};
 
@@ -20,13 +20,25 @@ pub struct Member<'a> {
     pub current: bool,
     /// Whether its state shows the current revision.
     pub shown: bool,
+    /// Whether it has to leave its node, or its port numbers.
+    pub leaves: bool,
     /// The generation of its assignment; none while it has none.
     pub generation: Option<u64>,
 }
 
 impl Member<'_> {
-    /// Whether its agent has taken up the assignment, current revision included.
+    /// Whether it cannot stay as it is.
+    pub fn is_due(&self) -> bool {
+        self.leaves || !self.current
+    }
+
+    /// Whether it is as it should be, and its agent has taken that up.
     pub fn is_updated(&self) -> bool {
+        self.has_taken_up() && !self.leaves
+    }
+
+    /// Whether its agent has taken up an assignment of the current revision.
+    fn has_taken_up(&self) -> bool {
         let generation = self.state.map(|state| state.observed_generation);
         self.current && self.shown && generation >= self.generation
     }
@@ -40,7 +52,7 @@ impl Member<'_> {
     /// has gone since is no reason to hold up the others.
     pub fn is_settled(&self) -> bool {
         let done = |state: &InstanceState| state.ready || state.phase == Phase::Completed;
-        self.is_updated() && self.state.is_some_and(done)
+        self.has_taken_up() && self.state.is_some_and(done)
     }
 
     /// What it does, for people.
@@ -64,15 +76,23 @@ impl Member<'_> {
     }
 }
 
-/// The order in which `members` are replaced.
-pub fn order(members: &mut [Member<'_>]) {
-    members.sort_by_key(|member| (member.is_ready(), member.slot));
+/// Those of `members` of which one may be replaced now, the first choice first.
+pub fn queue<'a>(members: &[Member<'a>]) -> Vec<Member<'a>> {
+    let in_flight = in_flight(members).map(|member| member.slot);
+    let mut queue: Vec<Member<'a>> = (members.iter())
+        .filter(|member| member.is_due())
+        .filter(|m| in_flight.is_none_or(|slot| slot == m.slot && !m.is_ready()))
+        .copied()
+        .collect();
+    queue.sort_by_key(|member| (member.is_ready(), member.slot));
+    queue
 }
 
-/// The instance that has to become ready before the next one is replaced.
+/// The instance that has to become ready before the next one is replaced. One that is not ready and
+/// has to leave comes last: nothing but its own move may make it ready.
 pub fn in_flight<'m, 'a>(members: &'m [Member<'a>]) -> Option<&'m Member<'a>> {
     members
         .iter()
         .filter(|member| member.current && !member.is_settled())
-        .min_by_key(|member| member.slot)
+        .min_by_key(|member| (member.leaves && !member.is_ready(), member.slot))
 }

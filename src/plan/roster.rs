@@ -1,12 +1,14 @@
 //! Who stays, who ends, and which slots are open.
 //!
-//! - `replicas`: slots that are taken stay; of too many the highest end; of too few the lowest free
-//!   numbers are opened. People who scale down expect the last ones to go, whatever their health.
+//! - `replicas`: slots that are taken stay; of too many the highest end. People who scale down expect
+//!   the last ones to go, whatever their health. Of too few, those that are just being stopped are
+//!   opened again, then the lowest free numbers.
 //! - `onePerNode`: every live node that the selector admits has one; the lowest slot on it stays.
 //! - `external`: slot `i` is the `i`-th address.
 //!
 //! A node without a session keeps what it has. A state without an assignment counts like an
-//! assigned instance: it runs.
+//! assigned instance: it runs. What was stopped and has left counts no more, so that a plan decides
+//! the same before and after its assignment is deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,7 +38,7 @@ pub struct Opening<'a> {
     pub slot: u32,
     /// The only node it may go to, where that is given.
     pub node: Option<&'a Name>,
-    /// An instance of that slot that is being stopped.
+    /// An instance of that slot that is being stopped and has not left yet.
     pub leaving: Option<Place<'a>>,
 }
 
@@ -84,7 +86,9 @@ impl<'a> Roster<'a> {
         let mut leaving: BTreeMap<u32, Place<'a>> = BTreeMap::new();
         for place in places(service) {
             if !is_kept(place.seat) {
-                leaving.insert(place.slot, place);
+                if !has_left(place.seat) {
+                    leaving.insert(place.slot, place);
+                }
                 continue;
             }
             // By rights no slot has two; if one has, the better founded stays.
@@ -105,7 +109,7 @@ impl<'a> Roster<'a> {
         if spec.one_per_node {
             roster.one_per_node(cluster, spec, service, kept, &leaving);
         } else {
-            roster.replicas(blueprint, kept, &leaving);
+            roster.replicas(cluster, blueprint, kept, &leaving);
         }
         // Whoever is on the way out goes on, unless its slot is opened again.
         let reopened: BTreeSet<(u32, &Name)> = (roster.open.iter())
@@ -122,6 +126,7 @@ impl<'a> Roster<'a> {
 
     fn replicas(
         &mut self,
+        cluster: &Cluster,
         blueprint: Blueprint<'a>,
         kept: BTreeMap<u32, Place<'a>>,
         leaving: &BTreeMap<u32, Place<'a>>,
@@ -144,8 +149,18 @@ impl<'a> Roster<'a> {
         }
         let taken: BTreeSet<u32> = self.stay.iter().map(|place| place.slot).collect();
         let missing = wanted.saturating_sub(self.stay.len());
-        let free = (0..=u32::MAX).filter(|slot| !taken.contains(slot));
-        self.open.extend(free.take(missing).map(|slot| Opening {
+        let is_open = |slot: &u32| !taken.contains(slot);
+        let mut slots: Vec<u32> = if external {
+            (0..=u32::MAX).take(wanted).filter(is_open).collect()
+        } else {
+            // When a node without a session has been left, nobody knows.
+            let back = leaving.values().filter(|p| cluster.is_live(p.node));
+            let new = (0..=u32::MAX).filter(|slot| !leaving.contains_key(slot));
+            let slots = back.map(|place| place.slot).chain(new);
+            slots.filter(is_open).take(missing).collect()
+        };
+        slots.sort_unstable();
+        self.open.extend(slots.into_iter().map(|slot| Opening {
             slot,
             node: None,
             leaving: leaving.get(&slot).copied(),

@@ -118,6 +118,7 @@ impl<'a> Draft<'a, '_> {
             }
             (None, None) => true,
         };
+        let leaves = self.misfit(course, place, current);
         let mut member = Member {
             slot: place.slot,
             node: place.node,
@@ -125,11 +126,10 @@ impl<'a> Draft<'a, '_> {
             state,
             current,
             shown: state.is_some_and(|state| state.revision == course.revision_of(place.slot)),
+            leaves: leaves.is_some(),
             generation: asked.map(|asked| asked.generation),
         };
-        let leaves = self.misfit(course, place, current);
-        if leaves.is_some() || !current {
-            member.current = false;
+        if member.is_due() {
             course.report.members.push(member);
             return Some(Turn { place, leaves });
         }
@@ -183,17 +183,16 @@ impl<'a> Draft<'a, '_> {
         };
         member.generation = Some(target.generation);
         course.report.members.push(member);
-        self.assign(place.node, target, Some(place.seat), cause);
+        self.assign(place.node, target, cause);
         None
     }
 
     /// Why an instance may not stay on its node, or with its port numbers.
     fn misfit(&self, course: &Course<'a>, place: Place<'a>, current: bool) -> Option<String> {
         let spec = course.blueprint.spec();
-        let node = self.cluster.nodes().get(place.node)?;
-        let objection = node
-            .live()
-            .and_then(|session| placement::objection(&spec.placement, session));
+        // A node without a session keeps what it has.
+        let session = self.cluster.nodes().get(place.node)?.live()?;
+        let objection = placement::objection(&spec.placement, session);
         if objection.is_some() || !current {
             return objection;
         }
@@ -217,21 +216,12 @@ impl<'a> Draft<'a, '_> {
                     .numbers(place.node, &instance, ports, &held, &course.numbers);
                 if let Ok(numbers) = found {
                     let cause = "it is wanted again".to_owned();
-                    return self.start(
-                        course,
-                        place.node,
-                        instance,
-                        &numbers,
-                        Some(place.seat),
-                        cause,
-                    );
+                    return self.start(course, place.node, instance, &numbers, cause);
                 }
             }
-            if place.seat.state.is_some() {
-                course.report.leaving.push((opening.slot, place.node));
-                let cause = "it is being stopped".to_owned();
-                return self.end(place, course.blueprint.generation(), cause);
-            }
+            course.report.leaving.push((opening.slot, place.node));
+            let cause = "it is being stopped".to_owned();
+            return self.end(place, course.blueprint.generation(), cause);
         }
         match self.find(course, &instance, opening.node) {
             Ok((node, numbers)) => {
@@ -239,19 +229,13 @@ impl<'a> Draft<'a, '_> {
                     Some(_) => "the node is to have one instance",
                     None => "of the nodes that admit it, this one has the fewest instances",
                 };
-                self.put_at(course, opening.leaving, node, instance, &numbers, cause);
+                self.start(course, node, instance, &numbers, cause.to_owned());
             }
-            Err(reason) => {
-                course.report.unplaced.push((opening.slot, reason));
-                if let Some(place) = opening.leaving {
-                    let cause = "it is being stopped".to_owned();
-                    self.end(place, course.blueprint.generation(), cause);
-                }
-            }
+            Err(reason) => course.report.unplaced.push((opening.slot, reason)),
         }
     }
 
-    /// A node for `instance`, or `only` that node, with port numbers there.
+    /// A node for `instance`, or `only` that node, with port numbers there. Nothing is taken yet.
     ///
     /// # Errors
     /// Why there is none, in words.
@@ -264,7 +248,7 @@ impl<'a> Draft<'a, '_> {
         let spec = course.blueprint.spec();
         let Some(node) = only else {
             let candidates = candidates(self, course.blueprint, &mut course.candidates);
-            return candidates.take(self.room, &mut course.numbers, instance, spec);
+            return candidates.best(self.room, &course.numbers, instance, spec);
         };
         let none = BTreeMap::new();
         self.room
@@ -273,43 +257,22 @@ impl<'a> Draft<'a, '_> {
             .map_err(|reason| format!("node {node}: {reason}"))
     }
 
-    /// Assigns an instance that does not run now, in place of an assignment that it may have.
-    fn put_at(
-        &mut self,
-        course: &mut Course<'a>,
-        former: Option<Place<'a>>,
-        node: &'a Name,
-        instance: Instance,
-        numbers: &[Option<u16>],
-        cause: &str,
-    ) {
-        let cause = cause.to_owned();
-        match former {
-            Some(place) if place.node == node => {
-                self.start(course, node, instance, numbers, Some(place.seat), cause);
-            }
-            former => {
-                if let Some(place) = former {
-                    let cause = format!("it goes to node {node}");
-                    self.end(place, course.blueprint.generation(), cause);
-                }
-                self.start(course, node, instance, numbers, None, cause);
-            }
-        }
-    }
-
-    /// Assigns an instance that does not run now, or is stopping in this seat.
+    /// Assigns an instance that does not run now, or is being stopped on `node`.
     fn start(
         &mut self,
         course: &mut Course<'a>,
         node: &'a Name,
         instance: Instance,
         numbers: &[Option<u16>],
-        seat: Option<&'a Seat>,
         cause: String,
     ) {
         self.room
             .reserve(node, &instance, numbers, &mut course.numbers);
+        self.room.add(node);
+        if let Some(candidates) = &mut course.candidates {
+            candidates.add(node);
+        }
+        let seat = self.seat(instance.slot, node);
         let state = seat.and_then(Seat::observed);
         course.report.members.push(Member {
             slot: instance.slot,
@@ -318,21 +281,18 @@ impl<'a> Draft<'a, '_> {
             state,
             current: true,
             shown: state.is_some_and(|s| s.revision == course.revision_of(instance.slot)),
+            leaves: false,
             generation: Some(course.blueprint.generation()),
         });
         let target = course.assignment(instance, numbers);
-        self.assign(node, target, seat, cause);
+        self.assign(node, target, cause);
     }
 
     /// Replaces one of the instances whose turn it may be, unless one is still under way.
     fn roll(&mut self, course: &mut Course<'a>, mut turns: BTreeMap<u32, Turn<'a>>) {
         let mut left = turns.len();
-        if self.under_way(course).is_none() {
-            let mut queue: Vec<Member<'a>> = (course.report.members.iter())
-                .filter(|member| turns.contains_key(&member.slot))
-                .copied()
-                .collect();
-            rollout::order(&mut queue);
+        if self.departure().is_none() {
+            let queue = rollout::queue(&course.report.members);
             let mut stuck = Vec::new();
             for member in queue {
                 let Some(turn) = turns.remove(&member.slot) else {
@@ -367,11 +327,20 @@ impl<'a> Draft<'a, '_> {
         if let Some(member) = rollout::in_flight(&course.report.members) {
             return Some(format!("this one is ready: {}", member.describe(self.name)));
         }
-        let (slot, node) = course.report.leaving.first()?;
-        Some(format!("{}-{slot} has left node {node}", self.name))
+        self.departure()
     }
 
-    /// Replaces `member`: in place, or by ending it where a better place is free.
+    /// That an instance has left which is being stopped. One on a node without a session may take
+    /// forever, and holds up nobody.
+    fn departure(&self) -> Option<String> {
+        let leaving = self.leaving.iter();
+        let (instance, node) = leaving
+            .filter(|(_, node)| self.cluster.is_live(node))
+            .min()?;
+        Some(format!("{instance} has left node {node}"))
+    }
+
+    /// Replaces `member`: in place, or elsewhere if it cannot stay or has no port numbers there.
     ///
     /// # Errors
     /// Why that is not possible now, in words.
@@ -385,26 +354,20 @@ impl<'a> Draft<'a, '_> {
         let place = turn.place;
         let instance = Instance::new(self.name.clone(), place.slot);
         if let Some(reason) = turn.leaves {
-            let only = spec.one_per_node.then_some(place.node);
-            let (node, numbers) = self
-                .find(course, &instance, only)
-                .map_err(|refusals| format!("{reason}, but it has no other place: {refusals}"))?;
-            course.report.members.retain(|m| m.slot != place.slot);
-            if place.seat.state.is_none() {
-                self.put_at(course, Some(place), node, instance, &numbers, &reason);
-            } else {
-                course.report.leaving.push((place.slot, place.node));
-                self.end(place, course.blueprint.generation(), reason);
-            }
-            return Ok(());
+            return self.move_away(course, place, instance, reason);
         }
         if !member.live {
             return Err("the agent is not connected".to_owned());
         }
         let held = held(place.seat);
-        let numbers =
-            self.room
-                .numbers(place.node, &instance, &spec.ports, &held, &course.numbers)?;
+        let found = self
+            .room
+            .numbers(place.node, &instance, &spec.ports, &held, &course.numbers);
+        let numbers = match found {
+            Ok(numbers) => numbers,
+            Err(reason) if spec.one_per_node => return Err(reason),
+            Err(reason) => return self.move_away(course, place, instance, reason),
+        };
         self.room
             .reserve(place.node, &instance, &numbers, &mut course.numbers);
         let target = course.assignment(instance, &numbers);
@@ -424,7 +387,32 @@ impl<'a> Draft<'a, '_> {
                 course.revision
             ),
         };
-        self.assign(place.node, target, Some(place.seat), cause);
+        self.assign(place.node, target, cause);
+        Ok(())
+    }
+
+    /// Takes an instance from its node if there is a place for it. What runs has to leave first, and
+    /// holds no other place until then; what does not goes there at once.
+    ///
+    /// # Errors
+    /// Why it has no other place, in words.
+    fn move_away(
+        &mut self,
+        course: &mut Course<'a>,
+        place: Place<'a>,
+        instance: Instance,
+        reason: String,
+    ) -> Result<(), String> {
+        let only = course.blueprint.spec().one_per_node.then_some(place.node);
+        let (node, numbers) = self
+            .find(course, &instance, only)
+            .map_err(|refusals| format!("{reason}, but it has no other place: {refusals}"))?;
+        course.report.members.retain(|m| m.slot != place.slot);
+        self.end(place, course.blueprint.generation(), reason.clone());
+        match place.seat.state {
+            Some(_) => course.report.leaving.push((place.slot, place.node)),
+            None => self.start(course, node, instance, &numbers, reason),
+        }
         Ok(())
     }
 }

@@ -30,6 +30,7 @@ pub fn plan<'a>(
         name,
         service,
         now,
+        leaving: Vec::new(),
         writes: Vec::new(),
         waiting: Vec::new(),
     };
@@ -58,25 +59,26 @@ pub(super) struct Draft<'a, 'r> {
     pub(super) name: &'a Name,
     pub(super) service: &'a Service,
     pub(super) now: Timestamp,
+    /// Instances that are to stop and have not left yet.
+    pub(super) leaving: Vec<(Instance, Name)>,
     writes: Vec<Intent>,
     waiting: Vec<Waiting>,
 }
 
-impl Draft<'_, '_> {
+impl<'a> Draft<'a, '_> {
     /// The service was deleted: its instances end, and when they are gone so does what the leader
     /// wrote about it. The record of the deletion stays.
     fn delete(&mut self, generation: u64) {
-        let mut leaving = Vec::new();
         for place in roster::places(self.service) {
-            if place.seat.state.is_some() {
-                leaving.push(format!("{}-{} on {}", self.name, place.slot, place.node));
-            }
             self.end(place, generation, "the service was deleted".to_owned());
         }
-        if leaving.is_empty() {
+        if self.leaving.is_empty() {
             self.forget("the service was deleted, and its instances are gone");
             return;
         }
+        let leaving: Vec<String> = (self.leaving.iter())
+            .map(|(instance, node)| format!("{instance} on {node}"))
+            .collect();
         let status = conditions::deleting(self.name, self.service, generation, &leaving, self.now);
         self.report(status);
     }
@@ -133,14 +135,17 @@ impl Draft<'_, '_> {
                 unless: Some(Key::State(node.clone(), instance)),
                 cause: format!("{cause}, and nothing of it runs"),
             });
-        } else if roster::is_kept(seat) {
+            return;
+        }
+        self.leaving.push((instance.clone(), node.clone()));
+        if roster::is_kept(seat) {
             let mut assignment = match seat.asked() {
                 Some(asked) => asked.clone(),
                 None => bare(&instance, seat),
             };
             assignment.desired = Desired::Absent;
             assignment.generation = assignment.generation.max(generation);
-            self.assign(node, assignment, Some(seat), cause);
+            self.assign(node, assignment, cause);
         } else {
             self.wait(
                 format!("the assignment of {instance} to node {node} is deleted"),
@@ -149,19 +154,23 @@ impl Draft<'_, '_> {
         }
     }
 
-    /// Writes an assignment, over that of `seat` where there is one.
-    pub(super) fn assign(
-        &mut self,
-        node: &Name,
-        value: Assignment,
-        seat: Option<&Seat>,
-        cause: String,
-    ) {
+    /// Writes an assignment, over what is stored in its place.
+    pub(super) fn assign(&mut self, node: &Name, value: Assignment, cause: String) {
+        let seat = self.seat(value.instance.slot, node);
         let stored = seat.and_then(|seat| seat.assignment.as_ref());
         let expects = stored.map(|stored| stored.revision);
         let key = Key::Assignment(node.clone(), value.instance.clone());
+        if seat.is_some_and(|seat| seat.state.is_none()) {
+            // Its deletion was planned before it was known that the place is taken again.
+            self.writes.retain(|intent| intent.key != key);
+        }
         let value = Value::Assignment(Box::new(value));
         self.write(key, Some(value), expects, cause);
+    }
+
+    /// What is asked and observed of a slot on `node`.
+    pub(super) fn seat(&self, slot: u32, node: &Name) -> Option<&'a Seat> {
+        self.service.seats.get(&(slot, node.clone()))
     }
 
     /// Tells balancers how to find the service.

@@ -3,7 +3,9 @@
 //! - `world`: the world
 //! - `cases`: what happens in one situation each
 //! - `chance`: what holds whatever happens
+//! - `histories`: what once did not hold
 
 mod cases;
 mod chance;
+mod histories;
 mod world;

@@ -129,8 +129,12 @@ impl World {
             }
             let again = self.plan(&touched);
             let gave_back = !held.is_subset(&self.held());
-            let (again, plan) = (brief(&again), brief(&plan));
-            assert!(gave_back || again.is_empty(), "{again:#?} after {plan:#?}");
+            assert!(
+                gave_back || again.steps.is_empty(),
+                "{:#?} after {:#?}",
+                brief(&again),
+                brief(&plan)
+            );
         }
         panic!("the leader does not come to rest");
     }
@@ -212,12 +216,14 @@ impl World {
         true
     }
 
-    /// Leader and agents take turns until nothing changes any more.
-    pub(super) fn settle(&mut self) {
+    /// Leader and agents take turns until nothing changes any more. Returns how much the leader wrote.
+    pub(super) fn settle(&mut self) -> usize {
+        let mut written = 0;
         for _ in 0..1_000 {
             let led = self.lead();
+            written += led;
             if !self.act() && led == 0 {
-                return;
+                return written;
             }
         }
         panic!("the world does not settle");
