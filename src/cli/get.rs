@@ -70,7 +70,7 @@ pub(super) async fn run(
 
 /// The conditions that do not hold, else what the service is.
 pub(super) fn summary(service: &Service) -> String {
-    if service.generation.is_none() {
+    if service.deleted {
         return "Deleting".to_owned();
     }
     let broken = service
@@ -199,4 +199,35 @@ fn endpoints(items: &[EndpointInfo]) -> String {
         items.iter().map(row),
         "There are no endpoints.",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(deleted: bool, status: &str, reason: &str) -> Service {
+        let conditions = serde_json::json!([{"type": "Ready", "status": status, "reason": reason,
+            "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
+        Service {
+            name: "a".parse().unwrap(),
+            replicas: None,
+            ready: 0,
+            updated: 0,
+            generation: None,
+            deleted,
+            observed_generation: 1,
+            conditions: serde_json::from_value(conditions).unwrap(),
+            service_names: Vec::new(),
+            labels: Default::default(),
+        }
+    }
+
+    #[test]
+    fn only_a_deleted_service_is_said_to_be_deleting() {
+        let vanished = service(false, "Unknown", "SpecVanished");
+        assert_eq!(summary(&vanished), "SpecVanished");
+        // The controller has not reported the deletion yet.
+        let deleted = service(true, "True", "AllReady");
+        assert_eq!(summary(&deleted), "Deleting");
+    }
 }

@@ -109,8 +109,12 @@ fn log_to_stderr(cli: &Cli) {
     } else {
         "error"
     };
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|error| {
+        if std::env::var_os("RUST_LOG").is_some() {
+            output::note(format_args!("RUST_LOG is ignored: {error}"));
+        }
+        tracing_subscriber::EnvFilter::new(level)
+    });
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         // A terminal that has gone must not end a role: without this, a line that cannot be written

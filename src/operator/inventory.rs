@@ -1,7 +1,7 @@
 //! Services, instances, nodes and endpoints as people and scripts read them. The field names are an
 //! interface (`quaestor get -o json`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -42,6 +42,8 @@ pub struct Service {
     pub updated: u32,
     /// Changes of the manifest so far; none when its manifest is gone.
     pub generation: Option<u64>,
+    /// Whether it was deleted and its instances are still being stopped.
+    pub deleted: bool,
     /// The generation that the controller has planned; 0 before it has seen any.
     pub observed_generation: u64,
     /// What holds of it.
@@ -163,7 +165,9 @@ struct Raw {
     node_statuses: BTreeMap<Name, NodeStatus>,
     loads: BTreeMap<Instance, LoadReport>,
     /// Services whose stored manifest cannot be read.
-    unreadable: Vec<Name>,
+    unreadable: BTreeSet<Name>,
+    /// Services that were deleted.
+    deleted: BTreeSet<Name>,
 }
 
 impl Operator {
@@ -175,8 +179,9 @@ impl Operator {
             match self.keys.parse(&entry.key) {
                 Some(Key::ServiceSpec(name)) => match decode(entry) {
                     Some(object) => drop(raw.objects.insert(name, object)),
-                    None => raw.unreadable.push(name),
+                    None => drop(raw.unreadable.insert(name)),
                 },
+                Some(Key::Tombstone(name)) => drop(raw.deleted.insert(name)),
                 Some(Key::ServiceStatus(name)) => {
                     raw.statuses
                         .extend(decode(entry).map(|status| (name, status)));
@@ -225,7 +230,7 @@ impl Raw {
             .keys()
             .chain(self.statuses.keys())
             .chain(&self.unreadable);
-        let names: std::collections::BTreeSet<&Name> = names.collect();
+        let names: BTreeSet<&Name> = names.collect();
         let service = |name: &Name| {
             let object = self.objects.get(name);
             let status = self.statuses.get(name);
@@ -243,6 +248,9 @@ impl Raw {
                 ready: status.map_or(0, |status| status.ready),
                 updated: status.map_or(0, |status| status.updated),
                 generation: object.map(|object| object.generation),
+                deleted: object.is_none()
+                    && self.deleted.contains(name)
+                    && !self.unreadable.contains(name),
                 observed_generation: status.map_or(0, |status| status.observed_generation),
                 conditions: status
                     .map(|status| status.conditions.clone())
@@ -263,7 +271,7 @@ impl Raw {
 
     fn instances(&self) -> Vec<InstanceInfo> {
         let keys = self.assignments.keys().chain(self.states.keys());
-        let keys: std::collections::BTreeSet<&(Instance, Name)> = keys.collect();
+        let keys: BTreeSet<&(Instance, Name)> = keys.collect();
         let info = |key: &(Instance, Name)| {
             let assignment = self.assignments.get(key);
             let state = self.states.get(key);
@@ -296,7 +304,7 @@ impl Raw {
 
     fn nodes(&self) -> Vec<Node> {
         let names = self.sessions.keys().chain(self.node_statuses.keys());
-        let names: std::collections::BTreeSet<&Name> = names.collect();
+        let names: BTreeSet<&Name> = names.collect();
         let node = |name: &Name| {
             let session = self.sessions.get(name);
             let status = self.node_statuses.get(name);
