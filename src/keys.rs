@@ -107,11 +107,6 @@ impl Keys {
         format!("{}spec/", self.root)
     }
 
-    /// Prefix of all desired state of services.
-    pub fn service_specs(&self) -> String {
-        format!("{}spec/service/", self.root)
-    }
-
     /// Prefix of all assignments.
     pub fn assignments(&self) -> String {
         format!("{}assign/", self.root)

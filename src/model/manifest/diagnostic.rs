@@ -111,12 +111,6 @@ impl Diagnostics {
         }
     }
 
-    /// How many things are wrong.
-    #[expect(clippy::len_without_is_empty, reason = "never empty")]
-    pub fn len(&self) -> usize {
-        self.found.len()
-    }
-
     /// As text with ANSI colours.
     pub fn styled(&self) -> String {
         self.render(&Renderer::styled().hyperlink(false))
