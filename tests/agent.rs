@@ -210,6 +210,7 @@ fn command(command: &[&str]) -> Assignment {
         }),
         ports: Vec::new(),
         service_names: Vec::new(),
+        published: true,
         health: HealthSpec::default(),
         load: LoadSpec::default(),
         restart: Default::default(),

@@ -11,11 +11,12 @@ use crate::{
     },
     plan::{
         agent::{Goal, Life},
+        drain::Drain,
         health::{Checks, Failure, Verdict},
         report::report,
         restart::BackOff,
     },
-    probe::{Check, Prober, Target, Unhealthy},
+    probe::{Check, Load, Prober, Target, Unhealthy},
     process::{End, Process},
 };
 
@@ -38,7 +39,7 @@ pub(super) enum What {
     /// A load report came, or did not.
     Loaded {
         asked: Moment,
-        result: Result<LoadReport, Unhealthy>,
+        result: Result<Load, Unhealthy>,
     },
 }
 
@@ -135,9 +136,18 @@ impl Managed {
 
     /// Whether clients may be sent to it.
     pub(super) fn is_ready(&self) -> bool {
-        self.life
-            .checks()
-            .is_some_and(|checks| checks.verdict(&self.assignment.health) == Verdict::Healthy)
+        let draining = matches!(self.life, Life::Draining { .. });
+        let verdict = self.life.checks();
+        let verdict = verdict.map(|checks| checks.verdict(&self.assignment.health));
+        !draining && verdict == Some(Verdict::Healthy)
+    }
+
+    /// Its drain, while the store has not been seen to say that it is not ready.
+    pub(super) fn untold(&mut self) -> Option<&mut Drain> {
+        match &mut self.life {
+            Life::Draining { drain, .. } if !drain.is_told() => Some(drain),
+            _ => None,
+        }
     }
 
     /// Whether it lives and has not been healthy yet.
@@ -206,11 +216,20 @@ impl Managed {
         questions: &mut Vec<BoxFuture<'static, Event>>,
     ) -> Option<Moment> {
         let port = self.assignment.load.report_load.as_ref()?.port.as_ref();
-        if self.load.asking || !self.is_ready() {
+        let checks = self.life.checks()?;
+        if self.load.asking || !(checks.succeeded() || !Checks::wanted(&self.assignment.health)) {
             return None;
         }
-        if self.next_load > now {
-            return Some(self.next_load);
+        let mut due = self.next_load;
+        if let Life::Draining { drain, .. } = &self.life
+            && let Some(learnt) = drain.learnt(&self.assignment, now)
+            && checks.load_asked() < Some(learnt)
+        {
+            // The first report that can end the drain is not waited for.
+            due = due.min(learnt);
+        }
+        if due > now {
+            return Some(due);
         }
         let prober = match &self.load.prober {
             Some(prober) => prober.clone(),
@@ -253,25 +272,28 @@ impl Managed {
                 silent,
             }
         });
+        if result.is_err() && self.assignment.health.busy_deadline.is_some() {
+            // Only its load report can tell whether it is busy or dead.
+            self.next_load = now;
+        }
         if let Some(checks) = self.life.checks_mut() {
             checks.record(&self.assignment.health, asked, result, now);
         }
     }
 
     /// Takes a load report, or that there is none.
-    pub(super) fn loaded(
-        &mut self,
-        asked: Moment,
-        result: Result<LoadReport, Unhealthy>,
-        now: Moment,
-    ) {
+    pub(super) fn loaded(&mut self, asked: Moment, result: Result<Load, Unhealthy>, now: Moment) {
         self.load.asking = false;
         self.next_load = now.max(asked + self.assignment.load.interval.get());
         if matches!(result, Err(Unhealthy::Silent { .. })) {
             self.load.prober = None;
         }
+        if let (Ok(load), Some(checks)) = (&result, self.life.checks_mut()) {
+            checks.record_load(asked, &load.report, load.ticks);
+        }
         // Its load is unknown until the next answer: better than an old one taken for new.
         self.report = result
+            .map(|load| load.report)
             .inspect_err(|why| {
                 tracing::debug!(instance = %self.assignment.instance, %why, "no load report");
             })

@@ -133,6 +133,7 @@ mod tests {
             run: Run::Process(template.clone()),
             ports: vec![port("grpc"), port("http")],
             service_names: Vec::new(),
+            published: true,
             health: Default::default(),
             load: Default::default(),
             restart: Default::default(),

@@ -125,6 +125,16 @@ impl Reporter {
         self.stale.is_empty() && self.under_way.is_none() && !self.look
     }
 
+    /// Whether the store is known to say that `instance` is not ready, and nothing is under way that
+    /// could say otherwise.
+    pub(super) fn says_unready(&self, instance: &Instance) -> bool {
+        let ready = match self.known.get(instance).map(|known| &known.stored) {
+            Some(Stored::State(state)) => state.ready,
+            Some(Stored::Nothing | Stored::Garbage) | None => false,
+        };
+        !ready && self.under_way.is_none() && !self.stale.contains(instance)
+    }
+
     /// Call once everything under the prefix has been [`Self::seen`]. Begins a transaction, or a look at the store, if one is needed and possible. Returns when to
     /// ask again, if that is known.
     pub(super) fn advance(&mut self, now: Moment) -> Option<Moment> {

@@ -27,7 +27,10 @@ use crate::{
     host::Host,
     keys::{Key, Keys},
     model::{Assignment, Desired, Instance, Moment},
-    plan::agent::{Decision, Life, SHUTDOWN_GRACE, StopCause, Wait, decide},
+    plan::{
+        agent::{Decision, Life, SHUTDOWN_GRACE, StopCause, Wait, decide},
+        drain::SHUTDOWN_DRAIN,
+    },
     process::Processes,
     store::{Change, Entry, Store, Update},
 };
@@ -131,6 +134,7 @@ impl Supervisor {
                 done = self.reporter.done() => {
                     let trusted = self.reporter.absorb(done, clock.now());
                     self.doubt_unless(trusted);
+                    self.wake_untold();
                 }
                 done = self.load.done() => {
                     let trusted = self.load.absorb(done, clock.now());
@@ -174,6 +178,12 @@ impl Supervisor {
     async fn settle(&mut self, name: &Instance) {
         let now = self.host.clock.now();
         self.count_starts(now);
+        if let Some(managed) = self.instances.get_mut(name)
+            && let Some(drain) = managed.untold()
+            && self.reporter.says_unready(name)
+        {
+            drain.tell(now);
+        }
         while let Some(managed) = self.instances.get(name) {
             let room = self.starting.len() < STARTS;
             let goal = managed.goal(self.ends_by.is_some());
@@ -206,6 +216,16 @@ impl Supervisor {
         let state = managed.state(&self.config, agent_ends);
         self.reporter.want(name, Some(state));
         self.load.set(name, managed.load_report());
+    }
+
+    /// Lets those that wait for the store to say that they are not ready look whether it does.
+    fn wake_untold(&mut self) {
+        let now = self.host.clock.now();
+        for (name, managed) in &mut self.instances {
+            if managed.untold().is_some() {
+                self.wakes.by(name, now);
+            }
+        }
     }
 
     /// Forgets starts that are over; lets those who waited for that look again.
@@ -352,7 +372,7 @@ impl Supervisor {
     /// Begins the end: every process is asked to stop.
     fn end(&mut self) {
         let now = self.host.clock.now();
-        self.ends_by = Some(now + SHUTDOWN_GRACE + FAREWELL);
+        self.ends_by = Some(now + SHUTDOWN_DRAIN + SHUTDOWN_GRACE + FAREWELL);
         for name in self.instances.keys() {
             self.wakes.by(name, now);
         }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     name::{Instance, Name},
-    service::{HealthSpec, LoadSpec, RestartSpec, StopSpec},
+    service::{HealthSpec, LoadSpec, RestartSpec, StopSpec, is_true, yes},
 };
 
 /// What lies under `assign/<node>/<instance>`: everything that host needs, so that an agent reads
@@ -32,6 +32,9 @@ pub struct Assignment {
     /// The names asked of health checks and load reports.
     #[serde(default)]
     pub service_names: Vec<String>,
+    /// Whether balancers answer with it.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub published: bool,
     /// How health is checked.
     #[serde(default)]
     pub health: HealthSpec,

@@ -27,6 +27,15 @@ pub struct LoadReport {
     pub stats: Option<ServerStats>,
 }
 
+impl LoadReport {
+    /// Whether it says that the instance works on nothing. One that does not know its capacity does
+    /// not count its requests either.
+    pub fn is_idle(&self) -> bool {
+        let idle = |stats: ServerStats| stats.request_capacity >= 0 && stats.current_requests == 0;
+        self.stats.is_some_and(idle)
+    }
+}
+
 /// Counts of an instance and of its host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

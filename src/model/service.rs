@@ -211,6 +211,10 @@ pub struct HealthSpec {
     /// For this long after its start, failed checks do not count until one has succeeded. Default 30s.
     #[serde(default = "HealthSpec::startup_grace_default")]
     pub startup_grace: Period,
+    /// Busy is not dead: while the load report advances or tells of work, failed checks make the
+    /// instance unready but restart it only after this long. Needs `load`. Default: no such delay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub busy_deadline: Option<Period>,
 }
 
 impl HealthSpec {
@@ -242,6 +246,7 @@ impl Default for HealthSpec {
             timeout: Self::timeout_default(),
             failure_threshold: Self::failure_threshold_default(),
             startup_grace: Self::startup_grace_default(),
+            busy_deadline: None,
         }
     }
 }
@@ -374,10 +379,19 @@ pub enum RestartPolicy {
     Never,
 }
 
-/// How a process is stopped.
+/// How a process is stopped: clients are sent elsewhere, the work at hand is finished, the process is
+/// asked to end, and killed if need be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct StopSpec {
+    /// Once clients are sent elsewhere, the process may finish its work for this long: until its load
+    /// report says that it works on no request or, without `load`, for the whole time. Default 0s: it
+    /// is asked to end as soon as the balancers know.
+    #[serde(
+        default = "StopSpec::drain_default",
+        skip_serializing_if = "StopSpec::is_drain_default"
+    )]
+    pub drain: Period,
     /// What asks it to end. Default SIGTERM.
     #[serde(default)]
     pub signal: StopSignal,
@@ -388,6 +402,14 @@ pub struct StopSpec {
 }
 
 impl StopSpec {
+    const fn drain_default() -> Period {
+        Period::from_secs(0)
+    }
+
+    fn is_drain_default(drain: &Period) -> bool {
+        *drain == Self::drain_default()
+    }
+
     const fn grace_default() -> Period {
         Period::from_secs(30)
     }
@@ -396,6 +418,7 @@ impl StopSpec {
 impl Default for StopSpec {
     fn default() -> Self {
         Self {
+            drain: Self::drain_default(),
             signal: StopSignal::default(),
             grace: Self::grace_default(),
         }
@@ -434,11 +457,11 @@ impl ServiceSpec {
     }
 }
 
-fn yes() -> bool {
+pub(super) fn yes() -> bool {
     true
 }
 
-fn is_true(value: &bool) -> bool {
+pub(super) fn is_true(value: &bool) -> bool {
     *value
 }
 

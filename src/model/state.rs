@@ -75,6 +75,9 @@ pub enum Phase {
     Starting,
     /// A process lives and has been healthy. A stop signals it, and kills it after the grace.
     Running,
+    /// A process lives and is to stop: clients are not sent to it any more, and it finishes its work
+    /// (`stop.drain`). It runs on if it is wanted again before it was asked to stop.
+    Draining,
     /// The process was asked to stop and has not ended yet. It is not started before it has.
     Stopping,
     /// The process ended; the next start is due at `nextStartAt`. A stop cancels it.

@@ -5,9 +5,9 @@
 //! something else, or a wait.
 //!
 //! ```text
-//! Fresh --start--> Alive --signal--> Stopping --kill--> Stopping
-//!   |                |                   |
-//!   |                +------- end -------+--> Ended --start--> Alive
+//! Fresh --start--> Alive --drain--> Draining --signal--> Stopping --kill--> Stopping
+//!   |                |                 |                    |
+//!   |                +------ end ------+--------------------+--> Ended --start--> Alive
 //!   |                                    +--> Completed
 //!   +--attach--> External                +--> Failed
 //! ```
@@ -15,6 +15,7 @@
 use std::{fmt, time::Duration};
 
 use super::{
+    drain::{self, Drain},
     health::{Checks, Failure, Verdict},
     restart::{BackOff, Ending, Next},
 };
@@ -27,9 +28,9 @@ use crate::model::{
 /// write down what it can, or its own grace where that is shorter.
 const HUNG_GRACE: Duration = Duration::from_secs(1);
 
-/// However long its own grace is, a process gets no longer than this when its agent ends: less than
-/// the 90 s after which systemd kills the agent.
-pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(80);
+/// However long its own grace is, a process gets no longer than this when its agent ends: together with
+/// [`drain::SHUTDOWN_DRAIN`] less than the 90 s after which systemd kills the agent.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(50);
 
 /// What is wanted of an instance.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +65,17 @@ pub enum Life {
         since: Moment,
         /// What its checks have shown.
         checks: Checks,
+    },
+    /// A process lives that is to stop: it finishes what it works on.
+    Draining {
+        /// What it runs.
+        revision: String,
+        /// When it was started.
+        since: Moment,
+        /// What its checks have shown.
+        checks: Checks,
+        /// How far it is.
+        drain: Drain,
     },
     /// A process lives and was asked to stop.
     Stopping {
@@ -180,6 +192,10 @@ pub enum Action {
     Start,
     /// Begin to check the external endpoint.
     Attach,
+    /// Send clients elsewhere and let the process finish its work.
+    Drain(StopCause),
+    /// It is wanted again after all, and was not asked to stop yet.
+    Resume,
     /// Ask the process to stop.
     Stop(StopCause),
     /// Kill the process: its grace is over.
@@ -193,6 +209,12 @@ pub enum Action {
 pub enum Wait {
     /// Everything is as it should be.
     Content,
+    /// The store's word that clients are not sent to the process any more, until this moment.
+    Told(Moment),
+    /// The balancers: they know at this moment.
+    Learnt(Moment),
+    /// The end of the work at hand, until this moment.
+    Idle(Moment),
     /// The end of a process that was asked to stop, which is killed at this moment.
     Grace(Moment),
     /// The end of a process that was killed.
@@ -209,7 +231,11 @@ impl Wait {
     /// When to decide again, if nothing happens before.
     pub fn wake(self) -> Option<Moment> {
         match self {
-            Self::Grace(at) | Self::BackOff(at) => Some(at),
+            Self::Told(at)
+            | Self::Learnt(at)
+            | Self::Idle(at)
+            | Self::Grace(at)
+            | Self::BackOff(at) => Some(at),
             Self::Content | Self::Death | Self::Room | Self::Revision => None,
         }
     }
@@ -237,22 +263,34 @@ pub fn decide(goal: &Goal<'_>, life: &Life, room: bool, now: Moment) -> Decision
         Life::Alive {
             revision, checks, ..
         } => {
-            if let Some(cause) = leaving(goal) {
-                return Decision::Do(Action::Stop(cause));
-            }
-            if *revision != wanted.revision {
-                return Decision::Do(Action::Stop(StopCause::Replaced {
-                    by: wanted.revision.clone(),
-                    stored_at: goal.stored_at,
-                }));
-            }
-            match checks.verdict(&wanted.health) {
-                Verdict::Failed(failure) => {
-                    Decision::Do(Action::Stop(StopCause::Unhealthy(failure)))
+            let cause = outdated(goal, revision).or_else(|| failed(wanted, checks));
+            match cause {
+                Some(cause) if drain::is_due(wanted, checks, &cause) => {
+                    Decision::Do(Action::Drain(cause))
                 }
-                _ => Decision::Wait(Wait::Content),
+                Some(cause) => Decision::Do(Action::Stop(cause)),
+                None => Decision::Wait(Wait::Content),
             }
         }
+        Life::Draining {
+            revision,
+            checks,
+            drain,
+            ..
+        } => match outdated(goal, revision) {
+            None => Decision::Do(Action::Resume),
+            Some(StopCause::AgentEnds) if drain.cause != StopCause::AgentEnds => {
+                Decision::Do(Action::Drain(StopCause::AgentEnds))
+            }
+            // What hangs will not finish anything.
+            Some(cause) => match failed(wanted, checks) {
+                Some(cause) => Decision::Do(Action::Stop(cause)),
+                None => match drain.wait(wanted, checks, now) {
+                    Some(wait) => Decision::Wait(wait),
+                    None => Decision::Do(Action::Stop(cause)),
+                },
+            },
+        },
         _ if leaving(goal).is_some() => Decision::Do(Action::Forget),
         // Nothing of it ever ran here, so there is nothing to leave running.
         Life::Fresh if goal.orphaned => Decision::Do(Action::Forget),
@@ -287,6 +325,25 @@ fn leaving(goal: &Goal<'_>) -> Option<StopCause> {
     }
 }
 
+/// Why a process of `revision` is not what is to run, if it is not.
+fn outdated(goal: &Goal<'_>, revision: &str) -> Option<StopCause> {
+    let wanted = &goal.assignment.revision;
+    leaving(goal).or_else(|| {
+        (revision != wanted).then(|| StopCause::Replaced {
+            by: wanted.clone(),
+            stored_at: goal.stored_at,
+        })
+    })
+}
+
+/// That too many checks failed, if they did.
+fn failed(wanted: &Assignment, checks: &Checks) -> Option<StopCause> {
+    match checks.verdict(&wanted.health) {
+        Verdict::Failed(failure) => Some(StopCause::Unhealthy(failure)),
+        _ => None,
+    }
+}
+
 /// How long a process that is stopped for `cause` may take.
 pub fn grace(spec: &StopSpec, cause: &StopCause) -> Duration {
     match cause {
@@ -314,11 +371,57 @@ impl Life {
         }
     }
 
+    /// From `now` on the process finishes its work, to stop for `cause`.
+    #[must_use]
+    pub fn draining(self, cause: StopCause, now: Moment) -> Self {
+        let (revision, since, checks, drain) = match self {
+            Self::Alive {
+                revision,
+                since,
+                checks,
+            } => (revision, since, checks, Drain::begin(cause, now)),
+            Self::Draining {
+                revision,
+                since,
+                checks,
+                drain,
+            } => (revision, since, checks, drain.turn(cause, now)),
+            other => return other,
+        };
+        Self::Draining {
+            revision,
+            since,
+            checks,
+            drain,
+        }
+    }
+
+    /// The process is not to stop after all.
+    #[must_use]
+    pub fn resumed(self) -> Self {
+        match self {
+            Self::Draining {
+                revision,
+                since,
+                checks,
+                ..
+            } => Self::Alive {
+                revision,
+                since,
+                checks,
+            },
+            other => other,
+        }
+    }
+
     /// The process was asked at `now` to stop.
     #[must_use]
     pub fn stopping(self, spec: &StopSpec, cause: StopCause, now: Moment) -> Self {
         match self {
             Self::Alive {
+                revision, since, ..
+            }
+            | Self::Draining {
                 revision, since, ..
             } => Self::Stopping {
                 revision,
@@ -354,6 +457,12 @@ impl Life {
             Self::Alive {
                 revision, since, ..
             } => (revision, since, None),
+            Self::Draining {
+                revision,
+                since,
+                drain,
+                ..
+            } => (revision, since, Some(drain.cause)),
             Self::Stopping {
                 revision,
                 since,
@@ -423,6 +532,7 @@ impl Life {
             Self::Fresh => "",
             Self::External { revision, .. }
             | Self::Alive { revision, .. }
+            | Self::Draining { revision, .. }
             | Self::Stopping { revision, .. }
             | Self::Ended { revision, .. }
             | Self::Completed { revision, .. }
@@ -432,13 +542,18 @@ impl Life {
 
     /// Whether a process lives.
     pub fn lives(&self) -> bool {
-        matches!(self, Self::Alive { .. } | Self::Stopping { .. })
+        matches!(
+            self,
+            Self::Alive { .. } | Self::Draining { .. } | Self::Stopping { .. }
+        )
     }
 
     /// The checks of an endpoint that is to be checked.
     pub fn checks(&self) -> Option<&Checks> {
         match self {
-            Self::Alive { checks, .. } | Self::External { checks, .. } => Some(checks),
+            Self::Alive { checks, .. }
+            | Self::Draining { checks, .. }
+            | Self::External { checks, .. } => Some(checks),
             _ => None,
         }
     }
@@ -446,7 +561,9 @@ impl Life {
     /// The same, to record a result.
     pub fn checks_mut(&mut self) -> Option<&mut Checks> {
         match self {
-            Self::Alive { checks, .. } | Self::External { checks, .. } => Some(checks),
+            Self::Alive { checks, .. }
+            | Self::Draining { checks, .. }
+            | Self::External { checks, .. } => Some(checks),
             _ => None,
         }
     }

@@ -127,6 +127,7 @@ impl<'a> Blueprint<'a> {
                 })
                 .collect(),
             service_names: spec.service_names.clone(),
+            published: spec.published,
             health: spec.health.clone(),
             load: spec.load.clone(),
             restart: spec.restart.clone(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Moment, service::HealthSpec};
+use crate::model::{LoadReport, Moment, service::HealthSpec};
 
 /// The first check comes this long after the start, each further one twice as late, until one
 /// succeeds: a worker that is up in 30 ms is in use after 75 ms, and one that takes minutes is not
@@ -26,6 +26,25 @@ pub struct Checks {
     counted: u32,
     /// What the last one said, if it failed.
     failure: Option<Failure>,
+    /// When the first of the failures in a row that count was asked.
+    failing_since: Moment,
+    /// Failures in a row that count, without a sign of life between them.
+    unexcused: u32,
+    /// The load reports have shown a sign of life since the last check.
+    sign_of_life: bool,
+    /// The last load report.
+    load: Option<Load>,
+}
+
+/// What a load report said, as far as it shows what a process is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Load {
+    asked: Moment,
+    /// Its time stamp, in no known unit: it shows only whether another report is a new one.
+    ticks: i64,
+    /// Capacity and current requests.
+    counts: Option<(i32, i32)>,
+    idle: bool,
 }
 
 /// A failed check.
@@ -46,6 +65,8 @@ pub enum Verdict {
     Healthy,
     /// The last checks failed, but too few of them for a restart. Not to be handed out.
     Unhealthy(String),
+    /// Enough of them failed for a restart, but its load reports show that it lives: it is busy.
+    Busy(String),
     /// Too many in a row failed: to be restarted.
     Failed(Failure),
 }
@@ -60,6 +81,10 @@ impl Checks {
             succeeded: false,
             counted: 0,
             failure: None,
+            failing_since: now,
+            unexcused: 0,
+            sign_of_life: false,
+            load: None,
         }
     }
 
@@ -86,12 +111,13 @@ impl Checks {
             Ok(()) => {
                 self.succeeded = true;
                 self.counted = 0;
+                self.unexcused = 0;
                 self.failure = None;
             }
             Err(failure) => {
                 self.failure = Some(failure);
                 if self.succeeded || now.since(self.started) > spec.startup_grace.get() {
-                    self.counted = self.counted.saturating_add(1);
+                    self.count(spec, asked, now);
                 } else {
                     self.early = self.early.saturating_add(1);
                 }
@@ -107,12 +133,60 @@ impl Checks {
         self.next = now.max(asked + pause);
     }
 
+    fn count(&mut self, spec: &HealthSpec, asked: Moment, now: Moment) {
+        if self.counted == 0 {
+            self.failing_since = asked;
+        }
+        self.counted = self.counted.saturating_add(1);
+        let sign = std::mem::take(&mut self.sign_of_life);
+        let deadline = spec
+            .busy_deadline
+            .map(|busy| self.failing_since + busy.get());
+        self.unexcused = match deadline {
+            Some(deadline) if now >= deadline => self.counted,
+            Some(_) if sign => 0,
+            _ => self.unexcused.saturating_add(1),
+        };
+    }
+
+    /// Records a load report that was asked for at `asked`. Its time stamp `ticks` shows whether it is
+    /// a new one.
+    pub fn record_load(&mut self, asked: Moment, report: &LoadReport, ticks: i64) {
+        let load = Load {
+            asked,
+            ticks,
+            counts: (report.stats).map(|stats| (stats.request_capacity, stats.current_requests)),
+            idle: report.is_idle(),
+        };
+        let works = load.counts.is_some_and(|(_, current)| current > 0);
+        let advances = self
+            .load
+            .is_some_and(|before| (before.ticks, before.counts) != (load.ticks, load.counts));
+        self.sign_of_life |= works || advances;
+        self.load = Some(load);
+    }
+
+    /// Whether the last load report was asked for at `moment` or later, and said that the process
+    /// works on nothing.
+    pub fn idle_since(&self, moment: Moment) -> bool {
+        self.load
+            .is_some_and(|load| load.idle && load.asked >= moment)
+    }
+
+    /// When the last load report that was answered was asked for.
+    pub fn load_asked(&self) -> Option<Moment> {
+        self.load.map(|load| load.asked)
+    }
+
     /// What the checks say, where `spec` asks for them.
     pub fn verdict(&self, spec: &HealthSpec) -> Verdict {
         match &self.failure {
             _ if !Self::wanted(spec) => Verdict::Healthy,
-            Some(failure) if self.counted >= spec.failure_threshold.max(1) => {
+            Some(failure) if self.unexcused >= spec.failure_threshold.max(1) => {
                 Verdict::Failed(failure.clone())
+            }
+            Some(failure) if self.counted >= spec.failure_threshold.max(1) => {
+                Verdict::Busy(failure.why.clone())
             }
             Some(failure) if self.counted > 0 => Verdict::Unhealthy(failure.why.clone()),
             None if self.succeeded => Verdict::Healthy,
@@ -135,7 +209,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{quantity::Period, service::PortCheck};
+    use crate::model::{ServerStats, quantity::Period, service::PortCheck};
 
     fn spec() -> HealthSpec {
         HealthSpec {
@@ -242,6 +316,76 @@ mod tests {
         let none = HealthSpec::default();
         assert_eq!(checks.verdict(&none), Verdict::Healthy);
         assert_eq!(checks.due(&none), None);
+    }
+
+    /// Fails a check every second from second 1 on, after the load reports of `load`, and says for
+    /// each whether a restart is due.
+    fn fail(spec: &HealthSpec, load: &[Option<(i64, i32)>]) -> Vec<bool> {
+        let mut checks = Checks::begin(at(0));
+        checks.record(spec, at(0), Ok(()), at(0));
+        let mut fates = Vec::new();
+        for (second, report) in (1..).zip(load) {
+            let now = at(second * 1000);
+            if let Some((ticks, current)) = report {
+                let stats = ServerStats {
+                    request_capacity: 1,
+                    current_requests: *current,
+                    ..ServerStats::default()
+                };
+                let report = LoadReport {
+                    known_rate: None,
+                    stats: Some(stats),
+                };
+                checks.record_load(now, &report, *ticks);
+            }
+            checks.record(spec, now, bad(), now);
+            assert_ne!(checks.verdict(spec), Verdict::Healthy);
+            fates.push(matches!(checks.verdict(spec), Verdict::Failed(_)));
+        }
+        fates
+    }
+
+    #[test]
+    fn busy_is_not_dead_until_the_deadline() {
+        let spec = HealthSpec {
+            busy_deadline: Some(Period::from_secs(5)),
+            ..spec()
+        };
+        // It works: the same request for all the time.
+        let works = [Some((7, 1)); 7];
+        let unasked = self::spec();
+        let dead_at =
+            |spec: &HealthSpec, load: &[_]| fail(spec, load).iter().position(|dead| *dead);
+        assert_eq!(dead_at(&spec, &works), Some(5), "at the deadline");
+        assert_eq!(dead_at(&unasked, &works), Some(2), "not asked for");
+        // It says nothing of work, but its reports are new ones.
+        let advances: Vec<_> = (0..5).map(|ticks| Some((ticks, 0))).collect();
+        assert_eq!(dead_at(&spec, &advances), None);
+        // Its reports stand still, or fall silent: it is dead at the threshold, as ever.
+        assert_eq!(dead_at(&spec, &[Some((7, 0)); 5]), Some(2));
+        assert_eq!(dead_at(&spec, &[None; 5]), Some(2));
+        let silent = [Some((7, 1)), Some((8, 1)), None, None, None];
+        assert_eq!(dead_at(&spec, &silent), Some(4));
+    }
+
+    #[test]
+    fn a_busy_process_says_so_once_it_would_be_dead() {
+        let spec = HealthSpec {
+            busy_deadline: Some(Period::from_secs(60)),
+            ..spec()
+        };
+        let mut checks = Checks::begin(at(0));
+        checks.record(&spec, at(0), Ok(()), at(0));
+        let mut verdicts = Vec::new();
+        for second in 1..4 {
+            let now = at(second * 1000);
+            checks.record_load(now, &LoadReport::default(), second as i64);
+            checks.record(&spec, now, bad(), now);
+            verdicts.push(checks.verdict(&spec));
+        }
+        let unhealthy = Verdict::Unhealthy("no".to_owned());
+        assert_eq!(verdicts[1..], [unhealthy, Verdict::Busy("no".to_owned())]);
+        assert!(!checks.idle_since(at(0)), "a default report counts nothing");
     }
 
     proptest! {

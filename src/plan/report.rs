@@ -59,6 +59,11 @@ pub fn report(goal: &Goal<'_>, life: &Life) -> Report {
                 Verdict::Starting(None) => Report::new(up, "", ""),
                 Verdict::Starting(Some(why)) => Report::new(up, "NotHealthyYet", why),
                 Verdict::Unhealthy(why) => Report::new(up, "Unhealthy", why),
+                Verdict::Busy(why) => Report::new(
+                    up,
+                    "Busy",
+                    format!("its load reports show that it lives, but {why}"),
+                ),
                 Verdict::Failed(failure) => Report::new(up, "Unhealthy", failure.why),
             };
             if goal.orphaned && report.reason.is_empty() {
@@ -67,6 +72,10 @@ pub fn report(goal: &Goal<'_>, life: &Life) -> Report {
                     "its assignment vanished without saying absent: it is left running".to_owned();
             }
             report
+        }
+        Life::Draining { drain, .. } => {
+            let message = format!("finishes its work: {}", drain.cause);
+            Report::new(Phase::Draining, word(&drain.cause), message)
         }
         Life::Stopping { cause, killed, .. } => {
             let how = if *killed { "killed" } else { "asked to stop" };
@@ -235,6 +244,7 @@ mod tests {
             StopCause::Absent { stored_at: 1 },
             NOW,
         );
+        let draining = checked(&[true]).draining(StopCause::Absent { stored_at: 1 }, NOW);
         for (life, phase, ready, reason) in [
             (Life::Fresh, Phase::Pending, false, "Queued"),
             (checked(&[]), Phase::Starting, false, ""),
@@ -247,6 +257,7 @@ mod tests {
             ),
             (checked(&[true]), Phase::Running, true, ""),
             (checked(&[true, false]), Phase::Running, false, "Unhealthy"),
+            (draining, Phase::Draining, false, "Absent"),
             (stopping, Phase::Stopping, false, "Absent"),
             (ended(exited(), 1), Phase::BackOff, false, "Exited"),
             (ended(unhealthy(), 2), Phase::BackOff, false, "Unhealthy"),

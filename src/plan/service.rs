@@ -241,6 +241,7 @@ fn bare(instance: &Instance, seat: &Seat) -> Assignment {
         }),
         ports: Vec::new(),
         service_names: Vec::new(),
+        published: true,
         health: Default::default(),
         load: Default::default(),
         restart: Default::default(),

@@ -9,7 +9,7 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use super::{Target, Trouble, innermost};
+use super::{Load, Target, Trouble, innermost};
 use crate::{
     host::{Network, network::connector},
     model::{LoadReport, ServerStats},
@@ -53,10 +53,7 @@ pub(super) async fn check(channel: Channel, mut names: Vec<String>) -> Result<()
 }
 
 /// Asks for the load of each name at once; the busiest stands for the process. No names: the empty one.
-pub(super) async fn report_load(
-    channel: Channel,
-    mut names: Vec<String>,
-) -> Result<LoadReport, Trouble> {
+pub(super) async fn report_load(channel: Channel, mut names: Vec<String>) -> Result<Load, Trouble> {
     if names.is_empty() {
         names.push(String::new());
     }
@@ -69,8 +66,20 @@ pub(super) async fn report_load(
         async move { client.report_load(request).await.map_err(trouble) }
     });
     let answers = try_join_all(asking).await?.into_iter();
-    let reports = answers.map(|answer| sanitised(answer.into_inner()));
-    Ok(reports.reduce(busier).unwrap_or_default())
+    let mut load = Load {
+        report: LoadReport::default(),
+        ticks: 0,
+    };
+    for (index, answer) in answers.enumerate() {
+        let answer = answer.into_inner();
+        load.ticks = load.ticks.max(answer.timestamp_ticks);
+        let report = sanitised(answer);
+        load.report = match index {
+            0 => report,
+            _ => busier(load.report, report),
+        };
+    }
+    Ok(load)
 }
 
 /// What a worker said, with what cannot be meant left out. Its time stamp is its local time and not

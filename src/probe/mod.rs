@@ -65,6 +65,16 @@ pub enum Unhealthy {
     },
 }
 
+/// What an endpoint says of its load.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Load {
+    /// How busy it is.
+    pub report: LoadReport,
+    /// Its time stamp. It is the endpoint's own and not comparable with ours, but differs between any
+    /// two reports that are not the same.
+    pub ticks: i64,
+}
+
 /// A host and port to ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -140,7 +150,7 @@ impl Prober {
         &self,
         names: Vec<String>,
         timeout: Duration,
-    ) -> BoxFuture<'static, Result<LoadReport, Unhealthy>> {
+    ) -> BoxFuture<'static, Result<Load, Unhealthy>> {
         let prober = self.clone();
         Box::pin(async move {
             let asked = format!("ReportLoad on {}", prober.target);

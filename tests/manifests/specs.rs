@@ -210,29 +210,42 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
         collection::btree_map("[A-Z_]{1,3}[A-Z0-9_a-z]{2,9}", text(), 0..4),
         collection::btree_set("[A-Za-z.]{1,9}", 0..3),
     );
-    let stop = (signal, period()).prop_map(|(signal, grace)| StopSpec { signal, grace });
+    let stop = (period(), signal, period()).prop_map(|(drain, signal, grace)| StopSpec {
+        drain,
+        signal,
+        grace,
+    });
     let care = (health(), load(), restart(), stop, any::<bool>());
-    (many, labels(), start, ports(), care).prop_map(|(many, node_selector, start, ports, care)| {
-        let (mut command, working_directory, env, names) = start;
-        let (health, load, restart, stop, published) = care;
-        command.insert(0, "program".to_owned());
-        ServiceSpec {
-            replicas: many.0,
-            one_per_node: many.1,
-            placement: Placement { node_selector },
-            command,
-            working_directory,
-            env,
-            ports,
-            service_names: names.into_iter().collect(),
-            published,
-            health,
-            load,
-            restart,
-            stop,
-            external: Vec::new(),
-        }
-    })
+    let busy = option::of(period());
+    (many, labels(), start, ports(), care, busy).prop_map(
+        |(many, node_selector, start, ports, care, busy)| {
+            let (mut command, working_directory, env, names) = start;
+            let (mut health, load, restart, stop, published) = care;
+            if health.none.is_none()
+                && health != HealthSpec::default()
+                && load.report_load.is_some()
+            {
+                health.busy_deadline = busy;
+            }
+            command.insert(0, "program".to_owned());
+            ServiceSpec {
+                replicas: many.0,
+                one_per_node: many.1,
+                placement: Placement { node_selector },
+                command,
+                working_directory,
+                env,
+                ports,
+                service_names: names.into_iter().collect(),
+                published,
+                health,
+                load,
+                restart,
+                stop,
+                external: Vec::new(),
+            }
+        },
+    )
 }
 
 /// Valid names, labels and specs.

@@ -31,6 +31,14 @@ impl Supervisor {
                 let life = Life::attached(&managed.assignment.revision, now);
                 managed.begin(life);
             }
+            Action::Drain(cause) => {
+                tracing::info!(%node, instance = %name, %cause, "clients are sent elsewhere");
+                managed.change(|life| life.draining(cause, now));
+            }
+            Action::Resume => {
+                tracing::info!(%node, instance = %name, "wanted again before it was asked to stop");
+                managed.change(Life::resumed);
+            }
             Action::Stop(cause) => {
                 tracing::info!(%node, instance = %name, %cause, "asked to stop");
                 let spec = managed.assignment.stop.clone();
@@ -136,6 +144,7 @@ impl Supervisor {
         };
         let cause = match &managed.life {
             Life::Stopping { cause, .. } => cause.to_string(),
+            Life::Draining { drain, .. } => drain.cause.to_string(),
             _ => "by itself".to_owned(),
         };
         tracing::info!(

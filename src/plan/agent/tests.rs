@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    Timestamp,
+    LoadReport, ServerStats, Timestamp,
     assignment::Template,
     quantity::Period,
     service::{HealthSpec, LoadSpec, PortCheck},
@@ -27,6 +27,7 @@ fn assignment(revision: &str, desired: Desired) -> Assignment {
         }),
         ports: Vec::new(),
         service_names: Vec::new(),
+        published: true,
         health: HealthSpec {
             tcp: Some(PortCheck::default()),
             failure_threshold: 1,
@@ -90,6 +91,49 @@ fn a_stop_cites_the_store_revision_that_asks_for_it() {
     assert_eq!(
         decide(&goal(&changed), &alive, true, at(1)),
         Decision::Do(Action::Stop(cause))
+    );
+}
+
+#[test]
+fn clients_are_sent_elsewhere_before_a_process_is_asked_to_stop() {
+    let mut absent = assignment("a", Desired::Absent);
+    absent.stop.drain = Period::from_secs(60);
+    let cause = StopCause::Absent { stored_at: 42 };
+    let fresh = Life::started("a", at(0));
+    assert_eq!(
+        decide(&goal(&absent), &fresh, true, at(1)),
+        Decision::Do(Action::Stop(cause.clone())),
+        "no client ever heard of it"
+    );
+    let mut served = fresh;
+    let checks = served.checks_mut().unwrap();
+    checks.record(&absent.health, at(1), Ok(()), at(1));
+    assert_eq!(
+        decide(&goal(&absent), &served, true, at(1)),
+        Decision::Do(Action::Drain(cause.clone()))
+    );
+    let life = served.draining(cause.clone(), at(1));
+    let decide = |life: &Life, goal: &Goal<'_>, now| decide(goal, life, true, now);
+    let wait = decide(&life, &goal(&absent), at(2));
+    assert_eq!(wait, Decision::Wait(Wait::Idle(at(61))));
+    assert_eq!(
+        decide(&life, &goal(&absent), at(61)),
+        Decision::Do(Action::Stop(cause))
+    );
+
+    // Wanted again, it goes on; and what hangs is not waited for.
+    let mut present = absent.clone();
+    present.desired = Desired::Present;
+    assert_eq!(
+        decide(&life, &goal(&present), at(2)),
+        Decision::Do(Action::Resume)
+    );
+    let mut hangs = life;
+    let checks = hangs.checks_mut().unwrap();
+    checks.record(&absent.health, at(3), Err(hung()), at(3));
+    assert_eq!(
+        decide(&hangs, &goal(&absent), at(3)),
+        Decision::Do(Action::Stop(StopCause::Unhealthy(hung())))
     );
 }
 
@@ -259,6 +303,10 @@ enum Event {
     Check {
         healthy: bool,
     },
+    Load {
+        requests: i32,
+    },
+    Told,
     CannotStart,
     Pass {
         secs: u64,
@@ -274,6 +322,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Vanish),
         3 => (0..2).prop_map(|code| Event::Exit { code }),
         3 => any::<bool>().prop_map(|healthy| Event::Check { healthy }),
+        2 => (0..2).prop_map(|requests| Event::Load { requests }),
+        2 => Just(Event::Told),
         1 => Just(Event::CannotStart),
         4 => (0..20_u64).prop_map(|secs| Event::Pass { secs }),
         1 => Just(Event::AgentEnds),
@@ -332,6 +382,9 @@ impl World {
                     };
                 }
                 self.wanted.restart.max_attempts = (revision == 1).then_some(2);
+                if revision == 2 {
+                    self.wanted.stop.drain = Period::from_secs(30);
+                }
                 self.stored_at += 1;
                 self.orphaned = false;
                 self.life.get_or_insert(Life::Fresh);
@@ -347,6 +400,25 @@ impl World {
                 let result = if healthy { Ok(()) } else { Err(hung()) };
                 if let Some(checks) = self.life.as_mut().and_then(Life::checks_mut) {
                     checks.record(&self.wanted.health, self.now, result, self.now);
+                }
+            }
+            Event::Load { requests } => {
+                let stats = ServerStats {
+                    request_capacity: 1,
+                    current_requests: requests,
+                    ..ServerStats::default()
+                };
+                let report = LoadReport {
+                    known_rate: None,
+                    stats: Some(stats),
+                };
+                if let Some(checks) = self.life.as_mut().and_then(Life::checks_mut) {
+                    checks.record_load(self.now, &report, 0);
+                }
+            }
+            Event::Told => {
+                if let Some(Life::Draining { drain, .. }) = &mut self.life {
+                    drain.tell(self.now);
                 }
             }
             Event::Pass { secs } => self.now = self.now + Duration::from_secs(secs),
@@ -403,8 +475,23 @@ impl World {
                 assert_eq!(self.processes, 0, "an external endpoint beside a process");
                 Some(Life::attached(&revision, self.now))
             }
+            Action::Drain(cause) => {
+                assert_eq!(self.processes, 1);
+                Some(life.draining(cause, self.now))
+            }
+            Action::Resume => {
+                assert!(!absent && !self.agent_ends && life.revision() == revision);
+                Some(life.resumed())
+            }
             Action::Stop(cause) => {
                 assert_eq!(self.processes, 1);
+                let checks = life.checks().unwrap();
+                if drain::is_due(&self.wanted, checks, &cause) {
+                    let Life::Draining { drain, .. } = &life else {
+                        panic!("nobody was sent elsewhere before the stop");
+                    };
+                    assert_eq!(drain.wait(&self.wanted, checks, self.now), None);
+                }
                 match &cause {
                     StopCause::Absent { stored_at } => {
                         assert!(absent && *stored_at == self.stored_at);

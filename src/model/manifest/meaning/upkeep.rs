@@ -60,6 +60,17 @@ fn health(spec: &ServiceSpec) -> Vec<Problem> {
             .help("begin with `/`, without scheme, host and spaces"),
         );
     }
+    if let Some(deadline) = health.busy_deadline {
+        let path = root.clone().key("busyDeadline");
+        problems.extend(positive(path.clone(), deadline));
+        if spec.load.report_load.is_none() {
+            problems.push(
+                Problem::new(path, "without load reports nobody knows whether it is busy")
+                    .considering("load")
+                    .help("add `load: {reportLoad: {}}`, or remove `busyDeadline`"),
+            );
+        }
+    }
     let timing_only = HealthSpec {
         none: None,
         ..health.clone()
