@@ -217,7 +217,7 @@ impl Managed {
     ) -> Option<Moment> {
         let port = self.assignment.load.report_load.as_ref()?.port.as_ref();
         let checks = self.life.checks()?;
-        if self.load.asking || !(checks.succeeded() || !Checks::wanted(&self.assignment.health)) {
+        if self.load.asking || !checks.may_serve(&self.assignment.health) {
             return None;
         }
         let mut due = self.next_load;

@@ -81,6 +81,8 @@ pub enum Command {
     Apply(ApplyArgs),
     /// Delete services: their instances are stopped
     Delete(DeleteArgs),
+    /// Give running instances new processes, one after the other
+    Restart(RestartArgs),
     /// Show services, instances, nodes or endpoints
     Get(GetArgs),
     /// Show all there is to know of one service, instance or node
@@ -144,6 +146,20 @@ pub struct DeleteArgs {
     #[arg(short, long = "file", num_args = 1.., value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Wait until nothing of them is left
+    #[arg(long)]
+    pub wait: bool,
+    /// How long to wait
+    #[arg(long, default_value = "5m", value_name = "DURATION")]
+    pub timeout: Period,
+}
+
+/// Arguments of `restart`.
+#[derive(Debug, Args)]
+pub struct RestartArgs {
+    /// Services, or single instances as in worker-0
+    #[arg(value_name = "SERVICE|INSTANCE", required = true)]
+    pub targets: Vec<String>,
+    /// Wait until all are ready again
     #[arg(long)]
     pub wait: bool,
     /// How long to wait

@@ -1,7 +1,7 @@
 //! The command line: parse, resolve, do, print.
 //!
 //! - [`args`]: every command and flag
-//! - [`apply`], [`delete`], [`get`], [`describe`], [`pick`], [`validate`]: the user's commands
+//! - [`apply`], [`delete`], [`restart`], [`get`], [`describe`], [`pick`], [`validate`]: the user's commands
 //! - [`roles`]: the long-running parts, one process each
 //! - [`dev`]: all of them in one process
 //! - [`files`], [`output`]: reading manifests, printing
@@ -16,6 +16,7 @@ mod files;
 mod get;
 mod output;
 mod pick;
+mod restart;
 mod roles;
 mod validate;
 
@@ -63,6 +64,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match command {
         Command::Apply(args) => apply::run(&operator(&global, &host)?, &host, args).await,
         Command::Delete(args) => delete::run(&operator(&global, &host)?, &host, args).await,
+        Command::Restart(args) => restart::run(&operator(&global, &host)?, &host, args).await,
         Command::Get(args) => get::run(&operator(&global, &host)?, &host, args).await,
         Command::Describe(args) => describe::run(&operator(&global, &host)?, &host, args).await,
         Command::Pick(args) => pick::run(&host, args).await,

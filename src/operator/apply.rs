@@ -2,10 +2,15 @@
 
 use std::fmt;
 
+use serde::Deserialize;
+
 use super::{Error, Operator, before::Before, decode, to_json};
 use crate::{
     keys::Key,
-    model::{Name, ServiceObject, ServiceSpec, service::Metadata},
+    model::{
+        Name, ServiceObject, ServiceSpec,
+        service::{Metadata, Restarts},
+    },
     store::Write,
 };
 
@@ -42,11 +47,24 @@ impl fmt::Display for Change {
 }
 
 impl Before {
+    /// The restarts that were asked for: were they forgotten, they would be undone by further ones.
+    fn restarts(&self) -> Restarts {
+        /// Read even from a value that is otherwise unknown.
+        #[derive(Deserialize)]
+        struct Found {
+            #[serde(default)]
+            restarts: Restarts,
+        }
+        let found = self.spec.as_ref().and_then(decode::<Found>);
+        found.map(|found| found.restarts).unwrap_or_default()
+    }
+
     /// What to store for the manifest, and how that differs.
     fn apply(&self, metadata: &Metadata, spec: &ServiceSpec) -> (Change, ServiceObject) {
         let object = |generation| ServiceObject {
             metadata: metadata.clone(),
             generation,
+            restarts: self.restarts(),
             spec: spec.clone(),
         };
         let stored: Option<ServiceObject> = self.spec.as_ref().and_then(decode);
@@ -131,6 +149,24 @@ mod tests {
         assert_eq!(apply(&before, 2), (Change::Unchanged, 4));
         assert_eq!(apply(&before, 3), (Change::Configured, 5));
         assert_eq!(apply(&Before::default(), 1), (Change::Created, 1));
+    }
+
+    #[test]
+    fn a_changed_manifest_keeps_the_restarts_that_were_asked_for() {
+        let mut stored = object(4, 2);
+        stored.restarts.request(None, 3);
+        stored.restarts.request(Some(1), 4);
+        let before = Before {
+            spec: entry(&stored),
+            ..Before::default()
+        };
+        let wanted = object(0, 3);
+        let (_, after) = before.apply(&wanted.metadata, &wanted.spec);
+        assert_eq!(after.restarts, stored.restarts);
+        assert_eq!(
+            (after.restarts.of(0), after.restarts.of(1)),
+            (Some(3), Some(4))
+        );
     }
 
     #[test]

@@ -6,12 +6,14 @@
 //! - [`delete`]: the explicit end of a service
 //! - `before`: what both of them depend on
 //! - [`inventory`]: services, instances, nodes and endpoints as one reads them
+//! - [`restart`]: new processes for what runs
 //! - [`wait`]: until what was asked for has come true
 
 pub mod apply;
 mod before;
 pub mod delete;
 pub mod inventory;
+pub mod restart;
 pub mod wait;
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -40,6 +42,17 @@ pub enum Error {
         "service `{0}` was changed by somebody else at the same moment; look at it and run this again"
     )]
     Conflict(Name),
+    /// There is nothing of that name.
+    #[error(
+        "there is neither a service nor an instance `{0}`; `quaestor get instances` lists what there is"
+    )]
+    Unknown(String),
+    /// What is stored of the service cannot be read.
+    #[error("what is stored of service `{0}` cannot be read; apply its manifest again")]
+    Unreadable(Name),
+    /// The service is external.
+    #[error("service `{0}` is external: somebody else starts and stops it")]
+    NotOurs(Name),
 }
 
 impl Operator {

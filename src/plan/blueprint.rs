@@ -28,6 +28,9 @@ struct Substance<'a> {
     working_directory: Option<&'a str>,
     env: &'a std::collections::BTreeMap<String, String>,
     ports: Vec<PortSubstance<'a>>,
+    /// The last request for a restart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restart: Option<u64>,
 }
 
 /// Of a range only that there is one: within it, an instance keeps its number when bounds move, and
@@ -71,6 +74,13 @@ impl<'a> Blueprint<'a> {
         if !spec.external.is_empty() {
             return digest(&spec.external);
         }
+        self.substance(self.object.restarts.of_all())
+    }
+
+    /// The hash of what needs a new process when it changes: the template, and the last request for a
+    /// restart.
+    fn substance(self, restart: Option<u64>) -> String {
+        let spec = self.spec();
         digest(&Substance {
             command: &spec.command,
             working_directory: spec.working_directory.as_deref(),
@@ -84,15 +94,30 @@ impl<'a> Blueprint<'a> {
                     ranged: port.range.is_some(),
                 })
                 .collect(),
+            restart,
         })
     }
 
-    /// The revision of one instance: that of the service, or a hash of its own external address.
+    /// The revision of one instance: that of the service, unless a restart was asked for of it alone,
+    /// or a hash of its own external address.
     pub fn revision_of(self, slot: u32) -> String {
         match self.spec().external.get(slot as usize) {
             Some(address) => digest(address),
+            None if self.spec().external.is_empty() => {
+                self.substance(self.object.restarts.of(slot))
+            }
             None => self.revision(),
         }
+    }
+
+    /// The generation that asked last for a restart of the instance in `slot`.
+    pub fn restart_of(self, slot: u32) -> Option<u64> {
+        self.object.restarts.of(slot)
+    }
+
+    /// Whether every instance has the revision of the service.
+    pub fn is_uniform(self) -> bool {
+        self.spec().external.is_empty() && !self.object.restarts.singles()
     }
 
     /// The assignment of `instance` with `numbers` for its ports, in the order of the spec.

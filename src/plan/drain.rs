@@ -39,7 +39,7 @@ pub struct Drain {
 /// Whether a process is drained before it is asked to stop: clients may have been sent to it, and may
 /// be waiting for it.
 pub fn is_due(assignment: &Assignment, checks: &Checks, cause: &StopCause) -> bool {
-    let served = checks.succeeded() || !Checks::wanted(&assignment.health);
+    let served = checks.may_serve(&assignment.health);
     let worth = is_offered(assignment) || !assignment.stop.drain.get().is_zero();
     served && worth && !matches!(cause, StopCause::Unhealthy(_))
 }

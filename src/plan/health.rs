@@ -198,6 +198,11 @@ impl Checks {
         }
     }
 
+    /// Whether clients may have been sent to the process since its start.
+    pub fn may_serve(&self, spec: &HealthSpec) -> bool {
+        self.succeeded || !Self::wanted(spec)
+    }
+
     /// Whether one has succeeded since the start.
     pub fn succeeded(&self) -> bool {
         self.succeeded

@@ -34,7 +34,7 @@ struct Course<'a> {
 impl Course<'_> {
     /// The current revision of one instance.
     fn revision_of(&self, slot: u32) -> String {
-        match self.blueprint.spec().external.is_empty() {
+        match self.blueprint.is_uniform() {
             true => self.revision.clone(),
             false => self.blueprint.revision_of(slot),
         }
@@ -107,14 +107,15 @@ impl<'a> Draft<'a, '_> {
         let asked = place.seat.asked();
         let state = place.seat.observed();
         let external = !spec.external.is_empty();
+        let revision = course.revision_of(place.slot);
         let current = match (asked, state) {
             (Some(asked), _) => {
                 let attached = matches!(asked.run, Run::External { .. });
-                attached == external && (external || asked.revision == course.revision)
+                attached == external && (external || asked.revision == revision)
             }
             // Without a readable assignment, the revision of the process that runs decides.
             (None, Some(state)) => {
-                external || state.revision.is_empty() || state.revision == course.revision
+                external || state.revision.is_empty() || state.revision == revision
             }
             (None, None) => true,
         };
@@ -125,7 +126,7 @@ impl<'a> Draft<'a, '_> {
             live: self.cluster.is_live(place.node),
             state,
             current,
-            shown: state.is_some_and(|state| state.revision == course.revision_of(place.slot)),
+            shown: state.is_some_and(|state| state.revision == revision),
             leaves: leaves.is_some(),
             generation: asked.map(|asked| asked.generation),
         };
@@ -377,15 +378,17 @@ impl<'a> Draft<'a, '_> {
                 listed.generation = Some(target.generation);
             }
         }
+        let same = place
+            .seat
+            .asked()
+            .is_some_and(|asked| (&asked.run, &asked.ports) == (&target.run, &target.ports));
+        let why = match course.blueprint.restart_of(place.slot).filter(|_| same) {
+            Some(generation) => format!("the restart asked for by generation {generation}"),
+            None => format!("revision {}", target.revision),
+        };
         let cause = match member.is_ready() {
-            true => format!(
-                "revision {} replaces what runs; all others are ready",
-                course.revision
-            ),
-            false => format!(
-                "revision {} replaces what is not ready anyway",
-                course.revision
-            ),
+            true => format!("{why} replaces what runs; all others are ready"),
+            false => format!("{why} replaces what is not ready anyway"),
         };
         self.assign(place.node, target, cause);
         Ok(())

@@ -450,3 +450,43 @@ fn nothing_is_written_while_nothing_happens() {
         assert_eq!(world.plan(&Scope::everything()).steps, []);
     }
 }
+
+/// The revisions of the instances of `worker`, by slot.
+fn revisions(world: &World) -> Vec<String> {
+    let assignments = world.assignments().into_iter();
+    assignments.map(|(_, asked)| asked.revision).collect()
+}
+
+#[test]
+fn a_restart_replaces_one_at_a_time_and_is_not_undone_by_the_next_apply() {
+    let mut world = World::with_nodes(&["a"]);
+    let spec = json!({"command": ["x"], "replicas": 3});
+    world.spec("worker", 1, spec);
+    world.settle();
+    let before = revisions(&world);
+    world.restart("worker", None, 2);
+    world.lead();
+    let changed = |world: &World| {
+        let pairs = revisions(world).into_iter().zip(before.clone());
+        pairs.map(|(now, before)| now != before).collect::<Vec<_>>()
+    };
+    assert_eq!(changed(&world), [true, false, false]);
+    let (status, reason, message) = world.verdict("worker", "Updated");
+    assert_eq!(
+        (status, reason.as_str()),
+        (False, "RollingOut"),
+        "{message}"
+    );
+    world.settle();
+    assert_eq!(changed(&world), [true, true, true]);
+
+    // One alone; then the others are left as they are.
+    let all = revisions(&world);
+    world.restart("worker", Some(1), 3);
+    world.settle();
+    let one = revisions(&world);
+    assert_eq!((&one[0], &one[2]), (&all[0], &all[2]));
+    assert_ne!(one[1], all[1]);
+    let (status, ..) = world.verdict("worker", "Ready");
+    assert_eq!(status, True);
+}

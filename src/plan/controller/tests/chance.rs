@@ -25,6 +25,10 @@ pub(super) enum Event {
         pool: usize,
         kind: u8,
     },
+    Restart {
+        service: usize,
+        slot: Option<u32>,
+    },
     Delete {
         service: usize,
     },
@@ -64,6 +68,8 @@ fn event() -> impl Strategy<Value = Event> {
         4 => spec.prop_map(|(service, replicas, version, pool, kind)| Event::Spec {
             service, replicas, version, pool, kind
         }),
+        2 => (service.clone(), prop::option::of(0..4_u32))
+            .prop_map(|(service, slot)| Event::Restart { service, slot }),
         1 => service.clone().prop_map(|service| Event::Delete { service }),
         1 => service.clone().prop_map(|service| Event::Vanish { service }),
         1 => service.clone().prop_map(|service| Event::Garbage { service }),
@@ -115,6 +121,7 @@ fn happen(world: &mut World, event: &Event, generation: u64) {
                 spec(replicas, version, pool, kind),
             );
         }
+        Event::Restart { service, slot } => world.restart(SERVICES[service], slot, generation),
         Event::Delete { service } => world.delete(SERVICES[service], generation),
         Event::Vanish { service } => {
             let key = Key::ServiceSpec(name(SERVICES[service]));

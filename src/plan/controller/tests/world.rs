@@ -97,6 +97,18 @@ impl World {
         self.put(Key::ServiceSpec(name(service)), &object);
     }
 
+    /// An operator asks for a restart, if there is a service.
+    pub(super) fn restart(&mut self, service: &str, slot: Option<u32>, generation: u64) {
+        let known = self.cluster.services().get(&name(service));
+        let stored = known.and_then(|known| known.spec.as_ref()?.value.clone());
+        if let Some(mut object) = stored {
+            object.generation = generation;
+            object.restarts.request(slot, generation);
+            let json = serde_json::to_value(object).unwrap();
+            self.put(Key::ServiceSpec(name(service)), &json);
+        }
+    }
+
     pub(super) fn delete(&mut self, service: &str, generation: u64) {
         self.cluster.delete(&Key::ServiceSpec(name(service)));
         let tombstone = json!({"generation": generation, "deletedAt": "2026-01-01T00:00:00Z"});

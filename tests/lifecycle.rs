@@ -1,0 +1,184 @@
+//! The life of an instance between its start and its end, on the real program and real processes.
+//!
+//! - stops that no client notices: `no_call_fails_...`
+//! - new processes on an operator's word: `a_restart_...`
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+mod support;
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+};
+
+use quaestor::proto::{
+    demo::{WorkRequest, demo_worker_client::DemoWorkerClient},
+    service_discovery::{
+        DiscoverServicesRequest, service_discovery_grpc_client::ServiceDiscoveryGrpcClient,
+    },
+};
+use support::{
+    cluster::{Cluster, Instance, Kind, demo_workers_at, free_range},
+    eventually,
+};
+use tonic::transport::{Channel, Endpoint};
+
+/// Clients that pick a worker, call it, and pick again, until they are ended.
+struct Clients {
+    end: Arc<AtomicBool>,
+    calls: Arc<AtomicU32>,
+    failures: Arc<Mutex<Vec<String>>>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Clients {
+    /// Starts `count` clients of the service `Worker`, whose calls take `millis`.
+    async fn start(balancer: &str, count: usize, millis: u32) -> Self {
+        let mut clients = Self {
+            end: Arc::default(),
+            calls: Arc::default(),
+            failures: Arc::default(),
+            tasks: Vec::new(),
+        };
+        for _ in 0..count {
+            let target = Endpoint::from_shared(format!("http://{balancer}")).unwrap();
+            let channel = target.connect().await.unwrap();
+            let (end, calls) = (Arc::clone(&clients.end), Arc::clone(&clients.calls));
+            let failures = Arc::clone(&clients.failures);
+            clients.tasks.push(tokio::spawn(async move {
+                while !end.load(Relaxed) {
+                    match call(channel.clone(), millis).await {
+                        Ok(()) => calls.fetch_add(1, Relaxed),
+                        Err(failure) => {
+                            failures.lock().unwrap().push(failure);
+                            0
+                        }
+                    };
+                }
+            }));
+        }
+        clients
+    }
+
+    /// Ends them: how many calls there were, and what went wrong.
+    async fn end(self) -> (u32, Vec<String>) {
+        self.end.store(true, Relaxed);
+        for task in self.tasks {
+            task.await.unwrap();
+        }
+        let failures = std::mem::take(&mut *self.failures.lock().unwrap());
+        (self.calls.load(Relaxed), failures)
+    }
+}
+
+/// Picks the least busy worker and lets it work.
+async fn call(balancer: Channel, millis: u32) -> Result<(), String> {
+    let request = DiscoverServicesRequest {
+        service_name: "Worker".to_owned(),
+        max_count: 1,
+        ..DiscoverServicesRequest::default()
+    };
+    let mut discovery = ServiceDiscoveryGrpcClient::new(balancer);
+    let answer = discovery.discover_top_services(request).await;
+    let answer = answer.map_err(|status| format!("the balancer: {status}"))?;
+    let picked = answer.into_inner().service_locations.pop();
+    let picked = picked.ok_or("the balancer knows no worker")?;
+    let address = format!("http://{}:{}", picked.host_name, picked.port);
+    let failed = |what: String| format!("{address}: {what}");
+    let worker = Endpoint::from_shared(address.clone()).unwrap();
+    let worker = worker.connect().await;
+    let worker = worker.map_err(|error| failed(format!("{error:?}")))?;
+    let work = WorkRequest {
+        millis,
+        ..WorkRequest::default()
+    };
+    let worked = DemoWorkerClient::new(worker).work(work).await;
+    worked
+        .map(drop)
+        .map_err(|status| failed(status.to_string()))
+}
+
+/// `replicas` demo workers with room for eight calls, with `more` lines in their spec.
+fn roomy_workers(replicas: u16, more: &str) -> String {
+    let (first, last) = free_range(replicas);
+    demo_workers_at(replicas, &format!("range: {first}-{last}"), more)
+        .replace("demo-worker,", "demo-worker, --capacity, \"8\",")
+}
+
+/// A cluster of these workers, all of them ready and answered.
+fn cluster_of(kind: Kind, replicas: u16, more: &str) -> (Cluster, Vec<u32>) {
+    let cluster = Cluster::start(kind, &roomy_workers(replicas, more));
+    let ready = cluster.await_ready("worker", replicas.into());
+    eventually("all are answered", || {
+        let picked = cluster.run(&["pick", "Worker", "-n", "99"]);
+        let picked = String::from_utf8(picked.stdout).unwrap();
+        picked.lines().count() == usize::from(replicas)
+    });
+    (cluster, pids(&ready))
+}
+
+fn pids(instances: &[Instance]) -> Vec<u32> {
+    instances.iter().filter_map(|found| found.pid).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_call_fails_while_all_workers_are_restarted_again_and_again() {
+    // scripts/graceful asks for more.
+    let restarts: usize =
+        std::env::var("QUAESTOR_TEST_RESTARTS").map_or(20, |count| count.parse().unwrap());
+    let (cluster, mut before) = cluster_of(Kind::Etcd, 4, "  stop: {drain: 30s}\n");
+    let clients = Clients::start(cluster.balancer(), 4, 20).await;
+    let mut done = 0;
+    while done < restarts {
+        cluster.ok(&["restart", "worker", "--wait"]);
+        let after = pids(&cluster.await_ready("worker", 4));
+        assert!(after.iter().all(|pid| !before.contains(pid)));
+        before = after;
+        done += 4;
+    }
+    let (calls, failures) = clients.end().await;
+    println!("{calls} calls, {done} restarts");
+    assert!(calls > 100, "{calls}");
+    assert_eq!(failures, [""; 0], "of {calls} calls");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_worker_finishes_what_it_works_on() {
+    let more = "  stop: {drain: 1m, grace: 1ms}\n";
+    let (cluster, _) = cluster_of(Kind::Embedded, 1, more);
+    let target = format!("http://{}", cluster.balancer());
+    let balancer = Endpoint::from_shared(target).unwrap().connect().await;
+    let balancer = balancer.unwrap();
+    let working = tokio::spawn(call(balancer, 3_000));
+    eventually("it works", || {
+        let load = cluster.ok(&["get", "instances", "-o", "json"]);
+        load.replace(' ', "").contains(r#""currentRequests":1,"#)
+    });
+    cluster.ok(&["delete", "worker"]);
+    eventually("it drains", || {
+        cluster.instances().iter().any(|found| {
+            found.phase.as_deref() == Some("Draining") && !found.ready && found.pid.is_some()
+        })
+    });
+    // The signal comes after the work, though the grace is too short for it.
+    assert_eq!(working.await.unwrap(), Ok(()));
+    eventually("it is gone", || cluster.instances().is_empty());
+}
+
+#[test]
+fn a_restart_of_one_instance_leaves_the_others_alone() {
+    let (cluster, before) = cluster_of(Kind::Embedded, 3, "");
+    let said = cluster.ok(&["restart", "worker-1", "--wait"]);
+    assert_eq!(said.trim(), "instance/worker-1 restarts (generation 2)");
+    let after = pids(&cluster.await_ready("worker", 3));
+    assert_eq!((after[0], after[2]), (before[0], before[2]));
+    assert_ne!(after[1], before[1]);
+
+    let refused = cluster.run(&["restart", "worker-7"]);
+    assert!(!refused.status.success());
+    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        words.contains("neither a service nor an instance `worker-7`"),
+        "{words}"
+    );
+}
