@@ -183,6 +183,18 @@ fn unknown_names_are_errors_that_say_where_to_look() {
 }
 
 #[test]
+fn a_store_that_is_none_and_a_balancer_that_is_none_are_told_apart_from_absent_ones() {
+    let cluster = Cluster::start(Kind::Embedded, &demo_workers(1, ""));
+    cluster.await_ready("worker", 1);
+    let balancer = cluster.balancer();
+    let output = cluster.run(&["get", "services", "--etcd", balancer]);
+    fails(&output, &["refused", "is no etcd"]);
+    let store = cluster.store();
+    let output = cluster.run(&["pick", "Worker", "--balancer", store]);
+    fails(&output, &[store, "is no balancer"]);
+}
+
+#[test]
 fn a_dry_run_says_what_would_change_and_changes_nothing() {
     let cluster = Cluster::start(Kind::Embedded, &demo_workers(1, ""));
     cluster.await_ready("worker", 1);

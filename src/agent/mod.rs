@@ -56,7 +56,7 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The state directory cannot be used.
-    #[error("the state directory `{}` cannot be used: {cause}", path.display())]
+    #[error("the state directory `{}` cannot be used: {cause}; choose another with --state-dir", path.display())]
     StateDirectory {
         /// The directory, or the file in it.
         path: PathBuf,
@@ -65,7 +65,7 @@ pub enum Error {
     },
     /// Another agent uses the state directory.
     #[error(
-        "another agent already runs on the state directory `{}`: stop it, or choose another directory",
+        "another agent already runs on the state directory `{}`: stop it, or choose another with --state-dir",
         .0.display()
     )]
     DirectoryInUse(PathBuf),

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tonic::transport::Endpoint as Target;
+use tonic::{Code, Status, transport::Endpoint as Target};
 
 use crate::{
     host::{Network, network::connector},
@@ -69,7 +69,7 @@ pub async fn discover(
         .await
         .map_err(|status| Error::Refused {
             address: address.to_owned(),
-            cause: status.message().to_owned(),
+            cause: cause(&status),
         })?
         .into_inner();
     let endpoint = |location: ServiceLocationMsg| {
@@ -79,6 +79,15 @@ pub async fn discover(
     };
     let locations = answer.service_locations.into_iter();
     Ok(locations.filter_map(endpoint).collect())
+}
+
+/// What a refusal means. Servers that know nothing of the question say no more than that.
+fn cause(status: &Status) -> String {
+    match status.code() {
+        Code::Unimplemented => "what answers there is no balancer".to_owned(),
+        code if status.message().is_empty() => format!("{code}"),
+        _ => status.message().to_owned(),
+    }
 }
 
 /// The last of an error's causes: the one that says what happened.

@@ -48,6 +48,8 @@ fn judge(status: &Status) -> Failure {
     let own = message.strip_prefix("etcdserver: ");
     let cause = match status.source() {
         Some(error) if own.is_none() => root(error).to_string(),
+        // Servers that are no etcd say nothing more.
+        _ if status.code() == Code::Unimplemented => "what answers there is no etcd".to_owned(),
         _ => own.unwrap_or(message).to_owned(),
     };
     match (status.code(), own) {
