@@ -2,7 +2,7 @@
 //! here what may be expected of whom.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -10,6 +10,7 @@ use std::{
 use quaestor::view::Directory;
 
 use super::{
+    checker::answers::Place,
     machine::Clock,
     network::{HostId, ProgramId},
 };
@@ -18,15 +19,19 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Role {
     Operator,
+    /// Somebody with etcdctl.
+    Hand,
     Controller,
     /// The agent of this node.
     Agent(String),
     Balancer,
+    Client,
 }
 
 /// Hosts of a world.
 pub const STORE: HostId = 1;
 pub const OPERATOR: HostId = 2;
+pub const CLIENT: HostId = 3;
 pub const CONTROLLERS: [HostId; 2] = [11, 12];
 pub const AGENTS: [HostId; 3] = [21, 22, 23];
 pub const BALANCERS: [HostId; 2] = [31, 32];
@@ -58,6 +63,8 @@ struct Inner {
     ending: BTreeMap<ProgramId, Duration>,
     balancers: BTreeMap<ProgramId, Answering>,
     leader: Option<ProgramId>,
+    /// What a client was told last, by whom, about which name.
+    answer: Option<(Answering, String, BTreeSet<Place>)>,
     /// What stands between a host and the store: how many things, and since when it is as it is.
     disturbances: BTreeMap<HostId, Disturbance>,
 }
@@ -112,6 +119,22 @@ impl Cast {
 
     pub fn answers_no_more(&self, program: ProgramId) {
         self.inner().balancers.remove(&program);
+    }
+
+    /// A client was told this by the balancer on `host`.
+    pub fn answered(&self, host: HostId, name: &str, answer: BTreeSet<Place>) {
+        let mut inner = self.inner();
+        let balancer = inner
+            .balancers
+            .values()
+            .find(|one| one.host == host)
+            .cloned();
+        inner.answer = balancer.map(|balancer| (balancer, name.to_owned(), answer));
+    }
+
+    /// What a client was told, once.
+    pub fn take_answer(&self) -> Option<(Answering, String, BTreeSet<Place>)> {
+        self.inner().answer.take()
     }
 
     /// Who leads, as the store says.

@@ -26,6 +26,7 @@ use tokio::{io::DuplexStream, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    chance::Dice,
     machine::Clock,
     network::{End, HostId, Network, Peer, ProgramId},
     trace::Trace,
@@ -57,7 +58,6 @@ pub struct Gate {
     book: Arc<Mutex<Book>>,
 }
 
-#[derive(Default)]
 struct Book {
     /// By revision.
     written: BTreeMap<i64, Written>,
@@ -66,9 +66,11 @@ struct Book {
     /// The answer to the next write is lost.
     lose_answer: bool,
     full: bool,
-    /// How many outages and pauses are under way.
+    /// How many outages, pauses and times of lost writes are under way.
     down: u32,
     paused: u32,
+    flaky: u32,
+    dice: Dice,
     program: Option<ProgramId>,
 }
 
@@ -79,7 +81,7 @@ impl Gate {
         host: HostId,
         clock: &Clock,
         trace: &Trace,
-        machine: &Host,
+        (machine, dice): (&Host, Dice),
     ) -> Self {
         let store = Embedded::new(machine);
         let (inside, waiting) = mpsc::unbounded_channel();
@@ -93,7 +95,17 @@ impl Gate {
             clock: clock.clone(),
             trace: trace.clone(),
             inside,
-            book: Arc::default(),
+            book: Arc::new(Mutex::new(Book {
+                written: BTreeMap::new(),
+                asked: VecDeque::new(),
+                lose_answer: false,
+                full: false,
+                down: 0,
+                paused: 0,
+                flaky: 0,
+                dice,
+                program: None,
+            })),
         }
     }
 
@@ -136,6 +148,12 @@ impl Gate {
         if let Some(program) = program {
             self.network.freeze(program, paused);
         }
+    }
+
+    /// Half of all writes, or their answers, are lost with their connections; or no more, once for every
+    /// such time.
+    pub fn flaky(&self, flaky: bool) {
+        count(&mut self.book().flaky, flaky);
     }
 
     /// Lets clients in, unless the store is open or down.
@@ -181,7 +199,7 @@ impl Gate {
             let mut book = self.book();
             book.lose_answer = false;
             book.full = false;
-            (book.down, book.paused) = (0, 0);
+            (book.down, book.paused, book.flaky) = (0, 0, 0);
         }
         self.pause(false);
         self.open();
@@ -241,11 +259,18 @@ impl Gate {
         let writes = asked.success.iter().any(|op| !is_read(op));
         if writes {
             let at = self.clock.elapsed();
-            let full = {
+            let (full, lost) = {
                 let mut book = self.book();
                 book.asked.push_back((at, peer.program));
-                book.full
+                let lost = book.flaky > 0 && book.dice.chance(25);
+                book.lose_answer |= book.flaky > 0 && book.dice.chance(33);
+                (book.full, lost)
             };
+            if lost {
+                self.trace.note("a write is lost");
+                self.network.reset(peer.connection);
+                std::future::pending::<()>().await;
+            }
             if full {
                 return Ok(no_space());
             }

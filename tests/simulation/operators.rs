@@ -32,7 +32,8 @@ struct Wanted {
 #[derive(Clone)]
 pub struct Operators {
     operator: Operator,
-    store: Store,
+    /// The store, for what is done by hand.
+    hand: Store,
     host: Host,
     trace: Trace,
     wanted: Arc<Mutex<[Wanted; SERVICES.len()]>>,
@@ -41,11 +42,11 @@ pub struct Operators {
 }
 
 impl Operators {
-    pub fn new(store: Store, host: Host, trace: &Trace) -> Self {
+    pub fn new(store: Store, hand: Store, host: Host, trace: &Trace) -> Self {
         let cluster = "default".parse::<Name>().expect("a name");
         Self {
-            operator: Operator::new(store.clone(), &cluster),
-            store,
+            operator: Operator::new(store, &cluster),
+            hand,
             host,
             trace: trace.clone(),
             wanted: Arc::new(Mutex::new(
@@ -133,11 +134,31 @@ impl Operators {
             Some(value) => Write::put(key, value),
             None => Write::delete(key),
         };
-        let outcome = self.store.commit(Txn::new().then(write)).await;
+        let outcome = self.hand.commit(Txn::new().then(write)).await;
         self.trace.note(format!(
-            "operator: spoiled the spec of {}: {outcome:?}",
+            "by hand: spoiled the spec of {}: {outcome:?}",
             SERVICES[service].0
         ));
+    }
+
+    /// Deletes the `nth` of the keys below `prefix` by hand.
+    pub async fn tamper(&self, prefix: &'static str, nth: u64) {
+        let found = self.hand.list("/quaestor/default/").await;
+        let root = format!("/quaestor/default/{prefix}");
+        let keys: Vec<String> = found
+            .map(|listing| listing.entries)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|entry| entry.key)
+            .filter(|key| key.starts_with(&root))
+            .collect();
+        let Some(index) = nth.checked_rem(keys.len() as u64) else {
+            return;
+        };
+        let key = keys[index as usize].clone();
+        let outcome = self.hand.commit(Txn::new().then(Write::delete(&key))).await;
+        self.trace
+            .note(format!("by hand: {key} deleted: {outcome:?}"));
     }
 }
 

@@ -8,24 +8,33 @@ pub enum Planted {
     DoubleStart,
     /// An agent signals a healthy process for no reason (I3).
     Whim,
+    /// A process that is started again runs the first template (I6).
+    StepBack,
     /// A controller that does not lead writes an assignment (I7).
     Usurper,
     /// A balancer writes a state (I8).
     Meddler,
+    /// A balancer names a place that never was (I10).
+    Invention,
     /// A balancer says that nobody serves (I11).
     EmptyLie,
+    /// An operator writes without end (I14).
+    Storm,
     /// Processes keep ending after the faults have stopped (L1).
     Restless,
 }
 
 impl Planted {
-    /// The bugs, and the invariants that break by them.
-    pub const ALL: [(Planted, &'static [&'static str]); 6] = [
-        (Planted::DoubleStart, &["I1"]),
-        (Planted::Whim, &["I3"]),
-        (Planted::Usurper, &["I7"]),
-        (Planted::Meddler, &["I8"]),
-        (Planted::EmptyLie, &["I11"]),
-        (Planted::Restless, &["L1"]),
+    /// The bugs, and the invariant that each breaks.
+    pub const ALL: [(Planted, &'static str); 9] = [
+        (Planted::DoubleStart, "I1"),
+        (Planted::Whim, "I3"),
+        (Planted::StepBack, "I6"),
+        (Planted::Usurper, "I7"),
+        (Planted::Meddler, "I8"),
+        (Planted::Invention, "I10"),
+        (Planted::EmptyLie, "I11"),
+        (Planted::Storm, "I14"),
+        (Planted::Restless, "L1"),
     ];
 }

@@ -311,11 +311,17 @@ impl Starter {
         let pid = 1000 + inner.processes.len() as Pid;
         let dice = Dice::new(inner.dice.bits());
         let nature = Nature::of(&mut inner.dice, calm);
+        let instance = variable("QUAESTOR_INSTANCE");
+        let mut others = inner.processes.values();
+        let again = others.any(|other| other.record.instance == instance);
         let record = Record {
             pid,
             node: self.node.clone(),
-            instance: variable("QUAESTOR_INSTANCE"),
-            version: variable("VERSION").parse().unwrap_or(0),
+            instance,
+            version: match self.planted == Planted::StepBack && again {
+                true => 0,
+                false => variable("VERSION").parse().unwrap_or(0),
+            },
             agent: self.agent,
             started: table.clock.elapsed(),
             ended: None,

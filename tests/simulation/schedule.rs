@@ -71,6 +71,10 @@ pub enum Fault {
     Compact,
     /// The answer to the next write is lost.
     LoseAnswer,
+    /// Many writes and answers are lost.
+    Flaky {
+        span: Duration,
+    },
     /// The disk of a node is full.
     DiskFull {
         host: HostId,
@@ -112,7 +116,17 @@ pub enum Fault {
         service: usize,
         span: Duration,
     },
+    /// Somebody deletes a key that is not theirs by hand: the `nth` of those below `prefix`.
+    Tamper {
+        prefix: &'static str,
+        nth: u64,
+    },
 }
+
+/// Where somebody may tamper.
+const TAMPERED: [&str; 7] = [
+    "assign/", "state/", "session/", "load/", "route/", "status/", "leader",
+];
 
 /// A fault and its moment.
 #[derive(Clone, Debug)]
@@ -178,7 +192,8 @@ fn fault(dice: &mut Dice) -> Fault {
         },
         51..=52 => Fault::StoreFull { span: short },
         53..=56 => Fault::Compact,
-        57..=63 => Fault::LoseAnswer,
+        57..=60 => Fault::LoseAnswer,
+        61..=63 => Fault::Flaky { span: short },
         64..=65 => Fault::DiskFull {
             host: *dice.pick(&AGENTS),
             span: long,
@@ -186,23 +201,27 @@ fn fault(dice: &mut Dice) -> Fault {
         66..=70 => Fault::ProcessCrashes { nth },
         71..=74 => Fault::ProcessHangs { nth },
         75..=77 => Fault::ProcessSickens { nth },
-        78..=80 => Fault::ProcessIsDeaf { nth },
-        81..=86 => Fault::ChangeTemplate { service },
-        87..=91 => Fault::Scale {
+        78..=79 => Fault::ProcessIsDeaf { nth },
+        80..=85 => Fault::ChangeTemplate { service },
+        86..=90 => Fault::Scale {
             service,
             replicas: dice.between(0, 4),
         },
-        92..=95 => Fault::Delete {
+        91..=94 => Fault::Delete {
             service,
             span: short,
         },
-        96..=97 => Fault::Garbage {
+        95..=96 => Fault::Garbage {
             service,
             span: long,
         },
-        _ => Fault::Vanish {
+        97 => Fault::Vanish {
             service,
             span: long,
+        },
+        _ => Fault::Tamper {
+            prefix: dice.pick::<&str>(&TAMPERED),
+            nth,
         },
     }
 }

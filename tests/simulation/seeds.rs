@@ -196,6 +196,10 @@ pub fn run_all(tasks: &[Task]) -> Vec<Report> {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(task) = tasks.get(index) else { return };
             let report = task.run();
+            if let (Some(found), Planted::Nothing) = (&report.violation, task.planted) {
+                // At once: many worlds take long.
+                eprintln!("seed {}: {}: {}", task.seed, found.invariant, found.what);
+            }
             reports.lock().unwrap()[index] = Some(report);
         }
     };

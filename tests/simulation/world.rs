@@ -1,5 +1,9 @@
 //! A world: a store, two controllers, three agents, two balancers and people, all in this thread on virtual
 //! time. The roles are the real ones; what is around them is simulated.
+//!
+//! - [`strike`]: faults, done to it
+
+mod strike;
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +26,7 @@ use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    cast::{AGENTS, BALANCERS, CONTROLLERS, Cast, OPERATOR, Role, STORE, node},
+    cast::{AGENTS, BALANCERS, CLIENT, CONTROLLERS, Cast, OPERATOR, Role, STORE, node},
     chance::Dice,
     checker::Checker,
     gate::{self, Gate},
@@ -31,7 +35,7 @@ use super::{
     operators::{Operators, SERVICES},
     planted::Planted,
     processes::Table,
-    schedule::{Event, Fault, schedule},
+    schedule::{Event, schedule},
     trace::Trace,
 };
 
@@ -82,6 +86,11 @@ pub fn run(seed: u64, kept: Option<&[usize]>, planted: Planted) -> Outcome {
         .expect("a runtime");
     runtime.block_on(async {
         let world = World::new(seed, planted);
+        let (trace, shown) = (world.trace.clone(), std::panic::take_hook());
+        std::panic::set_hook(Box::new(move |panic| {
+            trace.violation("panic", panic.to_string());
+            shown(panic);
+        }));
         world.live(schedule(seed, kept)).await;
         // What the end of the world does to those in it is not part of the story.
         world.trace.close();
@@ -104,7 +113,13 @@ impl World {
             Dice::of(seed, "store"),
             &Disk::default(),
         );
-        let gate = Gate::new(&network, STORE, &clock, &trace, &store);
+        let gate = Gate::new(
+            &network,
+            STORE,
+            &clock,
+            &trace,
+            (&store, Dice::of(seed, "gate")),
+        );
         let table = Table::new(Dice::of(seed, "processes"), &clock, &network, &trace);
         let disks = AGENTS.into_iter().map(|host| (host, Disk::default()));
         Self {
@@ -155,6 +170,7 @@ impl World {
             tokio::spawn(async move { operators.apply(service).await });
         }
         self.plant();
+        self.ask();
         let story = {
             let (world, operators) = (self.clone(), operators.clone());
             tokio::spawn(async move {
@@ -217,7 +233,8 @@ impl World {
 
     fn operators(&self) -> Operators {
         let (host, _) = self.guest(OPERATOR, Role::Operator);
-        Operators::new(self.store(&host), host, &self.trace)
+        let (hand, _) = self.guest(OPERATOR, Role::Hand);
+        Operators::new(self.store(&host), self.store(&hand), host, &self.trace)
     }
 
     /// The machine of a new program on `host`.
@@ -356,123 +373,6 @@ impl World {
         });
     }
 
-    async fn strike(&self, fault: Fault, operators: &Operators) {
-        let people = operators.clone();
-        match fault {
-            Fault::Crash { host, silent, span } => {
-                self.crash(host, silent);
-                self.start_after(host, span);
-            }
-            Fault::Restart { host, span } => self.end(host, span),
-            Fault::CrashLeader { span } => {
-                // Whoever holds the key; by chance it is nobody.
-                let leader = CONTROLLERS.into_iter().find(|host| self.leads(*host));
-                let host = leader.unwrap_or(CONTROLLERS[0]);
-                self.crash(host, false);
-                self.start_after(host, span);
-            }
-            Fault::Freeze { host, span } => {
-                let program = self.running().get(&host).map(|running| running.program);
-                if let Some(program) = program {
-                    self.network.freeze(program, true);
-                    self.disturb(vec![host], false, span, move |world| {
-                        world.network.freeze(program, false)
-                    });
-                }
-            }
-            Fault::Cut { a, b, span } => {
-                self.network.cut(a, b, true);
-                self.disturb(vec![a], true, span, move |world| {
-                    world.network.cut(a, b, false)
-                });
-            }
-            Fault::Slow { a, b, by, span } => {
-                self.network.slow(a, b, by);
-                self.disturb(vec![a], false, span, move |world| {
-                    world.network.slow(a, b, Duration::ZERO)
-                });
-            }
-            Fault::Reset { a, b } => {
-                self.network.reset_between(a, b);
-                self.disturb(vec![a], false, Duration::ZERO, |_| {});
-            }
-            Fault::StoreDown { span } => {
-                self.gate.down(true);
-                self.disturb(self.hosts(), true, span, |world| world.gate.down(false));
-            }
-            Fault::StorePause { span } => {
-                self.gate.pause(true);
-                self.disturb(self.hosts(), true, span, |world| world.gate.pause(false));
-            }
-            Fault::StoreFull { span } => {
-                self.gate.fill(true);
-                self.disturb(Vec::new(), false, span, |world| world.gate.fill(false));
-            }
-            Fault::Compact => {
-                if let Ok(mut client) = Checker::client(&self.gate).await
-                    && let Ok(found) = client.get("/", None).await
-                {
-                    let revision = found.header().map_or(1, |header| header.revision());
-                    let compacted = client.compact(revision, None).await;
-                    self.trace
-                        .note(format!("compacted at {revision}: {}", compacted.is_ok()));
-                }
-            }
-            Fault::LoseAnswer => self.gate.lose_answer(),
-            Fault::DiskFull { host, span } => {
-                let Some(disk) = self.disks.get(&host).cloned() else {
-                    return;
-                };
-                disk.fail(true);
-                self.disturb(Vec::new(), false, span, move |_| disk.fail(false));
-            }
-            Fault::ProcessCrashes { nth } => self
-                .process(nth)
-                .into_iter()
-                .for_each(|pid| self.table.crash(pid)),
-            Fault::ProcessHangs { nth } => self
-                .process(nth)
-                .into_iter()
-                .for_each(|pid| self.table.hang(pid)),
-            Fault::ProcessIsDeaf { nth } => self
-                .process(nth)
-                .into_iter()
-                .for_each(|pid| self.table.deafen(pid)),
-            Fault::ProcessSickens { nth } => {
-                if let Some(pid) = self.process(nth) {
-                    self.table.sicken(pid).await;
-                }
-            }
-            Fault::ChangeTemplate { service } => {
-                tokio::spawn(async move { people.change_template(service).await });
-            }
-            Fault::Scale { service, replicas } => {
-                tokio::spawn(async move { people.scale(service, replicas).await });
-            }
-            Fault::Delete { service, span } => {
-                tokio::spawn(async move {
-                    people.delete(service).await;
-                    tokio::time::sleep(span).await;
-                    people.apply(service).await;
-                });
-            }
-            Fault::Garbage { service, span } => {
-                tokio::spawn(async move {
-                    people.spoil(service, Some("{\"spec\": 7")).await;
-                    tokio::time::sleep(span).await;
-                    people.apply(service).await;
-                });
-            }
-            Fault::Vanish { service, span } => {
-                tokio::spawn(async move {
-                    people.spoil(service, None).await;
-                    tokio::time::sleep(span).await;
-                    people.apply(service).await;
-                });
-            }
-        }
-    }
-
     /// The `nth` of the living processes.
     fn process(&self, nth: u64) -> Option<u32> {
         let living = self.table.living();
@@ -523,19 +423,44 @@ impl World {
         }
     }
 
+    /// A client that asks each balancer over the network, again and again.
+    fn ask(&self) {
+        let (host, _) = self.guest(CLIENT, Role::Client);
+        let cast = self.cast.clone();
+        tokio::spawn(async move {
+            let mut turn = 0;
+            loop {
+                tokio::time::sleep(Duration::from_millis(1_700)).await;
+                turn += 1;
+                let balancer = BALANCERS[turn % BALANCERS.len()];
+                let name = SERVICES[turn / 2 % SERVICES.len()].1;
+                let place = format!("{}:5150", address(balancer));
+                let network = Arc::clone(&host.network);
+                let limit = Duration::from_secs(1);
+                // No answer is no lie.
+                if let Ok(answer) = rpc::client::discover(network, &place, name, 0, limit).await {
+                    let answer = answer.into_iter().map(|found| (found.host, found.port));
+                    cast.answered(balancer, name, answer.collect());
+                }
+            }
+        });
+    }
+
     /// Puts in the bugs that come from outside the roles.
     fn plant(&self) {
         let (role, key, value) = match self.planted {
             Planted::Usurper => (Role::Controller, "assign/n1/web-0", "{}"),
             Planted::Meddler => (Role::Balancer, "state/n1/web-0", "{}"),
+            Planted::Storm => (Role::Operator, "spec/cluster", "{}"),
             _ => return,
         };
+        let forever = self.planted == Planted::Storm;
         let (host, _) = self.guest(OPERATOR, role);
         let store = self.store(&host);
         let write = Write::put(format!("/quaestor/default/{key}"), value);
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(20)).await;
-            while store.commit(Txn::new().then(write.clone())).await.is_err() {}
+            while store.commit(Txn::new().then(write.clone())).await.is_err() || forever {}
         });
     }
 }

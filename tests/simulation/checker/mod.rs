@@ -27,7 +27,12 @@ use self::{
     processes::Processes,
 };
 use crate::{
-    cast::Cast, gate::Gate, machine::Clock, network::Network, planted::Planted, processes::Table,
+    cast::{Answering, Cast},
+    gate::Gate,
+    machine::Clock,
+    network::Network,
+    planted::Planted,
+    processes::Table,
     trace::Trace,
 };
 
@@ -230,15 +235,29 @@ impl Checker {
                     .iter()
                     .map(|endpoint| (endpoint.host().to_owned(), endpoint.port()))
                     .collect();
-                if self.planted == Planted::EmptyLie && now > Duration::from_secs(40) {
-                    answer.clear();
+                match self.planted {
+                    Planted::EmptyLie if now > Duration::from_secs(40) => answer.clear(),
+                    Planted::Invention => answer.extend([("10.0.0.99".to_owned(), 1)]),
+                    _ => {}
                 }
-                let clear = self.cast.clear_for(balancer.host);
-                let wrong = self.answers.check(&balancer, name, &answer, clear, now);
-                if let Some((invariant, what)) = wrong {
-                    self.trace.violation(invariant, what);
-                }
+                self.judge(&balancer, name, &answer, now);
             }
+        }
+        if let Some((balancer, name, answer)) = self.cast.take_answer() {
+            self.judge(&balancer, &name, &answer, now);
+        }
+    }
+
+    fn judge(
+        &self,
+        balancer: &Answering,
+        name: &str,
+        answer: &BTreeSet<answers::Place>,
+        now: Duration,
+    ) {
+        let clear = self.cast.clear_for(balancer.host);
+        if let Some((invariant, what)) = self.answers.check(balancer, name, answer, clear, now) {
+            self.trace.violation(invariant, what);
         }
     }
 }

@@ -1,7 +1,10 @@
 //! Invariants of processes: one per instance (I1), no stop without a cause (I3, I4), no process without an
 //! agent (I5), no step back to an older template (I6).
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::history::{History, version_of};
 use crate::{
@@ -21,6 +24,8 @@ const DEATH: Duration = Duration::from_secs(1);
 pub struct Processes {
     started: BTreeSet<Pid>,
     stopped: BTreeSet<Pid>,
+    /// Since when processes have had no agent.
+    orphaned: BTreeMap<Pid, Duration>,
 }
 
 impl Processes {
@@ -44,12 +49,12 @@ impl Processes {
             {
                 wrong.extend(cause(record, at, history, cast));
             }
-            let orphaned = record.ended.is_none() && !network.is_alive(record.agent);
-            if orphaned && now > record.started + DEATH {
-                wrong.push((
-                    "I5",
-                    format!("{} lives without its agent", describe(record)),
-                ));
+            if record.ended.is_none() && !network.is_alive(record.agent) {
+                let since = *self.orphaned.entry(record.pid).or_insert(now);
+                if now > since + DEATH {
+                    let what = format!("{} lives without its agent", describe(record));
+                    wrong.push(("I5", what));
+                }
             }
         }
         wrong

@@ -1,9 +1,15 @@
-//! Invariants of single writes: who may write what (I8), under which right (I7), saying what (I15).
+//! Invariants of single writes: who may write what (I8), under which right (I7), saying what (I15); and
+//! that a rollout goes one by one (I13).
+
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::history::{History, Version};
 use crate::cast::{Cast, Role};
+
+/// The leader may act on what was true so long ago.
+const NEWS: Duration = Duration::from_secs(10);
 
 /// What is wrong with a write, as (invariant, words). `history` does not hold it yet.
 pub fn check(
@@ -46,6 +52,9 @@ pub fn check(
             ));
         }
     }
+    if let (Some(seat), Some(value)) = (key.strip_prefix("assign/"), &version.value) {
+        return goes_one_by_one(history, seat, value, version);
+    }
     let service = key.strip_prefix("status/service/")?;
     reports_truly(history, service, version.value.as_ref()?)
 }
@@ -54,6 +63,7 @@ fn may_write(role: Option<&Role>, key: &str, version: &Version) -> bool {
     let below = |prefix: &str| key.starts_with(prefix);
     match role {
         Some(Role::Operator) => below("spec/"),
+        Some(Role::Hand) => true,
         Some(Role::Controller) => {
             below("assign/")
                 || below("route/")
@@ -66,7 +76,7 @@ fn may_write(role: Option<&Role>, key: &str, version: &Version) -> bool {
                 || key == format!("load/{node}")
                 || key == format!("session/{node}")
         }
-        Some(Role::Balancer) => false,
+        Some(Role::Balancer | Role::Client) => false,
         None => version.value.is_none() && (below("session/") || below("load/") || key == "leader"),
     }
 }
@@ -103,4 +113,46 @@ fn reports_truly(
             format!("observedGeneration of {service} fell from {before} to {observed}"),
         )
     })
+}
+
+/// I13: an instance is replaced only while all that were replaced before are ready. Of what has become of
+/// them in the last seconds the leader may not know yet.
+fn goes_one_by_one(
+    history: &History,
+    seat: &str,
+    value: &Value,
+    version: &Version,
+) -> Option<(&'static str, String)> {
+    let present = |value: &Value| value["desired"] == "present";
+    let before = history.value(&format!("assign/{seat}"))?;
+    let replaced = present(before) && present(value) && before["revision"] != value["revision"];
+    // One that does not run yet costs nobody anything.
+    if !replaced || history.value(&format!("state/{seat}"))?["ready"] != true {
+        return None;
+    }
+    let service = |seat: &str| {
+        let instance = seat.rsplit('/').next().unwrap_or_default();
+        instance
+            .rsplit_once('-')
+            .map(|(service, _)| service.to_owned())
+    };
+    let (other, _) = history.below("assign/").find(|(other, assignment)| {
+        let updated = present(assignment) && assignment["revision"] == value["revision"];
+        *other != seat && service(other) == service(seat) && updated && {
+            let states = history.versions(&format!("state/{other}"));
+            let settled = |state: &Value| {
+                state["revision"] == value["revision"]
+                    && (state["ready"] == true || state["phase"] == "Completed")
+            };
+            !states.iter().enumerate().any(|(index, state)| {
+                let until = states.get(index + 1).map(|next| next.at);
+                until.is_none_or(|until| until + NEWS >= version.at)
+                    && state.value.as_ref().is_some_and(settled)
+            })
+        }
+    })?;
+    Some((
+        "I13",
+        format!("{seat} is replaced although {other}, replaced before, is not ready"),
+    ))
 }
