@@ -4,7 +4,7 @@
 mod support;
 
 use std::{
-    io::Write as _,
+    io::{BufRead as _, BufReader, Write as _},
     net::TcpListener,
     process::{Command, Output, Stdio},
 };
@@ -192,6 +192,46 @@ fn a_store_that_is_none_and_a_balancer_that_is_none_are_told_apart_from_absent_o
     let store = cluster.store();
     let output = cluster.run(&["pick", "Worker", "--balancer", store]);
     fails(&output, &[store, "is no balancer"]);
+}
+
+#[test]
+fn dev_does_not_run_on_the_store_that_the_environment_names() {
+    let work = Cluster::start(Kind::Embedded, &demo_workers(1, ""));
+    work.await_ready("worker", 1);
+    let directory = tempfile::tempdir().unwrap();
+    let manifest = directory.path().join("other.yaml");
+    std::fs::write(&manifest, demo_workers(2, "")).unwrap();
+    let mut dev = Command::new(QUAESTOR)
+        .args([
+            "dev",
+            "--store-listen",
+            "127.0.0.1:0",
+            "--balancer-listen",
+            "127.0.0.1:0",
+            "-f",
+        ])
+        .arg(&manifest)
+        .arg("--state-dir")
+        .arg(directory.path().join("state"))
+        .env("QUAESTOR_ETCD", work.store())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // It says what it has applied, and where its store is.
+    let said = BufReader::new(dev.stdout.take().unwrap()).lines();
+    let said: Vec<String> = said.map_while(Result::ok).take(4).collect();
+    signal(dev.id(), "TERM");
+    dev.wait().unwrap();
+    assert!(
+        said.iter().any(|line| line.contains("worker created")),
+        "{said:?}"
+    );
+    assert!(
+        said.iter().all(|line| !line.contains(work.store())),
+        "{said:?}"
+    );
+    assert_eq!(work.services()[0]["generation"], 1);
 }
 
 #[test]

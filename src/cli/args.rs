@@ -270,7 +270,7 @@ pub struct ValidateArgs {
     #[arg(value_name = "FILE", required_unless_present = "more")]
     pub files: Vec<PathBuf>,
     /// The same
-    #[arg(short, long = "file", id = "more", num_args = 1.., value_name = "FILE")]
+    #[arg(short = 'f', long = "file", id = "more", num_args = 1.., value_name = "FILE")]
     pub more: Vec<PathBuf>,
 }
 
@@ -286,7 +286,8 @@ pub struct DevArgs {
     /// Where the balancer listens
     #[arg(long, default_value = "127.0.0.1:5150", value_name = "ADDR")]
     pub balancer_listen: SocketAddr,
-    /// Where the agent keeps files and logs [default: quaestor/dev-<port> in the user's state directory]
+    /// Where the agent keeps files and logs [default: quaestor/dev-<balancer's port> in /var/lib
+    /// for root, else in the user's state directory]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
 }

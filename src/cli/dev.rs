@@ -67,7 +67,7 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
     let balancer = roles::listen(&host, &address, "the balancer", "--balancer-listen").await?;
     let state_directory = match args.state_dir {
         Some(directory) => directory,
-        None => roles::state_home()?.join(format!("dev-{}", args.store_listen.port())),
+        None => roles::state_home()?.join(format!("dev-{}", args.balancer_listen.port())),
     };
     let place = Place::of(
         global,

@@ -78,6 +78,13 @@ pub(super) fn summary(service: &Service) -> String {
         .iter()
         .find(|found| found.status != ConditionStatus::True);
     match broken {
+        // What is reported is of an older generation: no controller has seen this one.
+        _ if service
+            .generation
+            .is_some_and(|applied| applied > service.observed_generation) =>
+        {
+            "Pending".to_owned()
+        }
         Some(condition) => condition.reason.clone(),
         None if service.conditions.is_empty() => "Pending".to_owned(),
         None => "Ready".to_owned(),

@@ -23,7 +23,7 @@ mod validate;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _, parser::ValueSource};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
@@ -40,7 +40,7 @@ const DEFAULT_STORE: &str = "http://127.0.0.1:2379";
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = parse();
     log_to_stderr(&cli);
     let outcome = runtime(&cli.command).and_then(|runtime| {
         let outcome = runtime.block_on(run(cli));
@@ -56,6 +56,23 @@ pub fn main() -> ExitCode {
         }
         ExitCode::FAILURE
     })
+}
+
+/// What the process was started with.
+fn parse() -> Cli {
+    let matches = Cli::command().get_matches();
+    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let chosen = matches
+        .subcommand()
+        .and_then(|(_, flags)| flags.value_source("etcd"));
+    if matches!(cli.command, Command::Dev(_)) && chosen == Some(ValueSource::EnvVariable) {
+        // It names the cluster that one works with. What is being tried out must not end up there.
+        output::note(
+            "QUAESTOR_ETCD is not used by `dev`; to run on that store, name it with --etcd",
+        );
+        cli.global.etcd = None;
+    }
+    cli
 }
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {

@@ -4,19 +4,19 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// The name of a service or node: 1 to 63 of `a-z`, `0-9` and `-`.
+/// The name of a service or node: 1 to 63 of `a-z`, `0-9` and `-`, not `-` first.
 ///
 /// Names become parts of keys and of file paths, so nothing else is let in, not even from the store.
 #[derive(
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
 )]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String", extend("pattern" = "^[a-z0-9-]{1,63}$", "format" = "name"))]
+#[schemars(with = "String", extend("pattern" = "^[a-z0-9][a-z0-9-]{0,62}$", "format" = "name"))]
 pub struct Name(String);
 
 /// Why a text is not a [`Name`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a name: use 1 to 63 of a-z, 0-9 and -")]
+#[error("`{0}` is not a name: use 1 to 63 of a-z, 0-9 and -, beginning with a letter or digit")]
 pub struct InvalidName(String);
 
 impl Name {
@@ -31,9 +31,9 @@ impl TryFrom<String> for Name {
 
     fn try_from(text: String) -> Result<Self, InvalidName> {
         let valid = (1..=63).contains(&text.len())
-            && text
-                .bytes()
-                .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+            // A leading dash would be an option on every command line.
+            && !text.starts_with('-')
+            && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
         if valid {
             Ok(Self(text))
         } else {
@@ -156,7 +156,18 @@ mod tests {
 
     #[test]
     fn a_name_cannot_leave_its_directory() {
-        for text in ["", ".", "..", "a/b", "a.b", "A", "a\0", &"a".repeat(64)] {
+        for text in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "a.b",
+            "A",
+            "-",
+            "-a",
+            "a\0",
+            &"a".repeat(64),
+        ] {
             assert!(text.parse::<Name>().is_err(), "{text:?}");
         }
     }

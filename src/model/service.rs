@@ -100,9 +100,10 @@ pub struct Metadata {
 #[serde(rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub struct ServiceSpec {
-    /// How many instances to run; 0 keeps the service without any. Default 1. Not together with
-    /// `onePerNode` or `external`.
+    /// How many instances to run, at most 10000; 0 keeps the service without any. Default 1. Not
+    /// together with `onePerNode` or `external`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 10000))]
     pub replicas: Option<u32>,
     /// Run one instance on every node that `placement` admits. Default false.
     #[serde(default, skip_serializing_if = "is_default")]

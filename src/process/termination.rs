@@ -2,12 +2,15 @@
 
 use std::io;
 
-/// The signals by which a process is asked to end: SIGTERM and Ctrl-C.
+/// The signals by which a process is asked to end: SIGTERM, Ctrl-C, and SIGHUP, which comes when its
+/// terminal goes away.
 pub struct Terminations {
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    hangup: tokio::signal::unix::Signal,
 }
 
 impl Terminations {
@@ -22,6 +25,7 @@ impl Terminations {
             Ok(Self {
                 terminate: signal(SignalKind::terminate())?,
                 interrupt: signal(SignalKind::interrupt())?,
+                hangup: signal(SignalKind::hangup())?,
             })
         }
         #[cfg(not(unix))]
@@ -34,6 +38,7 @@ impl Terminations {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
         }
         #[cfg(not(unix))]
         // An error means that no signal can come.

@@ -19,9 +19,9 @@ use crate::{
     view::Directory,
 };
 
-/// The names under which the balancer's health is asked: the empty one, and the one that
-/// quaestor-mini-cluster used.
-const HEALTH_NAMES: [&str; 2] = ["", "ServiceDiscoveryGrpc"];
+/// The names under which the balancer's health is asked: the empty one, the service's own, and the
+/// one that quaestor-mini-cluster used.
+const HEALTH_NAMES: [&str; 3] = ["", SERVICE_NAME, "ServiceDiscoveryGrpc"];
 
 /// How long questions that are being answered may take once the server is told to stop. Answers
 /// take milliseconds; what is still open then is a watch or a slow reader.

@@ -206,7 +206,7 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
     ]);
     let start = (
         collection::vec(text(), 0..4),
-        option::of(text().prop_filter("a directory has a name", |text| !text.is_empty())),
+        option::of(text().prop_map(|text| format!("/{text}"))),
         collection::btree_map("[A-Z_]{1,3}[A-Z0-9_a-z]{2,9}", text(), 0..4),
         collection::btree_set("[A-Za-z.]{1,9}", 0..3),
     );
@@ -250,7 +250,7 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
 
 /// Valid names, labels and specs.
 pub(crate) fn services() -> impl Strategy<Value = (Metadata, ServiceSpec)> {
-    let metadata = ("[a-z0-9-]{1,63}", labels()).prop_map(|(text, labels)| Metadata {
+    let metadata = ("[a-z0-9][a-z0-9-]{0,62}", labels()).prop_map(|(text, labels)| Metadata {
         name: name(&text),
         labels,
     });

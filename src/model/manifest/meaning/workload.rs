@@ -12,6 +12,9 @@ use crate::model::{
 /// Environment variables that the agent sets.
 const RESERVED: [&str; 2] = ["PORT", "QUAESTOR_INSTANCE"];
 
+/// Also in the schema. A typing error must not make the leader plan for millions.
+const MOST_REPLICAS: u32 = 10_000;
+
 /// What is wrong with `command` or `external`, how many are wanted, and the texts of the process.
 pub(super) fn check(spec: &ServiceSpec) -> Vec<Problem> {
     let mut problems = what_runs(spec);
@@ -62,20 +65,39 @@ fn what_runs(spec: &ServiceSpec) -> Vec<Problem> {
             .help("the first item of `command` names what is started"),
         );
     }
-    if spec.working_directory.as_deref() == Some("") {
+    if let Some(directory) = &spec.working_directory
+        && !is_rooted(directory)
+    {
         problems.push(
             Problem::new(
                 Path::of("spec.workingDirectory"),
-                "the directory is an empty text",
+                format!("`{directory}` is no absolute path"),
             )
-            .help("remove the field to start in a directory of the instance's own"),
+            .help("write an absolute path, or remove the field to start in a directory of the instance's own"),
         );
     }
     problems
 }
 
+/// Whether a path is absolute on some system, or begins with a placeholder.
+fn is_rooted(path: &str) -> bool {
+    path.starts_with(['/', '\\', '{']) || path.get(1..3) == Some(":\\")
+}
+
 fn how_many(spec: &ServiceSpec) -> Vec<Problem> {
     let mut problems = Vec::new();
+    if spec
+        .replicas
+        .is_some_and(|replicas| replicas > MOST_REPLICAS)
+    {
+        problems.push(
+            Problem::new(
+                Path::of("spec.replicas"),
+                "more than any cluster of this kind can run",
+            )
+            .help(format!("at most {MOST_REPLICAS}")),
+        );
+    }
     let mut conflict = |field: &str, other: &str, why: &str| {
         problems.push(
             Problem::new(
