@@ -136,6 +136,11 @@ pub struct ServiceSpec {
     /// Whether the balancer answers with it. Default true.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub published: bool,
+    /// Services that come first: an instance is not started on a node before each of them has a ready
+    /// instance. What runs is not stopped when one of them is not ready later.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1))]
+    pub after: Vec<Name>,
     /// How its health is checked. Default: a running process is healthy.
     #[serde(default, skip_serializing_if = "is_default")]
     pub health: HealthSpec,

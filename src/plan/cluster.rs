@@ -238,6 +238,36 @@ impl Cluster {
     }
 
     fn change(&mut self, key: &Key, entry: Option<(&[u8], i64)>) {
+        let name = match key {
+            Key::ServiceSpec(name) => Some(name),
+            Key::State(_, instance) => Some(&instance.service),
+            _ => None,
+        };
+        let serves = |cluster: &Self, name: &Name| {
+            let service = cluster.services.get(name)?;
+            let mut seats = service.seats.values();
+            Some(seats.any(|seat| seat.observed().is_some_and(|state| state.ready)))
+        };
+        let served = name.and_then(|name| serves(self, name));
+        self.set(key, entry);
+        if let Some(name) = name
+            && served != serves(self, name)
+        {
+            self.touch_followers(name);
+        }
+    }
+
+    /// Services that come after `name` may start now.
+    fn touch_followers(&mut self, name: &Name) {
+        let followers = self.services.iter().filter(|(_, service)| {
+            let spec = service.spec.as_ref().and_then(|spec| spec.value.as_ref());
+            spec.is_some_and(|object| object.spec.after.contains(name))
+        });
+        let followers: Vec<Name> = followers.map(|(name, _)| name.clone()).collect();
+        self.touched.services.extend(followers);
+    }
+
+    fn set(&mut self, key: &Key, entry: Option<(&[u8], i64)>) {
         match key {
             Key::ServiceSpec(name) => self.change_service(name, |service| {
                 set(&mut service.spec, entry, |object: &ServiceObject| {

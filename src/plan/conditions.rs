@@ -58,6 +58,8 @@ pub struct Report<'a> {
     pub members: Vec<Member<'a>>,
     /// Slots without a node, and why.
     pub unplaced: Vec<(u32, String)>,
+    /// Slots that other services come before, and which.
+    pub held: Vec<(u32, String)>,
     /// Slots that leave a node before they get another.
     pub leaving: Vec<(u32, &'a Name)>,
     /// Why instances cannot be replaced.
@@ -141,6 +143,12 @@ impl Report<'_> {
                 .map(|(slot, reason)| format!("{service}-{slot} has no node: {reason}"))
                 .collect();
             (ConditionStatus::False, NO_NODE, some(&parts))
+        } else if !self.held.is_empty() {
+            let slots = self.held.iter();
+            let parts: Vec<String> = slots
+                .map(|(slot, whom)| format!("{service}-{slot} waits for {whom}"))
+                .collect();
+            (ConditionStatus::False, "Waiting", some(&parts))
         } else if !self.leaving.is_empty() {
             let slots = self.leaving.iter();
             let parts: Vec<String> = slots
@@ -193,10 +201,13 @@ impl Report<'_> {
         let slots = self.unplaced.iter().map(|(slot, _)| *slot);
         let slots = slots.chain(self.leaving.iter().map(|(slot, _)| *slot));
         parts.extend(slots.map(|slot| format!("{service}-{slot} has no node")));
+        let held = self.held.iter();
+        parts.extend(held.map(|(slot, whom)| format!("{service}-{slot} waits for {whom}")));
         if !outdated.is_empty() {
             parts.push(format!("{} still to be updated", outdated.len()));
         }
         let unknown = self.unplaced.is_empty()
+            && self.held.is_empty()
             && self.leaving.is_empty()
             && self.nowhere.is_none()
             && outdated.is_empty()

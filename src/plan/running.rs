@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Assignment, Instance, Name, Run, ServiceObject};
+use crate::model::{Assignment, Instance, Name, Run, ServiceObject, ServiceSpec};
 
 use super::{
     blueprint::{self, Blueprint},
@@ -224,6 +224,14 @@ impl<'a> Draft<'a, '_> {
             let cause = "it is being stopped".to_owned();
             return self.end(place, course.blueprint.generation(), cause);
         }
+        if let Some(whom) = self.comes_after(course.blueprint.spec()) {
+            self.wait(
+                format!("{instance} is given a node"),
+                format!("{whom} is ready"),
+            );
+            course.report.held.push((opening.slot, whom));
+            return;
+        }
         match self.find(course, &instance, opening.node) {
             Ok((node, numbers)) => {
                 let cause = match opening.node {
@@ -234,6 +242,20 @@ impl<'a> Draft<'a, '_> {
             }
             Err(reason) => course.report.unplaced.push((opening.slot, reason)),
         }
+    }
+
+    /// The first of the services that come first which has no ready instance.
+    fn comes_after(&self, spec: &ServiceSpec) -> Option<String> {
+        spec.after.iter().find_map(|name| {
+            let Some(service) = self.cluster.services().get(name) else {
+                return Some(format!("{name}, which does not exist"));
+            };
+            let mut seats = service.seats.iter();
+            let serves = seats.any(|((_, node), seat)| {
+                self.cluster.is_live(node) && seat.observed().is_some_and(|state| state.ready)
+            });
+            (!serves).then(|| format!("{name}, of which no instance is ready"))
+        })
     }
 
     /// A node for `instance`, or `only` that node, with port numbers there. Nothing is taken yet.

@@ -238,6 +238,7 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
                 ports,
                 service_names: names.into_iter().collect(),
                 published,
+                after: Vec::new(),
                 health,
                 load,
                 restart,

@@ -1,6 +1,7 @@
-//! What is wrong with services only because of each other: one name, or one port, for two.
+//! What is wrong with services only because of each other: one name, or one port, for two; services
+//! that wait for each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Candidate, Source, diagnostic::Diagnostic, tree::Path};
 use crate::model::{Name, service::Labels};
@@ -59,7 +60,58 @@ pub(super) fn diagnose(candidates: &[Candidate], sources: &[Source]) -> Vec<Diag
             others.push(port);
         }
     }
+    wrong.extend(circles(&names, sources));
     wrong
+}
+
+/// Services that wait for each other, each circle told once.
+fn circles(names: &BTreeMap<&Name, &Candidate>, sources: &[Source]) -> Vec<Diagnostic> {
+    let mut wrong = Vec::new();
+    let mut first: BTreeMap<&Name, Vec<&Name>> = BTreeMap::new();
+    for (name, candidate) in names {
+        let after = candidate.spec.iter().flat_map(|spec| &spec.after);
+        for (index, before) in after.enumerate().filter(|(_, before)| before != name) {
+            let path = Path::of("spec.after").index(index);
+            if let Some(way) = way(&first, before, name) {
+                let circle: Vec<String> = way.iter().map(|name| format!("`{name}`")).collect();
+                wrong.push(
+                    Diagnostic::new(
+                        candidate.place(&path, sources),
+                        format!(
+                            "`{name}` waits for {}: none of them would ever start",
+                            circle.join(", which waits for ")
+                        ),
+                    )
+                    .help("remove one of these from an `after`"),
+                );
+            } else {
+                first.entry(name).or_default().push(before);
+            }
+        }
+    }
+    wrong
+}
+
+/// The services from `from` to `to`, both included, each of which waits for the next.
+fn way<'a>(
+    first: &BTreeMap<&'a Name, Vec<&'a Name>>,
+    from: &'a Name,
+    to: &'a Name,
+) -> Option<Vec<&'a Name>> {
+    let mut seen = BTreeSet::from([from]);
+    let mut ways = vec![vec![from]];
+    while let Some(way) = ways.pop() {
+        let end = *way.last()?;
+        if end == to {
+            return Some(way);
+        }
+        for next in first.get(end).into_iter().flatten() {
+            if seen.insert(next) {
+                ways.push([way.as_slice(), &[*next]].concat());
+            }
+        }
+    }
+    None
 }
 
 /// The fixed ports of `candidate`, by number.

@@ -17,7 +17,10 @@ use super::{
     diagnostic::{Diagnostic, advice},
     tree::Path,
 };
-use crate::model::service::{Labels, Metadata, ServiceSpec};
+use crate::model::{
+    Name,
+    service::{Labels, Metadata, ServiceSpec},
+};
 
 /// A larger spec is refused: it is copied into the assignment of every instance, and etcd takes
 /// 1.5 MiB per request.
@@ -96,6 +99,7 @@ impl fmt::Display for Problem {
 pub fn check(metadata: &Metadata, spec: &ServiceSpec) -> Vec<Problem> {
     let mut problems = check_metadata(metadata);
     problems.extend(check_spec(spec));
+    problems.extend(check_order(&metadata.name, spec));
     problems
 }
 
@@ -103,8 +107,11 @@ pub fn check(metadata: &Metadata, spec: &ServiceSpec) -> Vec<Problem> {
 pub(super) fn diagnose(candidate: &Candidate, sources: &[Source]) -> Vec<Diagnostic> {
     let metadata = candidate.metadata.iter().flat_map(check_metadata);
     let spec = candidate.spec.iter().flat_map(check_spec);
+    let order = (candidate.metadata.iter().zip(&candidate.spec))
+        .flat_map(|(metadata, spec)| check_order(&metadata.name, spec));
     metadata
         .chain(spec)
+        .chain(order)
         .filter(|problem| problem.concerns.iter().all(|path| candidate.intact(path)))
         .map(|problem| {
             let place = match problem.at_key {
@@ -138,6 +145,24 @@ fn check_spec(spec: &ServiceSpec) -> Vec<Problem> {
         &Path::of("spec.placement.nodeSelector"),
         &spec.placement.node_selector,
     ));
+    problems
+}
+
+/// What is wrong with the services that come first.
+fn check_order(name: &Name, spec: &ServiceSpec) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (index, first) in spec.after.iter().enumerate() {
+        let path = Path::of("spec.after").index(index);
+        if first == name {
+            problems.push(
+                Problem::new(path, format!("`{name}` waits for itself"))
+                    .help("name the services that have to be ready before it"),
+            );
+        } else if spec.after[..index].contains(first) {
+            problems
+                .push(Problem::new(path, format!("`{first}` is listed twice")).help("remove one"));
+        }
+    }
     problems
 }
 

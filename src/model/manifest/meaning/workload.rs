@@ -40,6 +40,7 @@ fn what_runs(spec: &ServiceSpec) -> Vec<Problem> {
             ("workingDirectory", spec.working_directory.is_some()),
             ("env", !spec.env.is_empty()),
             ("ports", !spec.ports.is_empty()),
+            ("after", !spec.after.is_empty()),
             ("restart", spec.restart != Default::default()),
             ("stop", spec.stop != Default::default()),
         ];

@@ -115,11 +115,13 @@ fn happen(world: &mut World, event: &Event, generation: u64) {
             pool,
             kind,
         } => {
-            world.spec(
-                SERVICES[service],
-                generation,
-                spec(replicas, version, pool, kind),
-            );
+            let mut spec = spec(replicas, version, pool, kind);
+            if let Some(first) = SERVICES.get(service + 1)
+                && kind < 2
+            {
+                spec["after"] = json!([first]);
+            }
+            world.spec(SERVICES[service], generation, spec);
         }
         Event::Restart { service, slot } => world.restart(SERVICES[service], slot, generation),
         Event::Delete { service } => world.delete(SERVICES[service], generation),
