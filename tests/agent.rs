@@ -214,6 +214,7 @@ fn command(command: &[&str]) -> Assignment {
         health: HealthSpec::default(),
         load: LoadSpec::default(),
         restart: Default::default(),
+        recycle: None,
         stop: StopSpec {
             grace: Period::from_secs(20),
             ..StopSpec::default()

@@ -1,6 +1,8 @@
 //! The life of an instance between its start and its end, on the real program and real processes.
 //!
 //! - stops that no client notices: `no_call_fails_...`
+//! - old processes: `an_old_worker_...`; busy ones: `a_busy_worker_...`
+//! - what comes first: `a_service_is_started_after_...`
 //! - new processes on an operator's word: `a_restart_...`
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
@@ -181,4 +183,69 @@ fn a_restart_of_one_instance_leaves_the_others_alone() {
         words.contains("neither a service nor an instance `worker-7`"),
         "{words}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_worker_is_replaced_while_others_serve_and_no_call_fails() {
+    let more = "  recycle: {every: 3s, jitter: 20%, when: idle}\n";
+    let (cluster, before) = cluster_of(Kind::Embedded, 2, more);
+    let clients = Clients::start(cluster.balancer(), 1, 20).await;
+    eventually("both are replaced, one at a time", || {
+        let now = cluster.instances();
+        assert!(now.iter().any(|found| found.ready), "{now:?}");
+        let fresh = now.iter().filter(|found| found.restarts > 0);
+        fresh.count() == 2
+    });
+    let (calls, failures) = clients.end().await;
+    assert_eq!(failures, [""; 0], "of {calls} calls");
+    let after = pids(&cluster.instances());
+    assert!(after.iter().all(|pid| !before.contains(pid)));
+    assert!(cluster.log().contains("and is recycled"));
+}
+
+#[test]
+fn a_busy_worker_is_not_restarted_before_its_deadline() {
+    let (first, _) = free_range(1);
+    let manifest = demo_workers_at(1, &format!("port: {first}"), "")
+        .replace("demo-worker,", "demo-worker, --unhealthy-after, 2s,")
+        .replace(
+            "interval: 1s, timeout: 1s",
+            "interval: 200ms, busyDeadline: 4s",
+        );
+    let cluster = Cluster::start(Kind::Embedded, &manifest);
+    let before = cluster.await_ready("worker", 1);
+    // Its checks fail, but its load reports go on.
+    eventually("it is busy", || {
+        let now = cluster.instance("worker-0");
+        assert_eq!((now.pid, now.restarts), (before[0].pid, 0), "{now:?}");
+        now.reason == "Busy" && !now.ready
+    });
+    eventually("it is restarted at the deadline", || {
+        cluster.instance("worker-0").restarts == 1
+    });
+}
+
+#[test]
+fn a_service_is_started_after_those_that_it_needs() {
+    let manifest = "
+apiVersion: quaestor/v1
+kind: Service
+metadata: {name: second}
+spec: {command: [sleep, \"1000\"], after: [first]}
+";
+    let cluster = Cluster::start(Kind::Embedded, manifest);
+    eventually("it waits", || {
+        let services = serde_json::to_string(&cluster.services()).unwrap();
+        services.contains("second-0 waits for first, which does not exist")
+    });
+    assert_eq!(cluster.instances(), []);
+    let first = "---
+apiVersion: quaestor/v1
+kind: Service
+metadata: {name: first}
+spec: {command: [sleep, \"1000\"]}
+";
+    cluster.apply(&format!("{manifest}{first}"), &[]);
+    cluster.await_ready("second", 1);
+    cluster.await_ready("first", 1);
 }

@@ -137,6 +137,7 @@ mod tests {
             health: Default::default(),
             load: Default::default(),
             restart: Default::default(),
+            recycle: None,
             stop: Default::default(),
         };
         let ports = Ports::from([

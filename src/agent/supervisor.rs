@@ -28,8 +28,9 @@ use crate::{
     keys::{Key, Keys},
     model::{Assignment, Desired, Instance, Moment},
     plan::{
-        agent::{Decision, Life, SHUTDOWN_GRACE, StopCause, Wait, decide},
+        agent::{Action, Decision, Life, SHUTDOWN_GRACE, StopCause, Wait, decide},
         drain::SHUTDOWN_DRAIN,
+        recycle,
     },
     process::Processes,
     store::{Change, Entry, Store, Update},
@@ -190,6 +191,12 @@ impl Supervisor {
             match decide(&goal, &managed.life, room, now) {
                 Decision::Do(action) => self.act(name, action, now).await,
                 Decision::Wait(wait) => {
+                    if wait == Wait::Content
+                        && let Some(action) = self.recycle(name, now)
+                    {
+                        self.act(name, action, now).await;
+                        continue;
+                    }
                     let mut wake = wait.wake();
                     if wait == Wait::Room {
                         self.queued.insert(name.clone());
@@ -216,6 +223,28 @@ impl Supervisor {
         let state = managed.state(&self.config, agent_ends);
         self.reporter.want(name, Some(state));
         self.load.set(name, managed.load_report());
+    }
+
+    /// What is to be done about the age of an instance that has nothing else to do. What is left running
+    /// while the store is away is not restarted without need.
+    fn recycle(&mut self, name: &Instance, now: Moment) -> Option<Action> {
+        let managed = self.instances.get(name)?;
+        managed.assignment.recycle.as_ref()?;
+        if managed.orphaned || self.session.held.borrow().is_none() {
+            return None;
+        }
+        let mut others = self.instances.iter().filter(|(other, managed)| {
+            let stays = managed.assignment.desired == Desired::Present;
+            other.service == name.service && *other != name && stays
+        });
+        let turn = others.all(|(_, other)| other.is_ready());
+        match recycle::next(&managed.assignment, &managed.life, turn, now) {
+            recycle::Next::Do(action) => return Some(action),
+            recycle::Next::Age(due) => self.wakes.by(name, due),
+            // Load reports wake it, and so does the next full pass.
+            recycle::Next::Pause | recycle::Next::Turn | recycle::Next::Never => {}
+        }
+        None
     }
 
     /// Lets those that wait for the store to say that they are not ready look whether it does.

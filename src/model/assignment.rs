@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     name::{Instance, Name},
-    service::{HealthSpec, LoadSpec, RestartSpec, StopSpec, is_true, yes},
+    service::{HealthSpec, LoadSpec, RecycleSpec, RestartSpec, StopSpec, is_true, yes},
 };
 
 /// What lies under `assign/<node>/<instance>`: everything that host needs, so that an agent reads
@@ -44,6 +44,9 @@ pub struct Assignment {
     /// When it is started again.
     #[serde(default)]
     pub restart: RestartSpec,
+    /// When its process is replaced only because it is old.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recycle: Option<RecycleSpec>,
     /// How it is stopped.
     #[serde(default)]
     pub stop: StopSpec,

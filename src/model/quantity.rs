@@ -1,4 +1,4 @@
-//! Quantities as people write them: durations such as `30s`, `5m`, `1h30m`.
+//! Quantities as people write them: durations such as `30s`, `5m`, `1h30m`, and parts such as `10%`.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -108,6 +108,50 @@ impl fmt::Display for Period {
             }
         }
         f.pad(&text)
+    }
+}
+
+/// A part of a whole, written as `10%`; at most `100%`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String", extend("pattern" = "^[0-9]+%$", "format" = "percent"))]
+pub struct Percent(u8);
+
+/// Why a text is not a [`Percent`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a part of a whole: write 0% to 100%")]
+pub struct InvalidPercent(String);
+
+impl Percent {
+    /// So many hundredths; all of it at most.
+    pub const fn new(hundredths: u8) -> Self {
+        Self(if hundredths > 100 { 100 } else { hundredths })
+    }
+
+    /// The part, from 0 to 1.
+    pub fn fraction(self) -> f64 {
+        f64::from(self.0) / 100.0
+    }
+}
+
+impl TryFrom<String> for Percent {
+    type Error = InvalidPercent;
+
+    fn try_from(text: String) -> Result<Self, InvalidPercent> {
+        let digits = text
+            .strip_suffix('%')
+            .filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+        let hundredths = digits.and_then(|digits| digits.parse().ok());
+        match hundredths.filter(|hundredths| *hundredths <= 100) {
+            Some(hundredths) => Ok(Self(hundredths)),
+            None => Err(InvalidPercent(text)),
+        }
+    }
+}
+
+impl From<Percent> for String {
+    fn from(percent: Percent) -> Self {
+        format!("{}%", percent.0)
     }
 }
 

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{name::Name, quantity::Period, time::Timestamp};
+use super::{
+    name::Name,
+    quantity::{Percent, Period},
+    time::Timestamp,
+};
 
 /// Labels of a service or node: short texts by which others select it.
 pub type Labels = BTreeMap<String, String>;
@@ -150,6 +154,9 @@ pub struct ServiceSpec {
     /// When and how fast an ended process is started again.
     #[serde(default, skip_serializing_if = "is_default")]
     pub restart: RestartSpec,
+    /// When a process is replaced only because it is old. Default: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recycle: Option<RecycleSpec>,
     /// How it is stopped.
     #[serde(default, skip_serializing_if = "is_default")]
     pub stop: StopSpec,
@@ -434,6 +441,39 @@ pub enum RestartPolicy {
     OnFailure,
     /// None.
     Never,
+}
+
+/// When a process is replaced only because it is old. One instance of a service at a time on a node,
+/// and only while the others there are ready.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RecycleSpec {
+    /// The age at which a process is replaced.
+    pub every: Period,
+    /// Each process gets that much older or younger at most, so that not all are replaced at once.
+    /// Default 10%.
+    #[serde(default = "RecycleSpec::jitter_default")]
+    pub jitter: Percent,
+    /// What is waited for then. Default `idle`.
+    #[serde(default)]
+    pub when: RecycleWhen,
+}
+
+impl RecycleSpec {
+    const fn jitter_default() -> Percent {
+        Percent::new(10)
+    }
+}
+
+/// When a process that is old enough is replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum RecycleWhen {
+    /// When its load report says that it works on no request.
+    #[default]
+    Idle,
+    /// At once. It may finish its work as `stop.drain` allows.
+    Always,
 }
 
 /// How a process is stopped: clients are sent elsewhere, the work at hand is finished, the process is

@@ -17,10 +17,12 @@ use std::{fmt, time::Duration};
 use super::{
     drain::{self, Drain},
     health::{Checks, Failure, Verdict},
+    recycle,
     restart::{BackOff, Ending, Next},
 };
 use crate::model::{
     Assignment, Desired, Exit, Moment, Run,
+    quantity::Period,
     service::{RestartSpec, StopSpec},
 };
 
@@ -156,6 +158,11 @@ pub enum StopCause {
     },
     /// Its checks failed too often in a row.
     Unhealthy(Failure),
+    /// It is as old as `recycle` lets it become.
+    Recycled {
+        /// How long it has run.
+        age: Duration,
+    },
     /// The agent ends.
     AgentEnds,
 }
@@ -171,6 +178,10 @@ impl fmt::Display for StopCause {
                 "its assignment asks for revision {by} (store revision {stored_at})"
             ),
             Self::Unhealthy(failure) => write!(f, "it is unhealthy: {}", failure.why),
+            Self::Recycled { age } => {
+                let age = Period(Duration::from_secs(age.as_secs()));
+                write!(f, "it has run for {age} and is recycled")
+            }
             Self::AgentEnds => f.write_str("its agent ends"),
         }
     }
@@ -277,7 +288,7 @@ pub fn decide(goal: &Goal<'_>, life: &Life, room: bool, now: Moment) -> Decision
             checks,
             drain,
             ..
-        } => match outdated(goal, revision) {
+        } => match outdated(goal, revision).or_else(|| recycled(drain)) {
             None => Decision::Do(Action::Resume),
             Some(StopCause::AgentEnds) if drain.cause != StopCause::AgentEnds => {
                 Decision::Do(Action::Drain(StopCause::AgentEnds))
@@ -287,6 +298,9 @@ pub fn decide(goal: &Goal<'_>, life: &Life, room: bool, now: Moment) -> Decision
                 Some(cause) => Decision::Do(Action::Stop(cause)),
                 None => match drain.wait(wanted, checks, now) {
                     Some(wait) => Decision::Wait(wait),
+                    None if recycle::spares(wanted, &cause, drain.is_idle(wanted, checks, now)) => {
+                        Decision::Do(Action::Resume)
+                    }
                     None => Decision::Do(Action::Stop(cause)),
                 },
             },
@@ -334,6 +348,12 @@ fn outdated(goal: &Goal<'_>, revision: &str) -> Option<StopCause> {
             stored_at: goal.stored_at,
         })
     })
+}
+
+/// That a process which drains is to be recycled, if it is.
+fn recycled(drain: &Drain) -> Option<StopCause> {
+    let recycled = matches!(drain.cause, StopCause::Recycled { .. });
+    recycled.then(|| drain.cause.clone())
 }
 
 /// That too many checks failed, if they did.

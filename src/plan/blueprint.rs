@@ -156,6 +156,7 @@ impl<'a> Blueprint<'a> {
             health: spec.health.clone(),
             load: spec.load.clone(),
             restart: spec.restart.clone(),
+            recycle: spec.recycle.clone(),
             stop: spec.stop.clone(),
         }
     }

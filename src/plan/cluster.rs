@@ -246,7 +246,8 @@ impl Cluster {
         let serves = |cluster: &Self, name: &Name| {
             let service = cluster.services.get(name)?;
             let mut seats = service.seats.values();
-            Some(seats.any(|seat| seat.observed().is_some_and(|state| state.ready)))
+            let ready = seats.any(|seat| seat.observed().is_some_and(|state| state.ready));
+            Some((service.spec.is_some(), ready))
         };
         let served = name.and_then(|name| serves(self, name));
         self.set(key, entry);

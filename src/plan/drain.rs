@@ -102,11 +102,22 @@ impl Drain {
         }
         let longest = match self.cause {
             StopCause::AgentEnds => assignment.stop.drain.get().min(SHUTDOWN_DRAIN),
+            // Whether it is idle has to be known.
+            StopCause::Recycled { .. } => {
+                let round = assignment.load.interval.get() + assignment.health.timeout.get();
+                assignment.stop.drain.get().max(TELL + LEARN + round)
+            }
             _ => assignment.stop.drain.get(),
         };
         let deadline = self.begun + longest;
         let idle = checks.idle_since(learnt);
         (now < deadline && !idle).then_some(Wait::Idle(deadline))
+    }
+
+    /// Whether it is known to work on nothing since no new calls come.
+    pub fn is_idle(&self, assignment: &Assignment, checks: &Checks, now: Moment) -> bool {
+        let learnt = self.learnt(assignment, now);
+        learnt.is_some_and(|learnt| checks.idle_since(learnt))
     }
 }
 

@@ -1,7 +1,8 @@
 //! Decisions: pure functions that say what to do next, why, and what they wait for. Time and randomness
 //! are arguments.
 //!
-//! - [`agent`], [`health`], [`restart`], [`drain`], [`report`], [`load`]: one instance on its node
+//! - [`agent`], [`health`], [`restart`], [`recycle`], [`drain`], [`report`], [`load`]: one instance on
+//!   its node
 //! - [`cluster`]: all that the leader knows, kept up to date change by change
 //! - [`controller`]: the plan for a cluster: what the leader writes, and what it waits for
 //! - [`service`], [`blueprint`], [`roster`], [`rollout`]: the same for one service, what its spec makes
@@ -20,6 +21,7 @@ pub mod drain;
 pub mod health;
 pub mod load;
 pub mod placement;
+pub mod recycle;
 pub mod report;
 pub mod restart;
 pub mod rollout;

@@ -151,6 +151,7 @@ fn word(cause: &StopCause) -> &'static str {
         StopCause::Absent { .. } => "Absent",
         StopCause::Replaced { .. } => "Replaced",
         StopCause::Unhealthy(_) => "Unhealthy",
+        StopCause::Recycled { .. } => "Recycled",
         StopCause::AgentEnds => "AgentEnds",
     }
 }

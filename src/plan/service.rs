@@ -245,6 +245,7 @@ fn bare(instance: &Instance, seat: &Seat) -> Assignment {
         health: Default::default(),
         load: Default::default(),
         restart: Default::default(),
+        recycle: None,
         stop: Default::default(),
     }
 }

@@ -3,10 +3,11 @@
 use proptest::{collection, option, prelude::*, sample::select};
 use quaestor::model::{
     Name, ServiceSpec,
-    quantity::Period,
+    quantity::{Percent, Period},
     service::{
         HealthSpec, HttpCheck, Labels, LoadSpec, Metadata, Nothing, Placement, PortCheck,
-        PortRange, PortSpec, RestartPolicy, RestartSpec, StopSignal, StopSpec,
+        PortRange, PortSpec, RecycleSpec, RecycleWhen, RestartPolicy, RestartSpec, StopSignal,
+        StopSpec,
     },
 };
 
@@ -216,9 +217,14 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
         grace,
     });
     let care = (health(), load(), restart(), stop, any::<bool>());
-    let busy = option::of(period());
+    let recycle = (period(), 0..=100_u8).prop_map(|(every, jitter)| RecycleSpec {
+        every,
+        jitter: Percent::new(jitter),
+        when: RecycleWhen::Always,
+    });
+    let busy = (option::of(period()), option::of(recycle));
     (many, labels(), start, ports(), care, busy).prop_map(
-        |(many, node_selector, start, ports, care, busy)| {
+        |(many, node_selector, start, ports, care, (busy, recycle))| {
             let (mut command, working_directory, env, names) = start;
             let (mut health, load, restart, stop, published) = care;
             if health.none.is_none()
@@ -242,6 +248,7 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
                 health,
                 load,
                 restart,
+                recycle,
                 stop,
                 external: Vec::new(),
             }

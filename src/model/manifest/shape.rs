@@ -13,10 +13,15 @@ use super::{
     suggest::{closest, words},
     tree::{Entry, Node, Path, Span, Value},
 };
-use crate::model::{Name, quantity::Period, service::PortRange};
+use crate::model::{
+    Name,
+    quantity::{Percent, Period},
+    service::PortRange,
+};
 
 /// What is wanted where a number alone does not say enough.
 const A_PERIOD: &str = "a duration, as in 30s";
+const A_PERCENT: &str = "a part, as in 10%";
 const A_PORT_RANGE: &str = "a range of ports, as in 5161-5164";
 
 /// What came of the check of a document.
@@ -232,6 +237,7 @@ impl<'a> Walk<'a> {
     fn text(&mut self, node: &Node, schema: &Json, path: &Path) -> Option<Json> {
         let wanted = match schema["format"].as_str() {
             Some("period") => A_PERIOD,
+            Some("percent") => A_PERCENT,
             Some("port-range") => A_PORT_RANGE,
             _ => "text",
         };
@@ -394,6 +400,7 @@ fn completed(text: &str, wanted: &str) -> Option<String> {
     let number: u32 = text.parse().ok()?;
     match wanted {
         A_PERIOD => Some(format!("give it a unit, as in {number}s")),
+        A_PERCENT => Some(format!("write `{number}%`")),
         A_PORT_RANGE => Some(format!("write `port: {number}` for a single port")),
         _ => None,
     }
@@ -404,6 +411,9 @@ fn conforms(text: &str, format: &str) -> Result<(), String> {
     match format {
         "name" => text.parse::<Name>().map(drop).map_err(|e| e.to_string()),
         "period" => text.parse::<Period>().map(drop).map_err(|e| e.to_string()),
+        "percent" => Percent::try_from(text.to_owned())
+            .map(drop)
+            .map_err(|e| e.to_string()),
         "port-range" => PortRange::try_from(text.to_owned()).map(drop),
         _ => Ok(()),
     }

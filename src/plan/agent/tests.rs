@@ -6,8 +6,8 @@ use super::*;
 use crate::model::{
     LoadReport, ServerStats, Timestamp,
     assignment::Template,
-    quantity::Period,
-    service::{HealthSpec, LoadSpec, PortCheck},
+    quantity::{Percent, Period},
+    service::{HealthSpec, LoadSpec, PortCheck, RecycleSpec, RecycleWhen},
 };
 
 fn at(secs: u64) -> Moment {
@@ -35,6 +35,7 @@ fn assignment(revision: &str, desired: Desired) -> Assignment {
         },
         load: LoadSpec::default(),
         restart: RestartSpec::default(),
+        recycle: None,
         stop: StopSpec {
             grace: Period::from_secs(10),
             ..StopSpec::default()
@@ -382,6 +383,13 @@ impl World {
                     };
                 }
                 self.wanted.restart.max_attempts = (revision == 1).then_some(2);
+                if revision == 0 {
+                    self.wanted.recycle = Some(RecycleSpec {
+                        every: Period::from_secs(20),
+                        jitter: Percent::new(50),
+                        when: RecycleWhen::Idle,
+                    });
+                }
                 if revision == 2 {
                     self.wanted.stop.drain = Period::from_secs(30);
                 }
@@ -438,9 +446,13 @@ impl World {
             orphaned: self.orphaned,
             agent_ends: self.agent_ends,
         };
-        let action = match decide(&goal, &life, true, self.now) {
-            Decision::Do(action) => action,
-            Decision::Wait(wait) => {
+        let aged = match recycle::next(&self.wanted, &life, true, self.now) {
+            recycle::Next::Do(action) => Some(action),
+            _ => None,
+        };
+        let action = match (decide(&goal, &life, true, self.now), aged) {
+            (Decision::Do(action), _) | (Decision::Wait(Wait::Content), Some(action)) => action,
+            (Decision::Wait(wait), _) => {
                 assert!(wait.wake().is_none_or(|wake| wake > self.now), "{wait:?}");
                 return false;
             }
@@ -500,6 +512,10 @@ impl World {
                         assert!(*by == revision && *stored_at == self.stored_at);
                     }
                     StopCause::Unhealthy(_) => {}
+                    StopCause::Recycled { .. } => {
+                        assert!(self.wanted.recycle.is_some() && !absent);
+                        assert!(life.checks().unwrap().idle_since(at(0)), "it works");
+                    }
                     StopCause::AgentEnds => assert!(self.agent_ends),
                 }
                 Some(life.stopping(&self.wanted.stop, cause, self.now))

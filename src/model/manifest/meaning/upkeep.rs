@@ -4,14 +4,15 @@ use super::{super::tree::Path, Problem};
 use crate::model::{
     Name,
     quantity::Period,
-    service::{HealthSpec, LoadSpec, RestartSpec, ServiceSpec},
+    service::{HealthSpec, LoadSpec, RecycleWhen, RestartSpec, ServiceSpec},
 };
 
-/// What is wrong with `health`, `load` and `restart`.
+/// What is wrong with `health`, `load`, `restart` and `recycle`.
 pub(super) fn check(spec: &ServiceSpec) -> Vec<Problem> {
     let mut problems = health(spec);
     problems.extend(load(spec));
     problems.extend(restart(&spec.restart));
+    problems.extend(recycle(spec));
     problems
 }
 
@@ -187,6 +188,23 @@ fn restart(restart: &RestartSpec) -> Vec<Problem> {
                 ),
             )
             .help("the pauses grow from `delay` to `maxDelay`"),
+        );
+    }
+    problems
+}
+
+fn recycle(spec: &ServiceSpec) -> Vec<Problem> {
+    let Some(recycle) = &spec.recycle else {
+        return Vec::new();
+    };
+    let root = Path::of("spec.recycle");
+    let mut problems: Vec<Problem> =
+        (positive(root.clone().key("every"), recycle.every).into_iter()).collect();
+    if recycle.when == RecycleWhen::Idle && spec.load.report_load.is_none() {
+        problems.push(
+            Problem::new(root, "without load reports nobody knows when it is idle")
+                .considering("load")
+                .help("add `load: {reportLoad: {}}`, or write `when: always`"),
         );
     }
     problems

@@ -42,6 +42,7 @@ fn what_runs(spec: &ServiceSpec) -> Vec<Problem> {
             ("ports", !spec.ports.is_empty()),
             ("after", !spec.after.is_empty()),
             ("restart", spec.restart != Default::default()),
+            ("recycle", spec.recycle.is_some()),
             ("stop", spec.stop != Default::default()),
         ];
         for (field, _) in idle.iter().filter(|(_, given)| *given) {
