@@ -236,11 +236,9 @@ impl Gate {
         });
         let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
             .serve_connection(TokioIo::new(end), service);
-        tokio::select! {
-            biased;
-            _ = serving => {}
-            _ = connection => {}
-        }
+        // What is under way ends even when the client has gone: a write that was made is noted.
+        tokio::spawn(connection);
+        let _ = serving.await;
     }
 
     async fn answer(
@@ -276,6 +274,22 @@ impl Gate {
             }
         }
         let request = Request::from_parts(head, full(body));
+        let gate = self.clone();
+        let written = tokio::spawn(async move { gate.write(request, sender, writes, peer).await });
+        match written.await {
+            Ok(answer) => answer,
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Has the store carry out a transaction, and notes who `writes`.
+    async fn write(
+        &self,
+        request: Request<Body>,
+        mut sender: SendRequest<Body>,
+        writes: bool,
+        peer: Peer,
+    ) -> Result<Response<Body>, hyper::Error> {
         let (head, body) = sender.send_request(request).await?.into_parts();
         let body = body.collect().await?;
         let trailers = body.trailers().cloned().map(Ok);
@@ -283,31 +297,21 @@ impl Gate {
         let answer = message::<PbTxnResponse>(&bytes);
         if writes && answer.succeeded {
             let revision = answer.header.map_or(0, |header| header.revision);
-            let at = self.clock.elapsed();
+            let (by, at) = (peer.program, self.clock.elapsed());
             let lost = {
                 let mut book = self.book();
-                book.written.insert(
-                    revision,
-                    Written {
-                        by: peer.program,
-                        at,
-                    },
-                );
+                book.written.insert(revision, Written { by, at });
                 std::mem::take(&mut book.lose_answer)
             };
             if lost {
-                self.trace.note(format!(
-                    "the answer to the write of revision {revision} is lost"
-                ));
+                let what = format!("the answer to the write of revision {revision} is lost");
+                self.trace.note(what);
                 self.network.reset(peer.connection);
-                std::future::pending::<()>().await;
             }
         }
         let body = Full::new(bytes).with_trailers(std::future::ready(trailers));
-        Ok(Response::from_parts(
-            head,
-            body.map_err(|never| match never {}).boxed(),
-        ))
+        let body = body.map_err(|never| match never {}).boxed();
+        Ok(Response::from_parts(head, body))
     }
 }
 

@@ -101,6 +101,16 @@ impl Operators {
         self.apply(service).await;
     }
 
+    /// Asks for new processes.
+    pub async fn renew(&self, service: usize) {
+        let _turn = self.turn.lock().await;
+        let outcome = self.operator.restart(SERVICES[service].0).await;
+        self.trace.note(format!(
+            "operator: {} restarted: {outcome:?}",
+            SERVICES[service].0
+        ));
+    }
+
     pub async fn scale(&self, service: usize, replicas: u64) {
         self.wanted()[service].replicas = replicas;
         self.apply(service).await;

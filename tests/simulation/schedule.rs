@@ -98,6 +98,10 @@ pub enum Fault {
     ChangeTemplate {
         service: usize,
     },
+    /// An operator asks for new processes.
+    Renew {
+        service: usize,
+    },
     Scale {
         service: usize,
         replicas: u64,
@@ -139,10 +143,12 @@ pub struct Event {
 pub fn schedule(seed: u64, kept: Option<&[usize]>) -> Vec<Event> {
     let mut dice = Dice::of(seed, "schedule");
     let mut at = FIRST;
+    // In some worlds everything comes at once.
+    let dense = dice.chance(30);
     let mut events = Vec::new();
     for index in 0..FAULTS {
-        at += match dice.chance(30) {
-            true => dice.between(0, 300),
+        at += match dense || dice.chance(30) {
+            true => dice.between(0, 500),
             false => dice.between(300, 7_000),
         };
         let fault = fault(&mut dice);
@@ -202,7 +208,8 @@ fn fault(dice: &mut Dice) -> Fault {
         71..=74 => Fault::ProcessHangs { nth },
         75..=77 => Fault::ProcessSickens { nth },
         78..=79 => Fault::ProcessIsDeaf { nth },
-        80..=85 => Fault::ChangeTemplate { service },
+        80..=83 => Fault::ChangeTemplate { service },
+        84..=85 => Fault::Renew { service },
         86..=90 => Fault::Scale {
             service,
             replicas: dice.between(0, 4),

@@ -40,7 +40,7 @@ use super::{
 };
 
 /// After the faults have stopped, everything is as it is to be within this time (L1).
-const CONVERGENCE: Duration = Duration::from_secs(150);
+const CONVERGENCE: Duration = Duration::from_secs(60);
 
 /// Then nothing is written for so long.
 const REST: Duration = Duration::from_secs(70);

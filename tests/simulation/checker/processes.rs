@@ -118,6 +118,12 @@ fn cause(
     let heard = cut_off.map_or(at, |since| at.min(since + ECHO));
     let key = format!("assign/{}/{}", record.node, record.instance);
     let versions = history.versions(&key);
+    // What it runs, as its agent once said of it; a restart on an operator's word changes only this.
+    let states = history.versions(&format!("state/{}/{}", record.node, record.instance));
+    let mut states = states.iter().filter_map(|version| version.value.as_ref());
+    let revision = states
+        .find(|state| state["pid"] == record.pid)
+        .map(|state| &state["revision"]);
     let asked = |upto: Duration| {
         versions.iter().enumerate().any(|(index, version)| {
             let in_force = versions
@@ -126,6 +132,7 @@ fn cause(
             let asks = version.value.as_ref().is_some_and(|value| {
                 value["desired"] == "absent"
                     || version_of(&value["run"]["process"]) != Some(record.version)
+                    || revision.is_none_or(|revision| value["revision"] != *revision)
             });
             version.at <= upto && in_force && asks
         })

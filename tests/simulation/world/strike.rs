@@ -101,6 +101,9 @@ impl World {
             Fault::ChangeTemplate { service } => {
                 tokio::spawn(async move { people.change_template(service).await });
             }
+            Fault::Renew { service } => {
+                tokio::spawn(async move { people.renew(service).await });
+            }
             Fault::Scale { service, replicas } => {
                 tokio::spawn(async move { people.scale(service, replicas).await });
             }
