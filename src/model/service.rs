@@ -1,15 +1,17 @@
 //! The manifest kind `Service`: what an operator asks for.
 
+mod recycle;
+mod restarts;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    name::Name,
-    quantity::{Percent, Period},
-    time::Timestamp,
-};
+use super::{name::Name, quantity::Period, time::Timestamp};
+
+pub use recycle::{RecycleSpec, RecycleWhen};
+pub use restarts::Restarts;
 
 /// Labels of a service or node: short texts by which others select it.
 pub type Labels = BTreeMap<String, String>;
@@ -28,53 +30,6 @@ pub struct ServiceObject {
     pub restarts: Restarts,
     /// What is wanted.
     pub spec: ServiceSpec,
-}
-
-/// The last requests for a restart, each known by the generation that it made: an instance whose
-/// process was not started for it gets a new one.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Restarts {
-    /// Of every instance.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    all: Option<u64>,
-    /// Of single ones since then, by slot.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    slots: BTreeMap<u32, u64>,
-}
-
-impl Restarts {
-    /// Takes in a request, of the instance in `slot` or of all.
-    pub fn request(&mut self, slot: Option<u32>, generation: u64) {
-        match slot {
-            Some(slot) => {
-                self.slots.insert(slot, generation);
-            }
-            None => {
-                self.slots.clear();
-                self.all = Some(generation);
-            }
-        }
-    }
-
-    /// The last request for all instances.
-    pub fn of_all(&self) -> Option<u64> {
-        self.all
-    }
-
-    /// The last request that the instance in `slot` is meant by.
-    pub fn of(&self, slot: u32) -> Option<u64> {
-        self.slots.get(&slot).copied().or(self.all)
-    }
-
-    /// Whether single instances are meant by other requests than all.
-    pub fn singles(&self) -> bool {
-        !self.slots.is_empty()
-    }
-
-    /// Whether nothing was asked for.
-    pub fn is_none(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// What lies under `spec/deleted/<name>`: the service was deleted by an operator, and did not just
@@ -441,39 +396,6 @@ pub enum RestartPolicy {
     OnFailure,
     /// None.
     Never,
-}
-
-/// When a process is replaced only because it is old. One instance of a service at a time on a node,
-/// and only while the others there are ready.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
-pub struct RecycleSpec {
-    /// The age at which a process is replaced.
-    pub every: Period,
-    /// Each process gets that much older or younger at most, so that not all are replaced at once.
-    /// Default 10%.
-    #[serde(default = "RecycleSpec::jitter_default")]
-    pub jitter: Percent,
-    /// What is waited for then. Default `idle`.
-    #[serde(default)]
-    pub when: RecycleWhen,
-}
-
-impl RecycleSpec {
-    const fn jitter_default() -> Percent {
-        Percent::new(10)
-    }
-}
-
-/// When a process that is old enough is replaced.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum RecycleWhen {
-    /// When its load report says that it works on no request.
-    #[default]
-    Idle,
-    /// At once. It may finish its work as `stop.drain` allows.
-    Always,
 }
 
 /// How a process is stopped: clients are sent elsewhere, the work at hand is finished, the process is
