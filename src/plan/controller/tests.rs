@@ -4,8 +4,10 @@
 //! - `cases`: what happens in one situation each
 //! - `chance`: what holds whatever happens
 //! - `histories`: what once did not hold
+//! - `lifecycle`: restarts, and services that come before others
 
 mod cases;
 mod chance;
 mod histories;
+mod lifecycle;
 mod world;

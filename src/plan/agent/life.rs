@@ -1,0 +1,232 @@
+//! How one life of an instance becomes the next.
+
+use std::time::Duration;
+
+use super::{HowEnded, Life, NotStarted, StopCause, grace};
+use crate::{
+    model::{
+        Exit, Moment,
+        service::{RestartSpec, StopSpec},
+    },
+    plan::{
+        drain::Drain,
+        health::Checks,
+        restart::{BackOff, Ending, Next},
+    },
+};
+
+impl Life {
+    /// A process of `revision` was started at `now`.
+    pub fn started(revision: &str, now: Moment) -> Self {
+        Self::Alive {
+            revision: revision.to_owned(),
+            since: now,
+            checks: Checks::begin(now),
+        }
+    }
+
+    /// An external endpoint was attached at `now`.
+    pub fn attached(revision: &str, now: Moment) -> Self {
+        Self::External {
+            revision: revision.to_owned(),
+            checks: Checks::begin(now),
+        }
+    }
+
+    /// From `now` on the process finishes its work, to stop for `cause`.
+    #[must_use]
+    pub fn draining(self, cause: StopCause, now: Moment) -> Self {
+        let (revision, since, checks, drain) = match self {
+            Self::Alive {
+                revision,
+                since,
+                checks,
+            } => (revision, since, checks, Drain::begin(cause, now)),
+            Self::Draining {
+                revision,
+                since,
+                checks,
+                drain,
+            } => (revision, since, checks, drain.turn(cause, now)),
+            other => return other,
+        };
+        Self::Draining {
+            revision,
+            since,
+            checks,
+            drain,
+        }
+    }
+
+    /// The process is not to stop after all.
+    #[must_use]
+    pub fn resumed(self) -> Self {
+        match self {
+            Self::Draining {
+                revision,
+                since,
+                checks,
+                ..
+            } => Self::Alive {
+                revision,
+                since,
+                checks,
+            },
+            other => other,
+        }
+    }
+
+    /// The process was asked at `now` to stop.
+    #[must_use]
+    pub fn stopping(self, spec: &StopSpec, cause: StopCause, now: Moment) -> Self {
+        match self {
+            Self::Alive {
+                revision, since, ..
+            }
+            | Self::Draining {
+                revision, since, ..
+            } => Self::Stopping {
+                revision,
+                since,
+                kill_at: now + grace(spec, &cause),
+                killed: false,
+                cause,
+            },
+            other => other,
+        }
+    }
+
+    /// The process was killed.
+    #[must_use]
+    pub fn killed(mut self) -> Self {
+        if let Self::Stopping { killed, .. } = &mut self {
+            *killed = true;
+        }
+        self
+    }
+
+    /// The process ended at `now`. `fraction` is random, from 0 to 1.
+    #[must_use]
+    pub fn ended(
+        self,
+        spec: &RestartSpec,
+        back_off: &mut BackOff,
+        exit: Exit,
+        fraction: f64,
+        now: Moment,
+    ) -> Self {
+        let (revision, since, cause) = match self {
+            Self::Alive {
+                revision, since, ..
+            } => (revision, since, None),
+            Self::Draining {
+                revision,
+                since,
+                drain,
+                ..
+            } => (revision, since, Some(drain.cause)),
+            Self::Stopping {
+                revision,
+                since,
+                cause,
+                ..
+            } => (revision, since, Some(cause)),
+            other => return other,
+        };
+        // Stopped on purpose: if it is wanted (again), it is wanted now.
+        if let Some(cause) = cause.clone()
+            && !matches!(cause, StopCause::Unhealthy(_))
+        {
+            return Self::Ended {
+                revision,
+                until: now,
+                how: HowEnded::Stopped(cause),
+                streak: back_off.streak(),
+            };
+        }
+        let ending = if cause.is_none() && exit.code == Some(0) {
+            Ending::Success
+        } else {
+            Ending::Failure
+        };
+        let next = back_off.after(spec, ending, now.since(since), fraction, now);
+        let how = match cause {
+            Some(cause) => HowEnded::Stopped(cause),
+            None => HowEnded::Exited(exit),
+        };
+        Self::paused(revision, next, how, back_off.streak())
+    }
+
+    /// The process of `revision` could not be started at `now`. `fraction` is random, from 0 to 1.
+    pub fn not_started(
+        revision: &str,
+        spec: &RestartSpec,
+        back_off: &mut BackOff,
+        why: NotStarted,
+        fraction: f64,
+        now: Moment,
+    ) -> Self {
+        let next = back_off.after(spec, Ending::Failure, Duration::ZERO, fraction, now);
+        let how = HowEnded::NotStarted(why);
+        Self::paused(revision.to_owned(), next, how, back_off.streak())
+    }
+
+    fn paused(revision: String, next: Next, how: HowEnded, streak: u32) -> Self {
+        match next {
+            Next::Start(until) => Self::Ended {
+                revision,
+                until,
+                how,
+                streak,
+            },
+            Next::Completed => Self::Completed { revision, how },
+            Next::Failed => Self::Failed {
+                revision,
+                how,
+                attempts: streak,
+            },
+        }
+    }
+
+    /// The revision of the process that lives or lived last; empty before the first start.
+    pub fn revision(&self) -> &str {
+        match self {
+            Self::Fresh => "",
+            Self::External { revision, .. }
+            | Self::Alive { revision, .. }
+            | Self::Draining { revision, .. }
+            | Self::Stopping { revision, .. }
+            | Self::Ended { revision, .. }
+            | Self::Completed { revision, .. }
+            | Self::Failed { revision, .. } => revision,
+        }
+    }
+
+    /// Whether a process lives.
+    pub fn lives(&self) -> bool {
+        matches!(
+            self,
+            Self::Alive { .. } | Self::Draining { .. } | Self::Stopping { .. }
+        )
+    }
+
+    /// The checks of an endpoint that is to be checked.
+    pub fn checks(&self) -> Option<&Checks> {
+        match self {
+            Self::Alive { checks, .. }
+            | Self::Draining { checks, .. }
+            | Self::External { checks, .. } => Some(checks),
+            _ => None,
+        }
+    }
+
+    /// The same, to record a result.
+    pub fn checks_mut(&mut self) -> Option<&mut Checks> {
+        match self {
+            Self::Alive { checks, .. }
+            | Self::Draining { checks, .. }
+            | Self::External { checks, .. } => Some(checks),
+            _ => None,
+        }
+    }
+}
