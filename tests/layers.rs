@@ -4,6 +4,7 @@
 //!   which is read from there, and the [`SIDEWAYS`] steps within a level, but for [`CUTS`].
 //! - [`BANS`]: crates and constructs that belong into a few places.
 //! - [`LONGEST`]: no file is longer.
+//! - [`SMALL_PROGRAMS`] and what they share with the library are built on std and rustix alone.
 //!
 //! Tests inside `src/` (`#[cfg(test)]`, `tests.rs`) may use what they like. What is read are tokens:
 //! comments and strings do not count, and `use` trees are flattened (`syntax`).
@@ -137,6 +138,11 @@ const BANS: &[Ban] = &[
     },
 ];
 
+/// Programs that run beside every instance, and what they compile of the library. To stay small they
+/// name no dependency but rustix, nor the library. What they do to processes, files and memory is their
+/// purpose: levels and [`BANS`] are not for them.
+const SMALL_PROGRAMS: &[&str] = &["bin/quaestor-shim/", "process/shim/wire/"];
+
 /// `cfg(unix)` and its like, which are a [`Ban`] on words inside of an attribute.
 const SYSTEMS: &[&str] = &["unix", "windows", "target_os", "target_family"];
 const SYSTEM_FILES: &[&str] = &["process/", "host/disk.rs"];
@@ -246,6 +252,23 @@ fn check(file: &str, text: &str, levels: &Levels) -> Vec<Violation> {
 
     let tokens = syntax::without_tests(&syntax::tokens(text));
     let paths = syntax::paths(&tokens);
+    if is_in(file, SMALL_PROGRAMS) {
+        let large = dependencies();
+        let is_large = |path: &&Path| large.contains(&path.segments[0]);
+        for path in paths.iter().filter(is_large) {
+            violate(
+                path.line,
+                format!(
+                    "`{}` in a program that runs beside every instance",
+                    path.segments[0]
+                ),
+                "use std or rustix; what both programs share goes to process/shim/wire",
+            );
+        }
+        if file.starts_with("bin/") {
+            return violations;
+        }
+    }
     let module = file
         .split('/')
         .next()
@@ -325,6 +348,18 @@ impl Ban {
             Place::Not(places) => !is_in(file, places),
         }
     }
+}
+
+/// What a small program may not name: the library, and what the package depends on but for rustix.
+fn dependencies() -> Vec<String> {
+    let manifest = include_str!("../Cargo.toml");
+    let (_, dependencies) = manifest.split_once("\n[dependencies]\n").unwrap();
+    let (dependencies, _) = dependencies.split_once("\n[").unwrap();
+    let names = dependencies
+        .lines()
+        .filter_map(|line| line.split_once(" ="));
+    let names = names.map(|(name, _)| name).chain(["quaestor"]);
+    names.map(|name| name.replace('-', "_")).collect()
 }
 
 /// Whether the file is one of the places.

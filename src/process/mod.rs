@@ -2,10 +2,13 @@
 //!
 //! - [`Processes`] and [`Process`]: what an agent needs; a simulation fakes them
 //! - `unix`: real processes, each the leader of a session of its own
+//! - `shim`: what an agent and `quaestor-shim` say to each other
 //!
 //! The rule of this module: a signal goes only to a process that is provably ours, which here means
 //! a child that nobody has reaped yet.
 
+#[cfg(unix)]
+pub mod shim;
 #[cfg(unix)]
 mod termination;
 #[cfg(unix)]

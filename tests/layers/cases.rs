@@ -228,3 +228,26 @@ fn what_follows_a_string_or_a_test() {
         "`host`",
     );
 }
+
+#[test]
+fn a_dependency_of_a_small_program() {
+    for file in ["bin/quaestor-shim/main.rs", "process/shim/wire/mod.rs"] {
+        assert_breaks(
+            file,
+            "use serde::Serialize;",
+            1,
+            "`serde` in a program that",
+        );
+        assert_breaks(
+            file,
+            "fn a() { tokio::spawn(b) }",
+            1,
+            "`tokio` in a program that",
+        );
+        assert_keeps(file, "use std::fs;\nuse rustix::fs::open;");
+    }
+    assert_keeps(
+        "bin/quaestor-shim/raw.rs",
+        "use crate::launch;\nunsafe { a() }",
+    );
+}

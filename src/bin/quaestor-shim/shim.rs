@@ -1,0 +1,404 @@
+//! The loop: waits for clients, output, children and moments, and does what they call for.
+
+use std::{
+    fmt, fs, io,
+    os::{fd::OwnedFd, unix::net::UnixListener},
+    time::Duration,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+    process::getpid,
+};
+
+use crate::{
+    children,
+    clock::{self, Alarm},
+    connection::Connection,
+    log::{Buffer, Queue},
+    raw,
+    records::{self, Reserved},
+    wire::{
+        VERSION,
+        message::{Command, Message, Phase, Refusal, Status},
+        names,
+        record::{Cause, End, Exit, Running},
+    },
+    workload::Workload,
+};
+
+/// How many clients there may be: an agent, those before it whose end was not noticed yet, and a
+/// person. One more takes the place of the oldest.
+const MOST_CONNECTIONS: usize = 8;
+/// How long until an exit record that could not be written is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// How long a shim that leaves waits for the last lines to be written.
+const SETTLE: Duration = Duration::from_secs(2);
+
+pub(crate) struct Shim {
+    listener: UnixListener,
+    connections: Vec<Connection>,
+    /// Rings when a child has ended or the shim was asked to end.
+    signals: OwnedFd,
+    alarm: Alarm,
+    queue: Queue,
+    buffer: Buffer,
+    boot_id: String,
+    workload: Option<Workload>,
+    /// The highest number of a start so far.
+    incarnation: u64,
+    last: Option<Exit>,
+    /// Room for the record of how the living process will have ended.
+    room_for_exit: Option<Reserved>,
+    /// When the record of `last` is tried again; none once it is written.
+    write_at: Option<Duration>,
+    deadline: Option<Duration>,
+    deadline_has_passed: bool,
+    released: bool,
+}
+
+type Done = Result<(), (Refusal, String)>;
+
+impl Shim {
+    pub(crate) fn new(listener: UnixListener) -> io::Result<Self> {
+        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+        let last = records::exit();
+        let before = records::running().map_or(0, |running| running.incarnation);
+        Ok(Self {
+            listener,
+            connections: Vec::new(),
+            signals: raw::handle_signals()?,
+            alarm: Alarm::new()?,
+            queue: Queue::new()?,
+            buffer: Buffer::new(),
+            boot_id: boot_id.trim_end().to_owned(),
+            workload: None,
+            incarnation: last.as_ref().map_or(0, |exit| exit.incarnation).max(before),
+            last,
+            room_for_exit: None,
+            write_at: None,
+            deadline: None,
+            deadline_has_passed: false,
+            released: false,
+        })
+    }
+
+    /// Serves until it is released.
+    pub(crate) fn serve(&mut self) -> io::Result<()> {
+        while !self.is_done() {
+            self.alarm.set(self.next_moment())?;
+            let ready = self.wait()?;
+            if ready.alarm {
+                self.alarm.rang();
+            }
+            self.read_output(ready.streams);
+            if ready.signals {
+                // Before the look, so that an end behind it rings again.
+                let _ = rustix::io::read(&self.signals, &mut [0; 8]);
+                self.look_after_children();
+            }
+            self.on_time();
+            self.hear_clients(&ready.connections);
+            if ready.listener {
+                self.accept();
+            }
+            self.connections.retain(Connection::is_open);
+        }
+        // Whoever comes now shall not find a socket that nobody listens to.
+        records::remove(names::SOCKET);
+        self.queue.settle(SETTLE);
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        // Who releases it knows how the last process ended; others shall find the record.
+        let may_leave = self.released || raw::asked_to_end() && self.write_at.is_none();
+        may_leave && self.workload.is_none()
+    }
+
+    fn next_moment(&self) -> Option<Duration> {
+        let workload = self.workload.as_ref().and_then(Workload::next_moment);
+        let deadline = self.deadline.filter(|_| !self.deadline_has_passed);
+        [workload, deadline, self.write_at]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn wait(&self) -> io::Result<Ready> {
+        let mut waiting = vec![
+            PollFd::new(&self.signals, PollFlags::IN),
+            PollFd::new(&self.alarm, PollFlags::IN),
+            PollFd::new(&self.listener, PollFlags::IN),
+        ];
+        for connection in &self.connections {
+            let output = if connection.has_output() {
+                PollFlags::OUT
+            } else {
+                PollFlags::empty()
+            };
+            waiting.push(PollFd::new(connection, PollFlags::IN | output));
+        }
+        let streams = self.workload.as_ref().map(|workload| &workload.streams);
+        let pipes = streams
+            .into_iter()
+            .flatten()
+            .filter_map(|stream| stream.pipe());
+        waiting.extend(pipes.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
+        match poll(&mut waiting, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let is_ready = |at: usize| !waiting[at].revents().is_empty();
+        let connections = 3..3 + self.connections.len();
+        Ok(Ready {
+            signals: is_ready(0),
+            alarm: is_ready(1),
+            listener: is_ready(2),
+            streams: (connections.end..waiting.len()).any(is_ready),
+            connections: connections.map(is_ready).collect(),
+        })
+    }
+
+    fn read_output(&mut self, is_ready: bool) {
+        if let Some(workload) = self.workload.as_mut().filter(|_| is_ready) {
+            for stream in &mut workload.streams {
+                stream.read(&mut self.buffer, &self.queue);
+            }
+            workload.was_read(clock::now());
+        }
+    }
+
+    fn look_after_children(&mut self) {
+        let Some(workload) = &mut self.workload else {
+            children::reap_orphans(None);
+            return;
+        };
+        if let Some(end) = workload.look() {
+            self.finish(end);
+        }
+    }
+
+    /// Keeps and tells how the process ended.
+    fn finish(&mut self, end: End) {
+        let Some(workload) = self.workload.take() else {
+            return;
+        };
+        let exit = workload.finish(end, &mut self.buffer, &self.queue);
+        let (how, number) = match exit.end {
+            End::Code(code) => ("exit code", code),
+            End::Signal(signal) => ("signal", signal),
+        };
+        self.queue.say(&format!(
+            "ended: incarnation {}, pid {}, {how} {number}, cause {}",
+            exit.incarnation,
+            exit.pid,
+            exit.cause.word()
+        ));
+        self.last = Some(exit.clone());
+        let room = self.room_for_exit.take();
+        self.write_exit(room);
+        self.tell(&Message::Exited(exit));
+    }
+
+    /// Writes the record of the last end, into `room` if there is some.
+    fn write_exit(&mut self, room: Option<Reserved>) {
+        let Some(exit) = &self.last else {
+            return;
+        };
+        // Whatever the disk says, it is kept here and told to whoever asks.
+        let room = room.map_or_else(|| Reserved::new(names::EXIT), Ok);
+        let written = room.and_then(|room| room.write(&exit.seal()));
+        self.write_at = written.is_err().then(|| clock::now() + RETRY);
+        if written.is_ok() && self.workload.is_none() {
+            records::remove(names::RUNNING);
+        }
+    }
+
+    fn on_time(&mut self) {
+        let now = clock::now();
+        if self.write_at.is_some_and(|moment| moment <= now) {
+            self.write_exit(None);
+        }
+        let is_due = self.deadline.is_some_and(|moment| moment <= now);
+        if is_due && !self.deadline_has_passed {
+            self.deadline_has_passed = true;
+            self.queue
+                .say("the deadline has passed: no agent has renewed it");
+            if let Some(workload) = &mut self.workload {
+                workload.stop(Cause::Deadline, now);
+            }
+            self.tell(&Message::DeadlinePassed);
+        }
+        if let Some(workload) = &mut self.workload {
+            workload.on_time(now, &self.queue);
+        }
+    }
+
+    fn tell(&mut self, event: &Message) {
+        for connection in self
+            .connections
+            .iter_mut()
+            .filter(|connection| connection.greeted)
+        {
+            connection.send(event);
+        }
+    }
+
+    fn accept(&mut self) {
+        while let Ok((stream, _)) = self.listener.accept() {
+            if self.connections.len() == MOST_CONNECTIONS {
+                self.connections.remove(0);
+            }
+            self.connections.extend(Connection::new(stream));
+        }
+    }
+
+    fn hear_clients(&mut self, ready: &[bool]) {
+        for (at, _) in ready.iter().enumerate().filter(|(_, is_ready)| **is_ready) {
+            self.connections[at].flush();
+            for line in self.connections[at].receive() {
+                let answer = self.answer(at, &line);
+                self.connections[at].send(&answer);
+            }
+        }
+    }
+
+    fn answer(&mut self, client: usize, line: &str) -> Message {
+        let greeted = self.connections[client].greeted;
+        let done = match Command::read(line) {
+            Ok(Command::Hello { version }) => {
+                self.connections[client].greeted = true;
+                return Message::Hello {
+                    version: version.min(VERSION),
+                    pid: getpid().as_raw_nonzero().get().unsigned_abs(),
+                };
+            }
+            Ok(_) if !greeted => Err((Refusal::NoHello, "say hello first".to_owned())),
+            Ok(Command::Status) => return Message::Status(Box::new(self.status())),
+            Ok(Command::Start { incarnation }) => self.start(incarnation),
+            Ok(Command::Signal(signal)) => match &self.workload {
+                Some(workload) => workload.signal(signal).map_err(|error| system(&error)),
+                None => Err((Refusal::Idle, "nothing lives".to_owned())),
+            },
+            Ok(Command::Kill) => {
+                if let Some(workload) = &mut self.workload {
+                    workload.kill(Cause::Kill);
+                }
+                Ok(())
+            }
+            Ok(Command::Deadline(time)) => {
+                self.deadline = time.map(|time| clock::now().saturating_add(time));
+                self.deadline_has_passed = false;
+                Ok(())
+            }
+            Ok(Command::Release) => self.idle().map(|()| self.released = true),
+            Err(refused) => Err(refused),
+        };
+        match done {
+            Ok(()) => Message::Ok,
+            Err((refusal, text)) => Message::Error { refusal, text },
+        }
+    }
+
+    fn status(&self) -> Status {
+        let phase = match &self.workload {
+            None => Phase::Idle,
+            Some(workload) if workload.is_ending() => Phase::Ending,
+            Some(_) => Phase::Running,
+        };
+        let now = clock::now();
+        Status {
+            phase,
+            incarnation: self.incarnation,
+            running: self
+                .workload
+                .as_ref()
+                .map(|workload| workload.running.clone()),
+            deadline: self.deadline.map(|deadline| deadline.saturating_sub(now)),
+            last: self.last.clone(),
+        }
+    }
+
+    /// Whether nothing lives.
+    fn idle(&self) -> Done {
+        match &self.workload {
+            None => Ok(()),
+            Some(workload) => {
+                let Running {
+                    incarnation, pid, ..
+                } = workload.running;
+                let text = format!("incarnation {incarnation} lives, with pid {pid}");
+                Err((Refusal::Busy, text))
+            }
+        }
+    }
+
+    fn start(&mut self, incarnation: u64) -> Done {
+        self.idle()?;
+        if incarnation <= self.incarnation {
+            let text = format!("incarnation {} was started already", self.incarnation);
+            return Err((Refusal::Stale, text));
+        }
+        if self.deadline_has_passed {
+            let text = "the deadline has passed: set another first".to_owned();
+            return Err((Refusal::Deadline, text));
+        }
+        if let Err(text) = self.try_start(incarnation) {
+            self.queue
+                .say(&format!("not started: incarnation {incarnation}: {text}"));
+            let told = text.clone();
+            self.tell(&Message::StartFailed {
+                incarnation,
+                text: told,
+            });
+            return Err((Refusal::StartFailed, text));
+        }
+        Ok(())
+    }
+
+    fn try_start(&mut self, incarnation: u64) -> Result<(), String> {
+        let program = records::program()?;
+        self.queue.limit(program.logs);
+        // A full disk is found out before something runs, not after.
+        let room = |name| {
+            let failed = |error| format!("cannot write the record `{name}`: {error}");
+            Reserved::new(name).map_err(failed)
+        };
+        let (room_for_running, room_for_exit) = (room(names::RUNNING)?, room(names::EXIT)?);
+        let workload = Workload::start(program, incarnation, &self.boot_id)?;
+        if let Err(error) = room_for_running.write(&workload.running.seal()) {
+            // It runs, and the status says so. Only after an end of this shim will it be missed.
+            self.queue.say(&format!(
+                "cannot write the record `{}`: {error}",
+                names::RUNNING
+            ));
+        }
+        self.room_for_exit = Some(room_for_exit);
+        // Who starts anew knows how the last process ended.
+        self.write_at = None;
+        let running = workload.running.clone();
+        let pid = running.pid;
+        self.queue
+            .say(&format!("started: incarnation {incarnation}, pid {pid}"));
+        self.incarnation = incarnation;
+        self.workload = Some(workload);
+        self.tell(&Message::Started(running));
+        Ok(())
+    }
+}
+
+/// What can be done something about.
+struct Ready {
+    signals: bool,
+    alarm: bool,
+    listener: bool,
+    streams: bool,
+    /// By the index of the connection.
+    connections: Vec<bool>,
+}
+
+fn system(error: &impl fmt::Display) -> (Refusal, String) {
+    (Refusal::System, error.to_string())
+}

@@ -1,0 +1,212 @@
+//! One process, from its start until nothing lives that descends from it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{
+    children, clock, launch,
+    log::{Buffer, Queue, Stream},
+    wire::{
+        log::Source,
+        message,
+        program::{Program, Stop},
+        record::{Cause, End, Exit, Running},
+    },
+};
+
+/// How long a line may wait for its end before what there is of it is written.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+pub(crate) struct Workload {
+    /// The leader of its session and group: our child, and unreaped for as long as this exists.
+    pid: Pid,
+    pub(crate) running: Running,
+    pub(crate) streams: [Stream; 2],
+    cgroup: Option<Cgroup>,
+    stop: Stop,
+    /// What ends it, if it ends now.
+    cause: Cause,
+    /// When its tree is killed: its time to stop is over.
+    kill_at: Option<Duration>,
+    /// When a partial line is written.
+    flush_at: Option<Duration>,
+    /// Set once the process has ended; what it left behind is being killed.
+    ended: bool,
+}
+
+/// The control files of a cgroup of its own.
+struct Cgroup {
+    path: PathBuf,
+    /// How many of its processes had been killed for memory before the start.
+    oom_kills: u64,
+}
+
+impl Workload {
+    /// Starts `program`. Returns once it is executing.
+    ///
+    /// # Errors
+    /// What failed, on what, and why.
+    pub(crate) fn start(program: Program, incarnation: u64, boot_id: &str) -> Result<Self, String> {
+        let pipe = |error| format!("cannot open a pipe for its output: {error}");
+        let (out, out_end) = Stream::new(Source::Out).map_err(pipe)?;
+        let (err, err_end) = Stream::new(Source::Err).map_err(pipe)?;
+        let cgroup = program.cgroup.as_deref().map(Cgroup::new);
+        let pid = launch::launch(&program, out_end, err_end)?;
+        let running = Running {
+            incarnation,
+            pid: pid.as_raw_nonzero().get().unsigned_abs(),
+            // It is there, as it is our child and unreaped.
+            start_time: children::start_time(pid).unwrap_or(0),
+            boot_id: boot_id.to_owned(),
+            instance: program.instance,
+            at: clock::wall(),
+        };
+        Ok(Self {
+            pid,
+            running,
+            streams: [out, err],
+            cgroup,
+            stop: program.stop,
+            cause: Cause::Own,
+            kill_at: None,
+            flush_at: None,
+            ended: false,
+        })
+    }
+
+    /// Whether the process itself has ended.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ended
+    }
+
+    /// Sends a signal to the process.
+    pub(crate) fn signal(&self, signal: message::Signal) -> Result<(), rustix::io::Errno> {
+        let signal = match signal {
+            message::Signal::Hup => Signal::HUP,
+            message::Signal::Int => Signal::INT,
+            message::Signal::Quit => Signal::QUIT,
+            message::Signal::Kill => Signal::KILL,
+            message::Signal::Usr1 => Signal::USR1,
+            message::Signal::Usr2 => Signal::USR2,
+            message::Signal::Term => Signal::TERM,
+        };
+        kill_process(self.pid, signal)
+    }
+
+    /// Kills it and what descends from it, because of `cause`.
+    pub(crate) fn kill(&mut self, cause: Cause) {
+        // The cause that came first is what made it end.
+        if self.cause == Cause::Own && !self.ended {
+            self.cause = cause;
+        }
+        self.kill_at = None;
+        self.kill_tree();
+    }
+
+    /// Stops it, because of `cause`: signal, grace, kill.
+    pub(crate) fn stop(&mut self, cause: Cause, now: Duration) {
+        if self.cause == Cause::Own && !self.ended {
+            self.cause = cause;
+        }
+        let _ = self.signal(self.stop.signal);
+        self.kill_at = Some(now.saturating_add(self.stop.grace));
+    }
+
+    /// When [`Workload::on_time`] has something to do.
+    pub(crate) fn next_moment(&self) -> Option<Duration> {
+        [self.kill_at, self.flush_at].into_iter().flatten().min()
+    }
+
+    /// Does what is due.
+    pub(crate) fn on_time(&mut self, now: Duration, queue: &Queue) {
+        if self.kill_at.is_some_and(|moment| moment <= now) {
+            self.kill(self.cause);
+        }
+        if self.flush_at.is_some_and(|moment| moment <= now) {
+            self.flush_at = None;
+            for stream in &mut self.streams {
+                stream.flush(queue);
+            }
+        }
+    }
+
+    /// Takes note of output that was read.
+    pub(crate) fn was_read(&mut self, now: Duration) {
+        let is_partial = self.streams.iter().any(Stream::has_partial_line);
+        // The first moment stands: a line that grows slowly is written in pieces all the same.
+        self.flush_at = match self.flush_at {
+            _ if !is_partial => None,
+            None => Some(now + PATIENCE),
+            set => set,
+        };
+    }
+
+    /// Looks after its processes. Once nothing lives any more: how it ended.
+    pub(crate) fn look(&mut self) -> Option<End> {
+        if !self.ended {
+            children::reap_orphans(Some(self.pid));
+            children::look(self.pid)?;
+            self.ended = true;
+            self.kill_at = None;
+        }
+        self.kill_tree().then(|| children::reap(self.pid))?
+    }
+
+    /// True once nothing lives but, perhaps, the process itself.
+    fn kill_tree(&self) -> bool {
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.kill();
+        }
+        children::kill_tree(self.pid)
+    }
+
+    /// Closes its streams and says how it ended. Call it when nothing lives any more.
+    pub(crate) fn finish(self, end: End, buffer: &mut Buffer, queue: &Queue) -> Exit {
+        for stream in self.streams {
+            stream.finish(buffer, queue);
+        }
+        let out_of_memory = self.cgroup.is_some_and(|cgroup| cgroup.was_out_of_memory());
+        let killed = end == End::Signal(Signal::KILL.as_raw());
+        let cause = match self.cause {
+            Cause::Own if out_of_memory && killed => Cause::Memory,
+            cause => cause,
+        };
+        Exit {
+            incarnation: self.running.incarnation,
+            pid: self.running.pid,
+            end,
+            cause,
+            at: clock::wall(),
+        }
+    }
+}
+
+impl Cgroup {
+    fn new(path: &Path) -> Self {
+        let path = path.to_owned();
+        let oom_kills = oom_kills(&path);
+        Self { path, oom_kills }
+    }
+
+    fn kill(&self) {
+        // Before Linux 5.14 there is no such file; the tree is killed all the same.
+        let _ = fs::write(self.path.join("cgroup.kill"), "1");
+    }
+
+    fn was_out_of_memory(&self) -> bool {
+        oom_kills(&self.path) > self.oom_kills
+    }
+}
+
+fn oom_kills(cgroup: &Path) -> u64 {
+    let events = fs::read_to_string(cgroup.join("memory.events")).unwrap_or_default();
+    let count = events
+        .lines()
+        .find_map(|line| line.strip_prefix("oom_kill "));
+    count.and_then(|count| count.parse().ok()).unwrap_or(0)
+}
