@@ -9,6 +9,7 @@
 //! 5. Who is who: `a_second_agent_...`, `the_same_agent_...`, `a_deleted_session_...`,
 //!    `an_agent_whose_node_was_taken_...`
 //! 6. Others' endpoints: `an_external_endpoint_...`
+//! 7. Going on with the processes of the agent before: [`adoption`]
 #![cfg(unix)]
 #![allow(
     clippy::disallowed_methods,
@@ -16,6 +17,8 @@
     reason = "tests start programs and agents as they like"
 )]
 
+#[path = "agent/adoption.rs"]
+mod adoption;
 mod support;
 
 use std::{
@@ -35,10 +38,10 @@ use quaestor::{
         Session,
         assignment::Template,
         quantity::Period,
-        service::{HealthSpec, HttpCheck, LoadSpec, PortCheck, StopSpec},
+        service::{HealthSpec, HttpCheck, LoadSpec, OnAgentStop, PortCheck, StopSpec},
         state::Endpoint,
     },
-    process::LocalProcesses,
+    process::ShimProcesses,
     proto::load_reporting::{
         LoadReportRequest, LoadReportResponse,
         load_reporting_grpc_server::{LoadReportingGrpc, LoadReportingGrpcServer},
@@ -51,6 +54,8 @@ use tokio_util::sync::CancellationToken;
 
 /// An etcd, and a directory for everything else.
 struct World {
+    /// Outlives agents; what they started ends with it.
+    processes: Arc<ShimProcesses>,
     etcd: Etcd,
     store: Store,
     keys: Keys,
@@ -58,7 +63,7 @@ struct World {
     directory: tempfile::TempDir,
 }
 
-/// A running agent; aborted, which kills its processes, when dropped.
+/// A running agent; aborted, as by a kill, when dropped: its processes live on.
 struct Agent {
     task: JoinHandle<Result<(), agent::Error>>,
     stop: CancellationToken,
@@ -72,6 +77,15 @@ impl Agent {
     }
 }
 
+impl Agent {
+    /// Ends it as SIGKILL does, between two of its steps. Returns once it is gone.
+    async fn crash(mut self) {
+        self.task.abort();
+        let ended = (&mut self.task).await;
+        assert!(ended.unwrap_err().is_cancelled());
+    }
+}
+
 impl Drop for Agent {
     fn drop(&mut self) {
         self.task.abort();
@@ -82,7 +96,10 @@ impl World {
     fn new() -> Self {
         let etcd = Etcd::start();
         let cluster: Name = "default".parse().unwrap();
+        let shim = env!("CARGO_BIN_EXE_quaestor-shim").into();
+        let processes = ShimProcesses::by(shim, &Host::system()).tethered().unwrap();
         Self {
+            processes: Arc::new(processes),
             store: connect(&etcd),
             etcd,
             keys: Keys::new(&cluster),
@@ -102,6 +119,8 @@ impl World {
             address: "127.0.0.1".to_owned(),
             labels: BTreeMap::new(),
             state_directory: self.path(state_directory),
+            runtime_directory: self.path(state_directory).join("runtime"),
+            ends_all: false,
             quaestor: "/opt/quaestor".into(),
             endpoints: Vec::new(),
         }
@@ -114,7 +133,7 @@ impl World {
             self.config(state_directory),
             connect(&self.etcd),
             Host::system(),
-            Arc::new(LocalProcesses),
+            Arc::<ShimProcesses>::clone(&self.processes),
             stop.clone(),
         );
         Agent {
@@ -219,6 +238,8 @@ fn command(command: &[&str]) -> Assignment {
             grace: Period::from_secs(20),
             ..StopSpec::default()
         },
+        on_agent_stop: OnAgentStop::Stop,
+        logs: Default::default(),
     }
 }
 
@@ -686,7 +707,7 @@ async fn a_second_agent_is_refused_by_name_and_by_directory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_agent_takes_its_live_session_over_at_once_and_starts_what_died_with_it() {
+async fn the_same_agent_takes_its_live_session_over_at_once_and_adopts_its_processes() {
     let world = World::new();
     let first = world.agent("a");
     let wanted = script("exec sleep 1000");
@@ -701,23 +722,26 @@ async fn the_same_agent_takes_its_live_session_over_at_once_and_starts_what_died
         ..before.clone()
     });
     // As a crash: no farewell, the lease lives on.
-    drop(first);
-    gone(before.pid.unwrap()).await;
+    first.crash().await;
     world
         .write(Write::put(world.keys.of(&key), value.unwrap()))
         .await;
     let began = Instant::now();
     let _second = world.agent("a");
     let after = world
-        .state_when(&wanted.instance, "it runs again", |state| {
-            state.ready && state.pid != before.pid
+        .state_when(&wanted.instance, "it is confirmed", |state| {
+            state.epoch > before.epoch
         })
         .await;
+    let expected = InstanceState {
+        epoch: after.epoch,
+        ..before.clone()
+    };
+    assert_eq!(after, expected);
     assert!(
         began.elapsed() < Duration::from_secs(10),
         "waited for the lease"
     );
-    assert!(after.epoch > before.epoch);
     let new = world.session().await.unwrap();
     assert_ne!(new.uuid, old.uuid);
     assert_eq!(new.node_uuid, old.node_uuid);

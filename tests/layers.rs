@@ -119,7 +119,7 @@ const BANS: &[Ban] = &[
     },
     Ban {
         names: &["unsafe"],
-        place: Place::Only(&["process/unix"]),
+        place: Place::Only(&["bin/quaestor-shim/raw.rs"]),
         why: "what the compiler cannot check is argued for in one place",
     },
     Ban {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use support::{
-    cluster::{Instance, QUAESTOR, demo_workers, lives},
+    cluster::{Instance, QUAESTOR, demo_workers, kill_shims, lives},
     etcd::{Etcd, free_port},
     eventually, python, signal,
 };
@@ -36,8 +36,13 @@ impl Roles {
 
     /// Starts a role; its log goes to a file of that name.
     fn start(&mut self, name: &str, arguments: &[&str]) -> u32 {
+        self.start_of(Path::new(QUAESTOR), name, arguments)
+    }
+
+    /// The same with another program.
+    fn start_of(&mut self, program: &Path, name: &str, arguments: &[&str]) -> u32 {
         let log = std::fs::File::create(self.directory().join(format!("{name}.log"))).unwrap();
-        let child = Command::new(QUAESTOR)
+        let child = Command::new(program)
             .args(arguments)
             .env("QUAESTOR_ETCD", self.etcd.endpoint())
             .stdin(Stdio::null())
@@ -50,20 +55,22 @@ impl Roles {
     }
 
     fn start_agent(&mut self, node: &str, label: &str) -> u32 {
+        self.start_agent_of(Path::new(QUAESTOR), node, label)
+    }
+
+    fn start_agent_of(&mut self, program: &Path, node: &str, label: &str) -> u32 {
         let state = self.directory().join(node);
         let state = state.to_str().unwrap().to_owned();
-        self.start(
+        let arguments = [
+            "agent",
+            "--node",
             node,
-            &[
-                "agent",
-                "--node",
-                node,
-                "--label",
-                label,
-                "--state-dir",
-                &state,
-            ],
-        )
+            "--label",
+            label,
+            "--state-dir",
+            &state,
+        ];
+        self.start_of(program, node, &arguments)
     }
 
     fn quaestor(&self, arguments: &[&str]) -> Output {
@@ -119,6 +126,8 @@ impl Drop for Roles {
             let _ = child.kill();
             let _ = child.wait();
         }
+        // What agents leave to the next ends too: there is none.
+        kill_shims(self.directory());
     }
 }
 
@@ -186,11 +195,47 @@ fn a_second_agent_of_a_node_is_refused_with_the_reason() {
 }
 
 #[test]
+fn workers_live_on_through_the_end_a_crash_and_an_upgrade_of_their_agent() {
+    let mut roles = Roles::new();
+    roles.start("controller", &["controller"]);
+    let mut agent = roles.start_agent("host", "a=b");
+    roles.apply(&demo_workers(2, ""));
+    let balancer = format!("127.0.0.1:{}", free_port());
+    roles.start("balancer", &["balancer", "--listen", &balancer]);
+    let before = roles.instances();
+    // The program is replaced: another file, at another place.
+    let upgraded = roles.directory().join("bin");
+    std::fs::create_dir(&upgraded).unwrap();
+    for name in ["quaestor", "quaestor-shim"] {
+        let old = Path::new(QUAESTOR).with_file_name(name);
+        std::fs::hard_link(&old, upgraded.join(name))
+            .or_else(|_| std::fs::copy(&old, upgraded.join(name)).map(drop))
+            .unwrap();
+    }
+    for signal_name in ["TERM", "KILL", "TERM"] {
+        signal(agent, signal_name);
+        roles.wait(agent);
+        assert!(before.iter().all(|it| lives(it.pid.unwrap())));
+        agent = match signal_name {
+            "KILL" => roles.start_agent_of(&upgraded.join("quaestor"), "host", "a=b"),
+            _ => roles.start_agent("host", "a=b"),
+        };
+        eventually("the agent has begun its session", || {
+            roles.log("host").contains("the session has begun")
+        });
+        assert_eq!(roles.instances(), before, "after {signal_name}");
+    }
+    eventually("both are answered", || {
+        python::top(&balancer, "Worker", 0).len() == 2
+    });
+}
+
+#[test]
 fn an_agent_that_is_told_to_end_stops_its_workers_and_takes_its_leave() {
     let mut roles = Roles::new();
     roles.start("controller", &["controller"]);
     let agent = roles.start_agent("host", "a=b");
-    roles.apply(&demo_workers(2, ""));
+    roles.apply(&demo_workers(2, "  onAgentStop: stop\n"));
     let pids: Vec<u32> = roles
         .instances()
         .iter()

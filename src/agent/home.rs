@@ -3,9 +3,17 @@
 //! ```text
 //! lock                           held while the agent runs
 //! node-uuid                      who the agent is, across restarts
-//! logs/<instance>/stdout.log     what instances print
-//! logs/<instance>/stderr.log
+//! logs/<instance>/               what instances print
 //! run/<instance>/                where they start, unless their manifest says otherwise
+//! ```
+//!
+//! The runtime directory holds what matters within one boot; it may lie elsewhere, in memory:
+//!
+//! ```text
+//! lock                           held while the agent runs
+//! <instance>/                    of its shim
+//! <instance>.json                what the agent remembers of it (`memory`)
+//! <instance>.json.broken-<time>  such a file that could not be read
 //! ```
 
 use std::{
@@ -14,30 +22,41 @@ use std::{
 };
 
 use super::Error;
-use crate::{host::Host, model::Instance};
+use crate::{host::Host, model::Instance, process::Place};
+
+/// Where the system says which boot this is; another one after each.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// An open, locked state directory.
 pub(super) struct Home {
     root: PathBuf,
+    runtime: PathBuf,
     node_uuid: String,
-    _lock: Box<dyn Send + Sync>,
+    boot_id: String,
+    _locks: [Box<dyn Send + Sync>; 2],
 }
 
 impl Home {
-    /// Makes the directory if need be, locks it, and reads who the agent is.
-    pub(super) fn open(root: &Path, host: &Host) -> Result<Self, Error> {
+    /// Makes the directories if need be, locks them, and reads who the agent is.
+    pub(super) fn open(root: &Path, runtime: &Path, host: &Host) -> Result<Self, Error> {
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |cause| Error::StateDirectory { path, cause }
         };
-        host.disk.create_directory(root).map_err(failed(root))?;
-        // Processes may start elsewhere, but their files stay here.
-        let root = std::path::absolute(root).map_err(failed(root))?;
-        let lock = host.disk.lock(&root.join("lock"));
-        let lock = lock.map_err(|cause| match cause.kind() {
-            io::ErrorKind::WouldBlock => Error::DirectoryInUse(root.clone()),
-            _ => failed(&root)(cause),
-        })?;
+        let claim = |directory: &Path| {
+            let made = host.disk.create_directory(directory);
+            made.map_err(failed(directory))?;
+            // Processes may start elsewhere, but their files stay here.
+            let directory = std::path::absolute(directory).map_err(failed(directory))?;
+            let lock = host.disk.lock(&directory.join("lock"));
+            let lock = lock.map_err(|cause| match cause.kind() {
+                io::ErrorKind::WouldBlock => Error::DirectoryInUse(directory.clone()),
+                _ => failed(&directory)(cause),
+            })?;
+            Ok::<_, Error>((directory, lock))
+        };
+        let (root, lock) = claim(root)?;
+        let (runtime, runtime_lock) = claim(runtime)?;
         let file = root.join("node-uuid");
         let stored = host.disk.read(&file).map_err(failed(&file))?;
         let node_uuid = match stored.as_deref().map(read_uuid) {
@@ -55,16 +74,41 @@ impl Home {
                 uuid
             }
         };
+        let boot_id = Path::new(BOOT_ID);
+        let boot_id = host.disk.read(boot_id).map_err(failed(boot_id))?;
+        let boot_id = String::from_utf8_lossy(&boot_id.unwrap_or_default())
+            .trim()
+            .to_owned();
         Ok(Self {
             root,
+            runtime,
             node_uuid,
-            _lock: lock,
+            boot_id,
+            _locks: [lock, runtime_lock],
         })
     }
 
     /// Who the agent is, for as long as the directory lives.
     pub(super) fn node_uuid(&self) -> &str {
         &self.node_uuid
+    }
+
+    /// Which boot this is.
+    pub(super) fn boot_id(&self) -> &str {
+        &self.boot_id
+    }
+
+    /// The directory of what matters within one boot.
+    pub(super) fn runtime(&self) -> &Path {
+        &self.runtime
+    }
+
+    /// Where the process of an instance is kept track of.
+    pub(super) fn place(&self, instance: &Instance, uuid: &str) -> Place {
+        Place {
+            directory: self.runtime.join(instance.to_string()),
+            uuid: uuid.to_owned(),
+        }
     }
 
     /// Where the output of an instance goes.
@@ -94,25 +138,42 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("a/b");
         let host = Host::system();
-        let first = Home::open(&root, &host).unwrap();
+        let first = Home::open(&root, &root.join("runtime"), &host).unwrap();
         let uuid = first.node_uuid().to_owned();
-        let refused = Home::open(&root, &host).err().unwrap().to_string();
+        let refused = Home::open(&root, &root.join("runtime"), &host)
+            .err()
+            .unwrap()
+            .to_string();
         assert!(refused.contains("another agent already runs"), "{refused}");
         drop(first);
-        assert_eq!(Home::open(&root, &host).unwrap().node_uuid(), uuid);
+        assert_eq!(
+            Home::open(&root, &root.join("runtime"), &host)
+                .unwrap()
+                .node_uuid(),
+            uuid
+        );
     }
 
     #[test]
     fn a_broken_identity_is_replaced() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("node-uuid"), "").unwrap();
-        let home = Home::open(directory.path(), &Host::system()).unwrap();
+        let home = Home::open(
+            directory.path(),
+            &directory.path().join("runtime"),
+            &Host::system(),
+        )
+        .unwrap();
         assert_eq!(home.node_uuid().len(), 32);
     }
 
     #[test]
     fn a_directory_that_cannot_be_made_is_named() {
-        let error = Home::open(Path::new("/dev/null/x"), &Host::system());
+        let error = Home::open(
+            Path::new("/dev/null/x"),
+            Path::new("/dev/null/y"),
+            &Host::system(),
+        );
         let error = error.err().unwrap().to_string();
         assert!(error.contains("`/dev/null/x` cannot be used"), "{error}");
     }

@@ -2,12 +2,13 @@
 
 use futures::{FutureExt as _, future::BoxFuture};
 
-use super::{Config, ports::Ports};
+use super::{Config, memory::Record, ports::Ports};
 use crate::{
     host::Host,
     model::{
         Assignment, Exit, Instance, InstanceState, LoadReport, Moment, Name, Run, Timestamp,
-        service::HealthSpec, state::Endpoint,
+        service::{HealthSpec, OnAgentStop},
+        state::Endpoint,
     },
     plan::{
         agent::{Goal, Life},
@@ -46,6 +47,12 @@ pub(super) enum What {
 /// An instance and everything that belongs to it.
 pub(super) struct Managed {
     pub(super) assignment: Assignment,
+    /// What its processes are recognised by.
+    pub(super) uuid: String,
+    /// The number of the last start, over all agents.
+    pub(super) incarnation: u64,
+    /// What was last written down of it.
+    pub(super) remembered: Vec<u8>,
     /// The store's revision of the assignment.
     pub(super) stored_at: i64,
     /// The assignment vanished without saying absent.
@@ -79,9 +86,12 @@ struct Question {
 }
 
 impl Managed {
-    pub(super) fn new(assignment: Assignment, stored_at: i64) -> Self {
+    pub(super) fn new(assignment: Assignment, stored_at: i64, uuid: String) -> Self {
         Self {
             assignment,
+            uuid,
+            incarnation: 0,
+            remembered: Vec::new(),
             stored_at,
             orphaned: false,
             life: Life::Fresh,
@@ -98,6 +108,48 @@ impl Managed {
             next_load: Moment::default(),
             report: None,
         }
+    }
+
+    /// What another agent has written down of it. Its life and process are not in there.
+    pub(super) fn recall(record: Record) -> Self {
+        Self {
+            incarnation: record.incarnation,
+            orphaned: record.orphaned,
+            back_off: record.back_off,
+            ports: record.ports,
+            starts: record.starts,
+            started_at: record.started_at,
+            next_start_at: record.next_start_at,
+            last_exit: record.last_exit,
+            ..Self::new(record.assignment, record.stored_at, record.uuid)
+        }
+    }
+
+    /// What the next agent has to know of it.
+    pub(super) fn record(&self, boot_id: &str) -> Record {
+        Record {
+            boot_id: boot_id.to_owned(),
+            uuid: self.uuid.clone(),
+            incarnation: self.incarnation,
+            assignment: self.assignment.clone(),
+            stored_at: self.stored_at,
+            orphaned: self.orphaned,
+            // Plain data cannot fail to become JSON.
+            life: serde_json::to_value(&self.life).unwrap_or_default(),
+            revision: self.life.revision().to_owned(),
+            ready: self.is_ready(),
+            back_off: self.back_off,
+            ports: self.ports.clone(),
+            starts: self.starts,
+            started_at: self.started_at,
+            next_start_at: self.next_start_at,
+            last_exit: self.last_exit.clone(),
+        }
+    }
+
+    /// Whether it is left as it is when its agent is told to end.
+    pub(super) fn is_kept(&self) -> bool {
+        self.assignment.on_agent_stop == OnAgentStop::Keep
     }
 
     /// What is wanted of it.

@@ -2,7 +2,7 @@
 //!
 //! - `home`: the state directory, its lock, the node's identity
 //! - `session`: the agent's presence in the store, and the fence of its writes
-//! - `supervisor`: the loop that owns all instances
+//! - `supervisor`: the loop that owns all instances; `memory`: what it finds again after a restart
 //! - `instance`: one instance: its assignment, life, process and probes
 //! - `program`, `ports`: what exactly is started
 //! - `reporter`, `load`: what is written to `state/` and `load/`
@@ -14,6 +14,7 @@
 mod home;
 mod instance;
 mod load;
+mod memory;
 mod ports;
 mod program;
 mod reporter;
@@ -25,7 +26,7 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 
-use self::{home::Home, session::Keeper, supervisor::Supervisor};
+use self::{home::Home, memory::Memory, session::Keeper, supervisor::Supervisor};
 use crate::{
     host::Host,
     model::{Name, Timestamp, service::Labels},
@@ -46,6 +47,11 @@ pub struct Config {
     pub labels: Labels,
     /// Where it keeps its identity, and the output and working directories of its instances.
     pub state_directory: PathBuf,
+    /// Where it keeps what matters within one boot: what it has to know to go on with the processes of
+    /// the agent before it. No two agents share it.
+    pub runtime_directory: PathBuf,
+    /// Whether every process is stopped when the agent is told to end, whatever `onAgentStop` says.
+    pub ends_all: bool,
     /// Path of the running program: `{quaestor}`.
     pub quaestor: PathBuf,
     /// The store's endpoints: a command that begins with `{quaestor}` finds this cluster by them.
@@ -89,11 +95,9 @@ pub enum Error {
     Store(#[from] store::Error),
 }
 
-/// Runs an agent until `stop` is cancelled; then stops its processes, takes back what it reported and
-/// returns. While the store is away it goes on with what it knows.
-///
-/// Call it on a thread that lives as long as the runtime: processes end with the thread that started
-/// them ([`crate::process`]).
+/// Runs an agent until `stop` is cancelled. It goes on with the processes of the agent before it; when it
+/// ends it stops those that are to end with it, takes back what it reported of them, and leaves the others
+/// to the next agent. While the store is away it goes on with what it knows.
 ///
 /// # Errors
 /// At the start only: see [`Error`].
@@ -104,19 +108,26 @@ pub async fn run(
     processes: Arc<dyn Processes>,
     stop: CancellationToken,
 ) -> Result<(), Error> {
-    let home = Home::open(&config.state_directory, &host)?;
-    let (mut keeper, handle) = Keeper::new(&config, &home, store.clone(), host.clone());
+    let home = Home::open(&config.state_directory, &config.runtime_directory, &host)?;
+    // Before anything is asked of the store: what lives has to be known, whatever the store says.
+    let memories = memory::recall(&home, &host, &*processes).await?;
+    let unchanged = !memories.is_empty() && memories.iter().all(Memory::is_unchanged);
+    let (mut keeper, handle) = Keeper::new(&config, &home, store.clone(), host.clone(), unchanged);
     tokio::select! {
         biased;
         () = stop.cancelled() => return Ok(()),
         begun = keeper.begin() => begun?,
     }
     let mut supervisor = Supervisor::new(config, home, store, host, processes, handle);
+    supervisor.adopt(memories);
     tokio::select! {
         biased;
         () = supervisor.run(&stop) => {}
         never = keeper.hold() => match never {},
     }
-    keeper.end().await;
+    if supervisor.leaves_nothing() {
+        keeper.end().await;
+    }
+    // Otherwise the session is left to the next agent: if that comes soon, nobody notices.
     Ok(())
 }

@@ -82,8 +82,9 @@ pub(super) fn resolve(
             .collect::<Result<_, _>>()?,
         environment,
         working_directory,
-        stdout: logs.join("stdout.log"),
-        stderr: logs.join("stderr.log"),
+        logs,
+        log_limits: assignment.logs.clone(),
+        stop: assignment.stop.clone(),
     })
 }
 
@@ -98,13 +99,15 @@ mod tests {
     fn placeholders_and_environment_are_complete() {
         let directory = tempfile::tempdir().unwrap();
         let host = Host::system();
-        let home = Home::open(directory.path(), &host).unwrap();
+        let home = Home::open(directory.path(), &directory.path().join("runtime"), &host).unwrap();
         let config = Config {
             cluster: "default".parse().unwrap(),
             node: "n1".parse().unwrap(),
             address: "10.0.0.1".to_owned(),
             labels: BTreeMap::new(),
             state_directory: directory.path().to_owned(),
+            runtime_directory: directory.path().join("runtime"),
+            ends_all: false,
             quaestor: "/opt/quaestor".into(),
             endpoints: vec!["http://a:1".to_owned(), "http://b:2".to_owned()],
         };
@@ -139,6 +142,8 @@ mod tests {
             restart: Default::default(),
             recycle: None,
             stop: Default::default(),
+            on_agent_stop: Default::default(),
+            logs: Default::default(),
         };
         let ports = Ports::from([
             ("grpc".parse().unwrap(), 5161),

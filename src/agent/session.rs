@@ -83,9 +83,16 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(config: &Config, home: &Home, store: Store, host: Host) -> (Self, Handle) {
+    /// `reconciled`: whether everything is as the agent before this one has left and reported it.
+    pub(super) fn new(
+        config: &Config,
+        home: &Home,
+        store: Store,
+        host: Host,
+        reconciled: bool,
+    ) -> (Self, Handle) {
         let held = watch::channel(None);
-        let reconciled = watch::channel(false);
+        let reconciled = watch::channel(reconciled);
         let doubt = watch::channel(());
         let keeper = Self {
             key: Keys::new(&config.cluster).of(&Key::Session(config.node.clone())),

@@ -5,6 +5,7 @@
 //! polls, so nothing waits for anything else.
 
 mod act;
+mod adopt;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,7 +29,7 @@ use crate::{
     keys::{Key, Keys},
     model::{Assignment, Desired, Instance, Moment},
     plan::{
-        agent::{Action, Decision, Life, SHUTDOWN_GRACE, StopCause, Wait, decide},
+        agent::{Action, Decision, Life, SHUTDOWN_GRACE, Wait, decide},
         drain::SHUTDOWN_DRAIN,
         recycle,
     },
@@ -116,7 +117,7 @@ impl Supervisor {
         }
     }
 
-    /// Runs until `stop` is cancelled and all processes have ended.
+    /// Runs until `stop` is cancelled and all processes that end with the agent have ended.
     pub(super) async fn run(&mut self, stop: &CancellationToken) {
         let assignments = self.keys.assignments_of(&self.config.node);
         let states = self.keys.states_of(&self.config.node);
@@ -178,6 +179,11 @@ impl Supervisor {
     /// Decides and acts for one instance until there is nothing to do but wait.
     async fn settle(&mut self, name: &Instance) {
         let now = self.host.clock.now();
+        if let (Some(_), Some(managed)) = (self.ends_by, self.instances.get(name))
+            && self.is_kept(managed)
+        {
+            return;
+        }
         self.count_starts(now);
         if let Some(managed) = self.instances.get_mut(name)
             && let Some(drain) = managed.untold()
@@ -185,7 +191,10 @@ impl Supervisor {
         {
             drain.tell(now);
         }
-        while let Some(managed) = self.instances.get(name) {
+        // What is wanted is known once all assignments are.
+        while self.unreconciled.is_some()
+            && let Some(managed) = self.instances.get(name)
+        {
             let room = self.starting.len() < STARTS;
             let goal = managed.goal(self.ends_by.is_some());
             match decide(&goal, &managed.life, room, now) {
@@ -208,6 +217,12 @@ impl Supervisor {
                     break;
                 }
             }
+        }
+        if let Err(error) = self.remember(name) {
+            tracing::error!(
+                instance = %name, %error,
+                "what the next agent has to know of it cannot be written down"
+            );
         }
         let agent_ends = self.ends_by.is_some();
         let Some(managed) = self.instances.get_mut(name) else {
@@ -300,6 +315,9 @@ impl Supervisor {
 
     /// Takes in what was written to the store.
     fn follow(&mut self, update: Update) {
+        if self.unreconciled.is_none() {
+            self.find_orphans(&update);
+        }
         for change in update.changes {
             let (key, revision) = match &change {
                 Change::Put(entry) => (&entry.key, entry.mod_revision),
@@ -326,6 +344,25 @@ impl Supervisor {
         }
     }
 
+    /// The first update holds every assignment: what was adopted and is not among them has lost its own.
+    fn find_orphans(&mut self, update: &Update) {
+        let put = |change: &Change| match change {
+            Change::Put(entry) => self.keys.parse(&entry.key),
+            Change::Delete { .. } => None,
+        };
+        let keys = update.changes.iter().filter_map(put);
+        let assigned: BTreeSet<Instance> = keys
+            .filter_map(|key| match key {
+                Key::Assignment(_, name) => Some(name),
+                _ => None,
+            })
+            .collect();
+        let adopted: Vec<_> = self.instances.keys().cloned().collect();
+        for name in adopted.iter().filter(|name| !assigned.contains(name)) {
+            self.orphan(name);
+        }
+    }
+
     fn assign(&mut self, name: Instance, entry: &Entry) {
         let assignment = match serde_json::from_slice::<Assignment>(&entry.value) {
             Ok(assignment) if assignment.instance == name => assignment,
@@ -347,7 +384,8 @@ impl Supervisor {
         match self.instances.get_mut(&name) {
             Some(managed) => managed.assign(assignment, entry.mod_revision),
             None => {
-                let managed = Managed::new(assignment, entry.mod_revision);
+                let uuid = self.host.entropy.uuid();
+                let managed = Managed::new(assignment, entry.mod_revision, uuid);
                 self.instances.insert(name.clone(), managed);
             }
         }
@@ -398,33 +436,37 @@ impl Supervisor {
         }
     }
 
-    /// Begins the end: every process is asked to stop.
+    /// Begins the end: every process that ends with the agent is asked to stop.
     fn end(&mut self) {
         let now = self.host.clock.now();
         self.ends_by = Some(now + SHUTDOWN_DRAIN + SHUTDOWN_GRACE + FAREWELL);
         for name in self.instances.keys() {
             self.wakes.by(name, now);
         }
+        let kept = self.instances.values();
+        let kept = kept.filter(|managed| self.is_kept(managed)).count();
         tracing::info!(
-            node = %self.config.node, processes = self.instances.len(),
-            cause = %StopCause::AgentEnds, "stopping all processes"
+            node = %self.config.node, kept, stopped = self.instances.len() - kept,
+            "the agent ends"
         );
     }
 
     /// Whether the agent is to end, and nothing is left to do or no time to do it.
     fn is_over(&mut self) -> bool {
         let now = self.host.clock.now();
+        let left = self.instances.values();
+        let left = left.filter(|managed| !self.is_kept(managed)).count();
         let Some(ends_by) = &mut self.ends_by else {
             return false;
         };
-        if self.instances.is_empty() {
+        if left == 0 {
             // Nothing lives any more: only the reports are left.
             *ends_by = (*ends_by).min(now + FAREWELL);
             return self.unreconciled.is_none() || self.reporter.is_settled() || now >= *ends_by;
         }
         if now >= *ends_by {
             tracing::error!(
-                node = %self.config.node, processes = self.instances.len(),
+                node = %self.config.node, processes = left,
                 "processes that cannot even be killed are left behind"
             );
         }

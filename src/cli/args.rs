@@ -286,7 +286,8 @@ pub struct DevArgs {
     /// Where the balancer listens
     #[arg(long, default_value = "127.0.0.1:5150", value_name = "ADDR")]
     pub balancer_listen: SocketAddr,
-    /// Where the agent keeps files and logs [default: quaestor/dev-<balancer's port> in /var/lib
+    /// Where the agent keeps files and logs, and what it has to know of running
+    /// processes [default: quaestor/dev-<balancer's port> in /var/lib
     /// for root, else in the user's state directory]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,

@@ -76,6 +76,7 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
         &state_directory,
     )?;
 
+    let processes = process::ShimProcesses::new(&host)?.tethered()?;
     let store = Store::new(Config::new(place.endpoints.clone()), host.clone())?;
     let mut tasks = Tasks::new(CancellationToken::new());
     let stop = tasks.stop().clone();
@@ -91,7 +92,9 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
         node: NODE.parse()?,
         address: LOOPBACK.to_owned(),
         labels: Labels::default(),
+        runtime_directory: state_directory.join(roles::RUNTIME),
         state_directory,
+        ends_all: true,
         quaestor: roles::this_program()?,
         endpoints: place.endpoints.clone(),
     };
@@ -101,7 +104,7 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
             agent,
             store.clone(),
             host.clone(),
-            Arc::new(process::LocalProcesses),
+            Arc::new(processes),
             stop.clone(),
         ),
     );

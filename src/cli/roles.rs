@@ -1,6 +1,13 @@
 //! The long-running parts, one process each.
 
-use std::{env, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    env,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +20,7 @@ use crate::{
     agent, balancer, controller,
     host::{Clock, Host, Listener},
     model::quantity::Period,
-    process::{self, Terminations},
+    process::{self, ShimProcesses, Terminations},
     rpc,
     task::Tasks,
     view::Directory,
@@ -24,23 +31,32 @@ use crate::{
 /// instances, each of which is bounded by its manifest; a second signal ends the wait.
 const SHUTDOWN: Duration = Duration::from_secs(3_600);
 
+/// Where, within its state directory, an agent keeps what matters within one boot.
+pub(super) const RUNTIME: &str = "runtime";
+
 pub(super) async fn agent(
     global: &Global,
     host: Host,
     args: AgentArgs,
 ) -> anyhow::Result<ExitCode> {
-    let state_directory = match args.state_dir {
-        Some(directory) => directory,
-        None => state_home()?
-            .join(global.cluster.as_str())
-            .join(args.node.as_str()),
+    let (state_directory, runtime_directory) = match args.state_dir {
+        Some(directory) => (directory.clone(), directory.join(RUNTIME)),
+        None => {
+            let own = |home: &Path| home.join(global.cluster.as_str()).join(args.node.as_str());
+            let state = own(&state_home()?);
+            let runtime = process::runtime_home().map_or_else(|| state.join(RUNTIME), own);
+            (state, runtime)
+        }
     };
+    let processes = ShimProcesses::new(&host)?;
     let config = agent::Config {
         cluster: global.cluster.clone(),
         node: args.node,
         address: args.address,
         labels: args.labels.into_iter().collect(),
         state_directory,
+        runtime_directory,
+        ends_all: false,
         quaestor: this_program()?,
         endpoints: endpoints(global),
     };
@@ -50,7 +66,7 @@ pub(super) async fn agent(
     let stop = tasks.stop().clone();
     tasks.spawn(
         "agent",
-        agent::run(config, store, host, Arc::new(process::LocalProcesses), stop),
+        agent::run(config, store, host, Arc::new(processes), stop),
     );
     until_stopped(tasks, &*clock).await
 }

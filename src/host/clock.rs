@@ -26,13 +26,21 @@ pub trait Clock: Send + Sync {
 
 /// The machine's clocks. Monotonic time is the runtime's, and so virtual where the runtime's is.
 pub struct SystemClock {
+    /// The moment that this was made at.
+    beginning: Moment,
+    /// The same on the runtime's clock.
     origin: Instant,
 }
 
 impl SystemClock {
-    /// A clock whose moments count from now.
+    /// A clock whose moments count from the boot, to the hundredth of a second: what an agent writes down
+    /// means the same to the next. Where the system does not say when that was, they count from now.
     pub fn new() -> Self {
+        let uptime = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
+        let uptime = uptime.split(' ').next().and_then(|secs| secs.parse().ok());
+        let uptime = uptime.and_then(|secs| Duration::try_from_secs_f64(secs).ok());
         Self {
+            beginning: Moment::new(uptime.unwrap_or_default()),
             origin: Instant::now(),
         }
     }
@@ -46,7 +54,7 @@ impl Default for SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> Moment {
-        Moment::new(self.origin.elapsed())
+        self.beginning + self.origin.elapsed()
     }
 
     fn timestamp(&self) -> Timestamp {
@@ -63,7 +71,7 @@ impl Clock for SystemClock {
 
     fn sleep_until(&self, moment: Moment) -> BoxFuture<'static, ()> {
         Box::pin(tokio::time::sleep_until(
-            self.origin + moment.since(Moment::default()),
+            self.origin + moment.since(self.beginning),
         ))
     }
 }

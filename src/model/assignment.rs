@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     name::{Instance, Name},
-    service::{HealthSpec, LoadSpec, RecycleSpec, RestartSpec, StopSpec, is_true, yes},
+    service::{
+        HealthSpec, LoadSpec, LogSpec, OnAgentStop, RecycleSpec, RestartSpec, StopSpec, is_true,
+        yes,
+    },
 };
 
 /// What lies under `assign/<node>/<instance>`: everything that host needs, so that an agent reads
@@ -50,6 +53,12 @@ pub struct Assignment {
     /// How it is stopped.
     #[serde(default)]
     pub stop: StopSpec,
+    /// What becomes of it when its agent is told to end.
+    #[serde(default)]
+    pub on_agent_stop: OnAgentStop,
+    /// How much of its output is kept.
+    #[serde(default)]
+    pub logs: LogSpec,
 }
 
 /// Whether an instance is to run.

@@ -1,8 +1,13 @@
-//! Quantities as people write them: durations such as `30s`, `5m`, `1h30m`, and parts such as `10%`.
+//! Quantities as people write them: durations such as `30s`, `5m`, `1h30m`, parts such as `10%`,
+//! and sizes such as `10MiB`.
+
+mod size;
 
 use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
+
+pub use size::{InvalidSize, Size};
 
 /// A length of time, written as `100ms`, `30s`, `5m`, `24h` or a sum of such, as in `1h30m`.
 #[derive(

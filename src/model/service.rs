@@ -1,5 +1,7 @@
 //! The manifest kind `Service`: what an operator asks for.
 
+mod agent_stop;
+mod logs;
 mod recycle;
 mod restarts;
 
@@ -10,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{name::Name, quantity::Period, time::Timestamp};
 
+pub use agent_stop::OnAgentStop;
+pub use logs::LogSpec;
 pub use recycle::{RecycleSpec, RecycleWhen};
 pub use restarts::Restarts;
 
@@ -115,6 +119,13 @@ pub struct ServiceSpec {
     /// How it is stopped.
     #[serde(default, skip_serializing_if = "is_default")]
     pub stop: StopSpec,
+    /// What becomes of the processes when their node's agent is told to end. Default `keep`. With
+    /// `quaestor dev` everything ends, whatever this says.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_agent_stop: OnAgentStop,
+    /// How much of its output is kept.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub logs: LogSpec,
     /// `host:port` of endpoints that somebody else runs: probed and served, never started or
     /// stopped. Takes the place of `command` and all else that is about a process.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -400,7 +411,7 @@ pub enum RestartPolicy {
 
 /// How a process is stopped: clients are sent elsewhere, the work at hand is finished, the process is
 /// asked to end, and killed if need be.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct StopSpec {
     /// Once clients are sent elsewhere, the process may finish its work for this long: until its load

@@ -8,10 +8,13 @@ use std::{
 
 use serde::{Deserialize, Serialize, de};
 
-/// A point on the local monotonic clock, as the time since an origin that one process chose.
+/// A point on the machine's monotonic clock, as the time since an origin that is the same for all
+/// programs of one boot.
 ///
 /// Every decision is taken on moments, so that a wall clock that jumps changes nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Moment(Duration);
 
 impl Moment {

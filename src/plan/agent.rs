@@ -18,6 +18,8 @@ mod life;
 
 use std::{fmt, time::Duration};
 
+use serde::{Deserialize, Deserializer, Serialize};
+
 use super::{
     drain::{self, Drain},
     health::{Checks, Failure, Verdict},
@@ -47,7 +49,8 @@ pub struct Goal<'a> {
 }
 
 /// What an instance is, as far as decisions are concerned.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Life {
     /// Nothing has been started yet.
     Fresh,
@@ -121,7 +124,8 @@ pub enum Life {
 }
 
 /// Why no process lives.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum HowEnded {
     /// It ended by itself.
     Exited(Exit),
@@ -132,16 +136,40 @@ pub enum HowEnded {
 }
 
 /// Why a process could not be started.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotStarted {
     /// One word for programs.
-    pub reason: &'static str,
+    #[serde(deserialize_with = "reason")]
+    pub reason: Word,
     /// The same for people.
     pub message: String,
 }
 
+/// One of a known few; by this name it does not look borrowed to serde.
+type Word = &'static str;
+
+/// The words that [`NotStarted`] is told by.
+const REASONS: [&str; 6] = [
+    START_FAILED,
+    "PortInUse",
+    "NoFreePort",
+    "BadTemplate",
+    "StateDirectory",
+    "Forgotten",
+];
+
+/// The program itself could not be started.
+pub const START_FAILED: &str = "StartFailed";
+
+fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static str, D::Error> {
+    let word = String::deserialize(deserializer)?;
+    let known = REASONS.into_iter().find(|known| *known == word);
+    Ok(known.unwrap_or(START_FAILED))
+}
+
 /// Why a process is stopped. There is no stop without one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum StopCause {
     /// The assignment written at this revision of the store says `absent`.
     Absent {

@@ -158,6 +158,8 @@ impl<'a> Blueprint<'a> {
             restart: spec.restart.clone(),
             recycle: spec.recycle.clone(),
             stop: spec.stop.clone(),
+            on_agent_stop: spec.on_agent_stop,
+            logs: spec.logs.clone(),
         }
     }
 }

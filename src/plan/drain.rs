@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     agent::{StopCause, Wait},
     health::Checks,
@@ -26,7 +28,7 @@ const TELL: Duration = Duration::from_secs(2);
 pub const SHUTDOWN_DRAIN: Duration = Duration::from_secs(30);
 
 /// How far a process is on its way to the signal.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drain {
     /// Why it is to stop.
     pub cause: StopCause,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{LoadReport, Moment, service::HealthSpec};
 
 /// The first check comes this long after the start, each further one twice as late, until one
@@ -12,13 +14,16 @@ const FIRST_CHECK: Duration = Duration::from_millis(25);
 /// A starting process that has failed this many checks is slow enough for its failures to be shown.
 const SLOW: u32 = 6;
 
-/// What the checks of one process have shown so far.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What the checks of one process have shown so far. Written down, it says what matters to who reads it:
+/// the next check is due at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checks {
     started: Moment,
     /// When the next one is due.
+    #[serde(skip)]
     next: Moment,
     /// Failures before the first success.
+    #[serde(skip)]
     early: u32,
     /// Whether one has succeeded.
     succeeded: bool,
@@ -31,8 +36,10 @@ pub struct Checks {
     /// Failures in a row that count, without a sign of life between them.
     unexcused: u32,
     /// The load reports have shown a sign of life since the last check.
+    #[serde(skip)]
     sign_of_life: bool,
     /// The last load report.
+    #[serde(skip)]
     load: Option<Load>,
 }
 
@@ -48,7 +55,7 @@ struct Load {
 }
 
 /// A failed check.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// What was asked and what came back.
     pub why: String,
@@ -85,6 +92,15 @@ impl Checks {
             unexcused: 0,
             sign_of_life: false,
             load: None,
+        }
+    }
+
+    /// The checks of a process that started at `started` and was healthy when it was last heard of.
+    pub fn resume(started: Moment, healthy: bool) -> Self {
+        Self {
+            succeeded: healthy,
+            next: started,
+            ..Self::begin(started)
         }
     }
 

@@ -124,7 +124,7 @@ pub fn describe(exit: &Exit) -> String {
     match (exit.code, exit.signal) {
         (Some(code), _) => format!("exited with code {code}"),
         (None, Some(signal)) => format!("ended by signal {signal}{}", signal_name(signal)),
-        (None, None) => "ended, nobody knows how".to_owned(),
+        (None, None) => "ended with its quaestor-shim, nobody knows how".to_owned(),
     }
 }
 
@@ -296,7 +296,10 @@ mod tests {
             (exit(Some(3), None), "exited with code 3"),
             (exit(None, Some(9)), "ended by signal 9 (SIGKILL)"),
             (exit(None, Some(34)), "ended by signal 34"),
-            (exit(None, None), "ended, nobody knows how"),
+            (
+                exit(None, None),
+                "ended with its quaestor-shim, nobody knows how",
+            ),
         ] {
             assert_eq!(describe(&exit), words);
         }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{
     Moment,
     service::{RestartPolicy, RestartSpec},
@@ -32,7 +34,7 @@ pub enum Next {
 }
 
 /// The ends in a row that make the next pause longer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackOff {
     streak: u32,
 }

@@ -247,5 +247,7 @@ fn bare(instance: &Instance, seat: &Seat) -> Assignment {
         restart: Default::default(),
         recycle: None,
         stop: Default::default(),
+        on_agent_stop: Default::default(),
+        logs: Default::default(),
     }
 }

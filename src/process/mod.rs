@@ -1,61 +1,95 @@
-//! The process seam: starting, signalling and ending the programs that an agent looks after.
+//! The process seam: starting, signalling and ending the programs that an agent looks after, and finding
+//! those again that an agent before it started.
 //!
 //! - [`Processes`] and [`Process`]: what an agent needs; a simulation fakes them
-//! - `unix`: real processes, each the leader of a session of its own
-//! - `shim`: what an agent and `quaestor-shim` say to each other
+//! - `shim`: real processes, each behind a `quaestor-shim` of its own
 //!
-//! The rule of this module: a signal goes only to a process that is provably ours, which here means
-//! a child that nobody has reaped yet.
+//! The rule of this module: a signal goes only to a process that is provably ours: a child of its shim that
+//! nobody has reaped yet or, where the shim was killed, one that carries the instance's uuid.
 
 #[cfg(unix)]
 pub mod shim;
-#[cfg(unix)]
 mod termination;
-#[cfg(unix)]
-mod unix;
 
 use std::{collections::BTreeMap, io, path::PathBuf};
 
 use futures::future::BoxFuture;
 
-use crate::model::service::StopSignal;
+use crate::model::{
+    Timestamp,
+    service::{LogSpec, StopSignal, StopSpec},
+};
 
 #[cfg(unix)]
-pub use unix::LocalProcesses;
+pub use shim::{ShimMissing, ShimProcesses, runtime_home};
 
 pub use termination::{Terminations, is_privileged};
 
-/// Starts processes.
+/// Starts processes and finds them again. At one [`Place`] lives at most one, whoever asks how often.
 pub trait Processes: Send + Sync {
-    /// Starts `program` as the leader of a process group of its own. Returns once the program is
-    /// running, or says why it cannot.
+    /// Starts `program` at `place`. Resolves once it is running, or says why it cannot. `incarnation` is
+    /// higher than that of any start before at this place. What lives there is killed first.
+    fn start<'a>(
+        &'a self,
+        place: &'a Place,
+        incarnation: u64,
+        program: &'a Program,
+    ) -> BoxFuture<'a, Result<Started, StartError>>;
+
+    /// What is at `place`, to go on from there.
     ///
     /// # Errors
-    /// What is missing or not permitted, with its path.
-    fn start(&self, program: &Program) -> Result<Box<dyn Process>, StartError>;
+    /// When nobody can tell: something may live.
+    fn find<'a>(&'a self, place: &'a Place) -> BoxFuture<'a, io::Result<Found>>;
+
+    /// Clears `place`: kills what lives there, and removes what is kept about it.
+    fn forget<'a>(&'a self, place: &'a Place) -> BoxFuture<'a, io::Result<()>>;
 }
 
-/// A started process. Dropping it kills it with its group.
+/// Where an instance's process is kept track of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// A directory of its own.
+    pub directory: PathBuf,
+    /// The uuid of the instance, which its processes carry.
+    pub uuid: String,
+}
+
+/// A living process.
+pub struct Started {
+    /// What can be done with it.
+    pub process: Box<dyn Process>,
+    /// Resolves when it has ended, and with it all that descends from it.
+    pub ended: BoxFuture<'static, End>,
+}
+
+/// What is at a place.
+pub enum Found {
+    /// A process lives.
+    Running {
+        /// The number of its start.
+        incarnation: u64,
+        /// The process.
+        started: Started,
+    },
+    /// Nothing lives.
+    Idle {
+        /// The number of the last start, and how its process ended; none if nothing was ever started.
+        last: Option<(u64, End)>,
+    },
+}
+
+/// A process. It lives on when this is dropped.
 pub trait Process: Send + Sync {
     /// Its process id.
     fn pid(&self) -> u32;
 
-    /// Resolves at once when the process has ended; what it left behind in its group is killed
-    /// first. May be asked any number of times.
-    fn ended(&self) -> BoxFuture<'static, End>;
-
     /// Sends `signal` to the process alone: how it passes this on to its children is its affair.
-    /// Does nothing once it has ended.
+    /// [`StopSignal::SigKill`] kills it with all that descends from it. Does nothing once it has ended.
     ///
     /// # Errors
     /// As the system says.
     fn signal(&self, signal: StopSignal) -> io::Result<()>;
-
-    /// Kills the process and its group. Does nothing once it has ended.
-    ///
-    /// # Errors
-    /// As the system says.
-    fn kill(&self) -> io::Result<()>;
 }
 
 /// What is started, and with what.
@@ -68,10 +102,12 @@ pub struct Program {
     pub environment: BTreeMap<String, String>,
     /// Where it starts.
     pub working_directory: PathBuf,
-    /// The file that its standard output is appended to.
-    pub stdout: PathBuf,
-    /// The file that its standard error is appended to.
-    pub stderr: PathBuf,
+    /// The directory of the files that its output goes to.
+    pub logs: PathBuf,
+    /// How much output is kept.
+    pub log_limits: LogSpec,
+    /// How it is stopped when nobody else does it.
+    pub stop: StopSpec,
 }
 
 /// How a process ended: by itself with a code, or by a signal. Neither: nobody knows.
@@ -81,37 +117,40 @@ pub struct End {
     pub code: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,
+    /// When; none if nobody knows.
+    pub at: Option<Timestamp>,
+}
+
+impl End {
+    /// Nobody knows how.
+    pub const UNKNOWN: Self = Self {
+        code: None,
+        signal: None,
+        at: None,
+    };
 }
 
 /// Why a program could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// There is no program in the command.
-    #[error("the command is empty")]
-    NoProgram,
     /// The program is missing, is not executable, or the system is out of something.
-    #[error("cannot start `{program}`: {cause}")]
-    Program {
-        /// The program, as it was asked for.
-        program: String,
-        /// What the system said.
-        cause: io::Error,
-    },
-    /// Where it is to start is not a directory that can be entered.
-    #[error("cannot start in `{}`: {cause}", path.display())]
-    WorkingDirectory {
-        /// The directory.
+    #[error("{0}")]
+    Refused(String),
+    /// What is to be kept about it cannot be written.
+    #[error("cannot use `{}`: {cause}", path.display())]
+    Place {
+        /// The file or directory.
         path: PathBuf,
         /// What the system said.
         cause: io::Error,
     },
-    /// A file for its output cannot be opened.
-    #[error("cannot write its output to `{}`: {cause}", path.display())]
-    Output {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        cause: io::Error,
+    /// The shim does not do what it should.
+    #[error("the shim of `{}` cannot be used: {cause}", directory.display())]
+    Shim {
+        /// Its directory.
+        directory: PathBuf,
+        /// What is wrong.
+        cause: String,
     },
 }
 

@@ -3,11 +3,11 @@
 use proptest::{collection, option, prelude::*, sample::select};
 use quaestor::model::{
     Name, ServiceSpec,
-    quantity::{Percent, Period},
+    quantity::{Percent, Period, Size},
     service::{
-        HealthSpec, HttpCheck, Labels, LoadSpec, Metadata, Nothing, Placement, PortCheck,
-        PortRange, PortSpec, RecycleSpec, RecycleWhen, RestartPolicy, RestartSpec, StopSignal,
-        StopSpec,
+        HealthSpec, HttpCheck, Labels, LoadSpec, LogSpec, Metadata, Nothing, OnAgentStop,
+        Placement, PortCheck, PortRange, PortSpec, RecycleSpec, RecycleWhen, RestartPolicy,
+        RestartSpec, StopSignal, StopSpec,
     },
 };
 
@@ -216,6 +216,12 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
         signal,
         grace,
     });
+    let end = select(vec![OnAgentStop::Keep, OnAgentStop::Stop]);
+    let logs = (1..99_u64, 1..9_u32).prop_map(|(mebibytes, max_files)| LogSpec {
+        max_size: Size::from_mebibytes(mebibytes),
+        max_files,
+    });
+    let stop = (stop, end, logs);
     let care = (health(), load(), restart(), stop, any::<bool>());
     let recycle = (period(), 0..=100_u8).prop_map(|(every, jitter)| RecycleSpec {
         every,
@@ -226,7 +232,7 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
     (many, labels(), start, ports(), care, busy).prop_map(
         |(many, node_selector, start, ports, care, (busy, recycle))| {
             let (mut command, working_directory, env, names) = start;
-            let (mut health, load, restart, stop, published) = care;
+            let (mut health, load, restart, (stop, on_agent_stop, logs), published) = care;
             if health.none.is_none()
                 && health != HealthSpec::default()
                 && load.report_load.is_some()
@@ -250,6 +256,8 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
                 restart,
                 recycle,
                 stop,
+                on_agent_stop,
+                logs,
                 external: Vec::new(),
             }
         },

@@ -59,6 +59,7 @@ pub struct Cast {
 #[derive(Default)]
 struct Inner {
     roles: BTreeMap<ProgramId, Role>,
+    entered: BTreeMap<ProgramId, Duration>,
     /// Agents that were asked to end.
     ending: BTreeMap<ProgramId, Duration>,
     balancers: BTreeMap<ProgramId, Answering>,
@@ -90,7 +91,21 @@ impl Cast {
     }
 
     pub fn enter(&self, program: ProgramId, role: Role) {
-        self.inner().roles.insert(program, role);
+        let now = self.clock.elapsed();
+        let mut inner = self.inner();
+        inner.roles.insert(program, role);
+        inner.entered.insert(program, now);
+    }
+
+    /// The last agent of `node` among those that entered at `moment` or before.
+    pub fn agent_since(&self, node: &str, moment: Duration) -> Option<ProgramId> {
+        let inner = self.inner();
+        let mut entered = inner.entered.iter().rev();
+        let found = entered.find(|(program, entered)| {
+            **entered <= moment
+                && matches!(inner.roles.get(program), Some(Role::Agent(of)) if of == node)
+        });
+        found.map(|(program, _)| *program)
     }
 
     pub fn role(&self, program: ProgramId) -> Option<Role> {

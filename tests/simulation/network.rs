@@ -202,11 +202,6 @@ impl Network {
         false
     }
 
-    /// Whether the program runs, frozen or not.
-    pub fn is_alive(&self, program: ProgramId) -> bool {
-        self.state().alive(program).is_ok()
-    }
-
     /// Lets nothing pass between two hosts; or everything again, once for every cut.
     pub fn cut(&self, a: HostId, b: HostId, cut: bool) {
         let mut state = self.state();

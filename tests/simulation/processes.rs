@@ -1,5 +1,7 @@
 //! The processes of a world: a table of all that ever ran, and what agents start them with.
 //!
+//! As with real shims, processes outlive their agents, and the next agent finds them.
+//!
 //! A fake process is a program on its agent's host that serves what real workers serve (gRPC health and load
 //! reports, by the crate's own kit), so that checks are real. What goes wrong with it is the schedule's
 //! doing, or its own nature: some start slowly, ignore SIGTERM, or end by themselves.
@@ -7,6 +9,7 @@
 use std::{
     collections::BTreeMap,
     io,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -15,7 +18,7 @@ use futures::future::BoxFuture;
 use quaestor::{
     host::Host,
     model::service::StopSignal,
-    process::{End, Process, Processes, Program, StartError},
+    process::{End, Found, Place, Process, Processes, Program, StartError, Started},
     worker::{self, Requests},
 };
 use tokio::{sync::watch, task::AbortHandle};
@@ -43,6 +46,8 @@ pub struct Table {
 struct Inner {
     dice: Dice,
     processes: BTreeMap<Pid, Entry>,
+    /// What was started last where: of a node, in a directory.
+    places: BTreeMap<(String, PathBuf), (u64, Pid)>,
     /// Nothing goes wrong by itself any more.
     calm: bool,
 }
@@ -65,7 +70,7 @@ pub struct Record {
     pub instance: String,
     /// The `VERSION` of its environment: what of the service's templates it was made from.
     pub version: u64,
-    /// The agent that started it.
+    /// The agent that started or adopted it.
     pub agent: ProgramId,
     pub started: Duration,
     pub ended: Option<Duration>,
@@ -81,6 +86,7 @@ impl Table {
         let inner = Inner {
             dice,
             processes: BTreeMap::new(),
+            places: BTreeMap::new(),
             calm: false,
         };
         Self {
@@ -147,6 +153,7 @@ impl Table {
             End {
                 code: None,
                 signal: Some(11),
+                at: None,
             },
         );
     }
@@ -236,6 +243,7 @@ impl Table {
                 End {
                     code: None,
                     signal: Some(9),
+                    at: None,
                 },
             );
         } else if !entry.deaf && !entry.record.hung {
@@ -278,26 +286,66 @@ impl Nature {
 }
 
 impl Processes for Starter {
-    fn start(&self, program: &Program) -> Result<Box<dyn Process>, StartError> {
-        let refuse = {
-            let mut inner = self.table.inner();
-            let calm = inner.calm;
-            inner.dice.chance(3) && !calm
+    fn start<'a>(
+        &'a self,
+        place: &'a Place,
+        incarnation: u64,
+        program: &'a Program,
+    ) -> BoxFuture<'a, Result<Started, StartError>> {
+        Box::pin(async move {
+            let refuse = {
+                let mut inner = self.table.inner();
+                let calm = inner.calm;
+                inner.dice.chance(3) && !calm
+            };
+            if refuse {
+                return Err(StartError::Refused("out of memory".to_owned()));
+            }
+            if self.planted == Planted::DoubleStart {
+                self.begin(program);
+            }
+            let pid = self.begin(program);
+            let at = (self.node.clone(), place.directory.clone());
+            self.table.inner().places.insert(at, (incarnation, pid));
+            Ok(self.table.started(pid))
+        })
+    }
+
+    fn find<'a>(&'a self, place: &'a Place) -> BoxFuture<'a, io::Result<Found>> {
+        let at = (self.node.clone(), place.directory.clone());
+        let mut inner = self.table.inner();
+        let last = inner.places.get(&at).copied();
+        let Some((incarnation, pid)) = last else {
+            return Box::pin(async { Ok(Found::Idle { last: None }) });
         };
-        if refuse {
-            return Err(StartError::Program {
-                program: program.arguments.first().cloned().unwrap_or_default(),
-                cause: io::ErrorKind::OutOfMemory.into(),
-            });
+        let entry = inner.processes.get_mut(&pid).expect("what was started");
+        let end = *entry.end.borrow();
+        if end.is_none() {
+            entry.record.agent = self.agent;
         }
-        if self.planted == Planted::DoubleStart {
-            self.begin(program);
-        }
-        let pid = self.begin(program);
-        Ok(Box::new(Child {
-            table: self.table.clone(),
-            pid,
-        }))
+        drop(inner);
+        Box::pin(async move {
+            Ok(match end {
+                Some(end) => Found::Idle {
+                    last: Some((incarnation, end)),
+                },
+                None => Found::Running {
+                    incarnation,
+                    started: self.table.started(pid),
+                },
+            })
+        })
+    }
+
+    fn forget<'a>(&'a self, place: &'a Place) -> BoxFuture<'a, io::Result<()>> {
+        Box::pin(async move {
+            let at = (self.node.clone(), place.directory.clone());
+            let last = self.table.inner().places.remove(&at);
+            if let Some((_, pid)) = last {
+                self.table.signal(pid, StopSignal::SigKill);
+            }
+            Ok(())
+        })
     }
 }
 
@@ -429,6 +477,7 @@ async fn live(
         End {
             code: Some(code),
             signal: None,
+            at: None,
         },
     );
 }
@@ -444,14 +493,19 @@ impl Process for Child {
         self.pid
     }
 
-    fn ended(&self) -> BoxFuture<'static, End> {
-        let end = self
-            .table
-            .inner()
-            .processes
-            .get(&self.pid)
-            .map(|entry| entry.end.subscribe());
-        Box::pin(async move {
+    fn signal(&self, signal: StopSignal) -> io::Result<()> {
+        self.table.signal(self.pid, signal);
+        Ok(())
+    }
+}
+
+impl Table {
+    /// A process, for its agent.
+    fn started(&self, pid: Pid) -> Started {
+        let inner = self.inner();
+        let entry = inner.processes.get(&pid);
+        let end = entry.map(|entry| entry.end.subscribe());
+        let ended = Box::pin(async move {
             let Some(mut end) = end else {
                 return std::future::pending().await;
             };
@@ -459,38 +513,11 @@ impl Process for Child {
                 Ok(Some(end)) => end,
                 _ => std::future::pending().await,
             }
-        })
-    }
-
-    fn signal(&self, signal: StopSignal) -> io::Result<()> {
-        self.table.signal(self.pid, signal);
-        Ok(())
-    }
-
-    fn kill(&self) -> io::Result<()> {
-        self.table.signal(self.pid, StopSignal::SigKill);
-        Ok(())
-    }
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        let agent = self
-            .table
-            .inner()
-            .processes
-            .get(&self.pid)
-            .map(|entry| entry.record.agent);
-        if agent.is_some_and(|agent| self.table.network.is_alive(agent)) {
-            // The agent lives and lets go of it: its doing, as a signal is.
-            self.table.signal(self.pid, StopSignal::SigKill);
-        }
-        self.table.end(
-            self.pid,
-            End {
-                code: None,
-                signal: Some(9),
-            },
-        );
+        });
+        let process = Box::new(Child {
+            table: self.clone(),
+            pid,
+        });
+        Started { process, ended }
     }
 }

@@ -150,7 +150,7 @@ impl World {
             .map(|(_, name)| (*name).to_owned())
             .collect();
         let mut checker = Checker::new(
-            (&self.clock, &self.network, &self.gate),
+            (&self.clock, &self.gate),
             (&self.cast, &self.table, &self.trace),
             self.planted,
             names,
@@ -275,6 +275,8 @@ impl World {
                 address: address(host).to_string(),
                 labels: BTreeMap::new(),
                 state_directory: "/var/lib/quaestor".into(),
+                runtime_directory: "/run/quaestor".into(),
+                ends_all: false,
                 quaestor: "/usr/bin/quaestor".into(),
                 endpoints: Vec::new(),
             };

@@ -254,6 +254,31 @@ pub fn lives(pid: u32) -> bool {
             .starts_with('Z')
 }
 
+/// Kills the shims of all agents whose files lie in `directory`, and with them what they run.
+pub fn kill_shims(directory: &Path) {
+    for pid in shims(directory) {
+        signal(pid, "KILL");
+    }
+}
+
+/// The shims of all agents whose files lie in `directory`.
+pub fn shims(directory: &Path) -> Vec<u32> {
+    let directory = directory.to_str().unwrap();
+    let processes = std::fs::read_dir("/proc").unwrap();
+    let pid = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.ok()?.file_name().to_str()?.parse::<u32>().ok()
+    };
+    let is_shim = |pid: &u32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let mut words = line.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+        words
+            .next()
+            .is_some_and(|program| program.ends_with("quaestor-shim"))
+            && words.any(|word| word.starts_with(directory))
+    };
+    processes.filter_map(pid).filter(is_shim).collect()
+}
+
 /// `count` neighbouring ports that were free a moment ago; below those that the system gives out.
 pub fn free_range(count: u16) -> (u16, u16) {
     loop {

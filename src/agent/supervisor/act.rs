@@ -3,16 +3,16 @@
 use crate::{
     model::{Exit, Instance, Moment, Run, service::StopSignal},
     plan::{
-        agent::{Action, Life, NotStarted},
+        agent::{Action, Life, NotStarted, START_FAILED},
         report::describe,
     },
-    process::{End, Process},
+    process::{End, Program, Started},
 };
 
 use super::{
     super::{
         instance::{Managed, What},
-        ports, program,
+        memory, ports, program,
     },
     START_TIME, Supervisor,
 };
@@ -52,7 +52,7 @@ impl Supervisor {
             }
             Action::Forget => {
                 tracing::info!(%node, instance = %name, "forgotten");
-                self.instances.remove(name);
+                self.forget(name).await;
             }
         }
     }
@@ -69,15 +69,19 @@ impl Supervisor {
             managed.back_off = Default::default();
         }
         managed.starts = managed.starts.saturating_add(1);
+        let started = match prepared {
+            Ok(program) => self.launch(name, &revision, &program, now).await,
+            Err(why) => Err(why),
+        };
+        let Some(managed) = self.instances.get_mut(name) else {
+            return;
+        };
         let node = &self.config.node;
-        match prepared {
-            Ok(process) => {
+        match started {
+            Ok(Started { process, ended }) => {
                 let pid = process.pid();
                 tracing::info!(%node, instance = %name, pid, revision, "started");
-                managed.begin(Life::started(&revision, now));
-                managed.started_at = Some(self.host.clock.timestamp());
-                self.events
-                    .push(managed.tagged(process.ended(), What::Ended));
+                self.events.push(managed.tagged(ended, What::Ended));
                 managed.process = Some(process);
                 if managed.is_starting() {
                     self.starting.insert(name.clone(), now + START_TIME);
@@ -95,20 +99,42 @@ impl Supervisor {
         }
     }
 
-    /// Everything up to the start of the process, and the start itself.
-    async fn prepare(&mut self, name: &Instance) -> Result<Box<dyn Process>, NotStarted> {
+    /// Starts the process. It is written down first: were the agent to die in between, the next one would ask
+    /// the shim whether it was started.
+    async fn launch(
+        &mut self,
+        name: &Instance,
+        revision: &str,
+        program: &Program,
+        now: Moment,
+    ) -> Result<Started, NotStarted> {
+        let managed = self.instances.get_mut(name).ok_or_else(forgotten)?;
+        managed.begin(Life::started(revision, now));
+        managed.started_at = Some(self.host.clock.timestamp());
+        managed.incarnation += 1;
+        let incarnation = managed.incarnation;
+        let place = self.home.place(name, &managed.uuid);
+        self.remember(name).map_err(|error| NotStarted {
+            reason: "StateDirectory",
+            message: format!("its start cannot be written down: {error}"),
+        })?;
+        let starting = self.processes.start(&place, incarnation, program);
+        starting.await.map_err(|error| NotStarted {
+            reason: START_FAILED,
+            message: error.to_string(),
+        })
+    }
+
+    /// Everything up to the start of the process.
+    async fn prepare(&mut self, name: &Instance) -> Result<Program, NotStarted> {
         let others = self.instances.iter().filter(|(other, _)| *other != name);
         let taken = others
             .flat_map(|(_, other)| other.ports.values().copied())
             .collect();
-        let gone = || NotStarted {
-            reason: "Forgotten",
-            message: "it is not assigned any more".to_owned(),
-        };
-        let managed = self.instances.get_mut(name).ok_or_else(gone)?;
+        let managed = self.instances.get_mut(name).ok_or_else(forgotten)?;
         let assignment = &managed.assignment;
         let Run::Process(template) = &assignment.run else {
-            return Err(gone());
+            return Err(forgotten());
         };
         managed.ports = ports::find(
             &*self.host.network,
@@ -118,18 +144,28 @@ impl Supervisor {
             &taken,
         )
         .await?;
-        let program = program::resolve(
+        program::resolve(
             &self.config,
             &self.home,
             &self.host,
             assignment,
             template,
             &managed.ports,
-        )?;
-        self.processes.start(&program).map_err(|error| NotStarted {
-            reason: "StartFailed",
-            message: error.to_string(),
-        })
+        )
+    }
+
+    /// Clears away what is kept of an instance that is to be no more.
+    async fn forget(&mut self, name: &Instance) {
+        let Some(managed) = self.instances.remove(name) else {
+            return;
+        };
+        let place = self.home.place(name, &managed.uuid);
+        let cleared = self.processes.forget(&place).await;
+        // Last: as long as it lies there, an agent looks after the rest.
+        let record = memory::path(&self.home, name);
+        if let Err(error) = cleared.and_then(|()| self.host.disk.remove(&record)) {
+            tracing::error!(instance = %name, %error, "what is left of it cannot be cleared away");
+        }
     }
 
     /// Takes in the end of its process.
@@ -140,7 +176,7 @@ impl Supervisor {
         let exit = Exit {
             code: end.code,
             signal: end.signal,
-            at: self.host.clock.timestamp(),
+            at: end.at.unwrap_or_else(|| self.host.clock.timestamp()),
         };
         let cause = match &managed.life {
             Life::Stopping { cause, .. } => cause.to_string(),
@@ -171,6 +207,13 @@ impl Supervisor {
         {
             managed.next_start_at = Some(self.host.clock.timestamp() + until.since(now));
         }
+    }
+}
+
+fn forgotten() -> NotStarted {
+    NotStarted {
+        reason: "Forgotten",
+        message: "it is not assigned any more".to_owned(),
     }
 }
 

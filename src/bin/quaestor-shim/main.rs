@@ -1,4 +1,4 @@
-//! `quaestor-shim DIRECTORY`: stands between an agent and one process.
+//! `quaestor-shim [--tethered] DIRECTORY`: stands between an agent and one process.
 //!
 //! It is the parent of the process and of all that descends from it, reads its output, keeps how it
 //! ended, and starts it again at the agent's word. Agents come and go meanwhile. What both say to each
@@ -14,7 +14,8 @@
 //! | `log/` | shim | its output; may be a link to a directory elsewhere |
 //!
 //! Once it listens it says `ready` on standard output, and from then on holds on to nothing of who
-//! started it. It leaves when it is released; on SIGTERM as soon as nothing lives: a host that shuts
+//! started it; unless it is tethered: then it kills what lives and leaves as soon as its standard input
+//! is at its end, which is a pipe that its starter holds and the system closes for who dies. It leaves when it is released; on SIGTERM as soon as nothing lives: a host that shuts
 //! down does not wait for it, and nobody stops a process by mistaking the shim for it. If it is killed,
 //! so is the process.
 //!
@@ -60,12 +61,15 @@ use rustix::{
     process::{getpid, set_child_subreaper, setsid, umask},
 };
 use shim::Shim;
-use wire::{exit_codes, names};
+use wire::{exit_codes, names, words};
 
 fn main() -> ExitCode {
-    let mut arguments = env::args_os().skip(1);
+    let mut arguments = env::args_os().skip(1).peekable();
+    let is_tethered = arguments
+        .next_if(|first| first == words::TETHERED)
+        .is_some();
     let (Some(directory), None) = (arguments.next(), arguments.next()) else {
-        eprintln!("usage: quaestor-shim DIRECTORY");
+        eprintln!("usage: quaestor-shim [{}] DIRECTORY", words::TETHERED);
         return ExitCode::from(exit_codes::USAGE);
     };
     let failed = |error| {
@@ -87,11 +91,11 @@ fn main() -> ExitCode {
         }
         Err(error) => return failed(error),
     };
-    let shim = listen().and_then(Shim::new);
+    let shim = listen().and_then(|listener| Shim::new(listener, is_tethered));
     let served = shim.and_then(|mut shim| {
         // Whoever started this may be gone already; then nobody is waiting for the word.
-        let _ = io::stdout().write_all(b"ready\n");
-        let_go()?;
+        let _ = io::stdout().write_all(words::READY.as_bytes());
+        let_go(is_tethered)?;
         shim.serve()
     });
     match served {
@@ -141,13 +145,15 @@ fn listen() -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Gives up the standard streams of who started this.
-fn let_go() -> io::Result<()> {
+/// Gives up the standard streams of who started this, save a tether.
+fn let_go(is_tethered: bool) -> io::Result<()> {
     let null = OpenOptions::new()
         .read(true)
         .write(true)
         .open("/dev/null")?;
-    rustix::stdio::dup2_stdin(null.as_fd())?;
+    if !is_tethered {
+        rustix::stdio::dup2_stdin(null.as_fd())?;
+    }
     rustix::stdio::dup2_stdout(null.as_fd())?;
     rustix::stdio::dup2_stderr(null.as_fd())?;
     Ok(())

@@ -56,12 +56,14 @@ pub(crate) struct Shim {
     deadline: Option<Duration>,
     deadline_has_passed: bool,
     released: bool,
+    /// Whether the end of standard input is the end of all.
+    tethered: bool,
 }
 
 type Done = Result<(), (Refusal, String)>;
 
 impl Shim {
-    pub(crate) fn new(listener: UnixListener) -> io::Result<Self> {
+    pub(crate) fn new(listener: UnixListener, tethered: bool) -> io::Result<Self> {
         let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
         let last = records::exit();
         let before = records::running().map_or(0, |running| running.incarnation);
@@ -81,6 +83,7 @@ impl Shim {
             deadline: None,
             deadline_has_passed: false,
             released: false,
+            tethered,
         })
     }
 
@@ -100,6 +103,9 @@ impl Shim {
             }
             self.on_time();
             self.hear_clients(&ready.connections);
+            if ready.tether {
+                self.feel_tether();
+            }
             if ready.listener {
                 self.accept();
             }
@@ -127,10 +133,18 @@ impl Shim {
     }
 
     fn wait(&self) -> io::Result<Ready> {
+        let stdin = io::stdin();
+        // A descriptor that is asked for nothing may still say that its other end is closed.
+        let tether = if self.tethered {
+            PollFlags::IN
+        } else {
+            PollFlags::empty()
+        };
         let mut waiting = vec![
             PollFd::new(&self.signals, PollFlags::IN),
             PollFd::new(&self.alarm, PollFlags::IN),
             PollFd::new(&self.listener, PollFlags::IN),
+            PollFd::new(&stdin, tether),
         ];
         for connection in &self.connections {
             let output = if connection.has_output() {
@@ -151,14 +165,29 @@ impl Shim {
             Err(error) => return Err(error.into()),
         }
         let is_ready = |at: usize| !waiting[at].revents().is_empty();
-        let connections = 3..3 + self.connections.len();
+        let connections = 4..4 + self.connections.len();
         Ok(Ready {
             signals: is_ready(0),
             alarm: is_ready(1),
             listener: is_ready(2),
+            tether: self.tethered && is_ready(3),
             streams: (connections.end..waiting.len()).any(is_ready),
             connections: connections.map(is_ready).collect(),
         })
+    }
+
+    /// If the tether is cut: lets nothing live, and leaves.
+    fn feel_tether(&mut self) {
+        if rustix::io::read(io::stdin(), &mut [0; 8]).is_ok_and(|length| length > 0) {
+            return;
+        }
+        self.tethered = false;
+        self.released = true;
+        if let Some(workload) = &mut self.workload {
+            self.queue
+                .say("killed: whoever started this shim has ended");
+            workload.kill(Cause::Kill);
+        }
     }
 
     fn read_output(&mut self, is_ready: bool) {
@@ -394,6 +423,7 @@ struct Ready {
     signals: bool,
     alarm: bool,
     listener: bool,
+    tether: bool,
     streams: bool,
     /// By the index of the connection.
     connections: Vec<bool>,

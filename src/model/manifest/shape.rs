@@ -15,13 +15,14 @@ use super::{
 };
 use crate::model::{
     Name,
-    quantity::{Percent, Period},
+    quantity::{Percent, Period, Size},
     service::PortRange,
 };
 
 /// What is wanted where a number alone does not say enough.
 const A_PERIOD: &str = "a duration, as in 30s";
 const A_PERCENT: &str = "a part, as in 10%";
+const A_SIZE: &str = "a size, as in 10MiB";
 const A_PORT_RANGE: &str = "a range of ports, as in 5161-5164";
 
 /// What came of the check of a document.
@@ -238,6 +239,7 @@ impl<'a> Walk<'a> {
         let wanted = match schema["format"].as_str() {
             Some("period") => A_PERIOD,
             Some("percent") => A_PERCENT,
+            Some("size") => A_SIZE,
             Some("port-range") => A_PORT_RANGE,
             _ => "text",
         };
@@ -414,6 +416,7 @@ fn conforms(text: &str, format: &str) -> Result<(), String> {
         "percent" => Percent::try_from(text.to_owned())
             .map(drop)
             .map_err(|e| e.to_string()),
+        "size" => text.parse::<Size>().map(drop).map_err(|e| e.to_string()),
         "port-range" => PortRange::try_from(text.to_owned()).map(drop),
         _ => Ok(()),
     }

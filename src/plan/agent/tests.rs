@@ -41,6 +41,8 @@ fn assignment(revision: &str, desired: Desired) -> Assignment {
             grace: Period::from_secs(10),
             ..StopSpec::default()
         },
+        on_agent_stop: Default::default(),
+        logs: Default::default(),
     }
 }
 

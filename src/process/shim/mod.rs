@@ -1,10 +1,39 @@
-//! The agent's side of `quaestor-shim`: the small program that stands between an agent and a process,
-//! so that agents come and go while the process, its exit code and its output stay.
+//! Real processes, each behind a `quaestor-shim`: the small program that stands between an agent and a
+//! process, so that agents come and go while the process, its exit code and its output stay.
 //!
-//! - [`wire`]: what both say to each other; the shim compiles it too
+//! - `processes`: [`ShimProcesses`]: what an agent asks for, done by shims
+//! - `launch`: where the shim's program is, and starting one
+//! - `link`: a connection to a shim
+//! - `watch`: waiting for the end of a process, or of its shim
+//! - `leftovers`: killing what lost its shim
 //! - [`socket`]: how to reach a shim whatever the length of its path
+//! - [`wire`]: what both say to each other; the shim compiles it too
 //!
 //! The shim itself is `src/bin/quaestor-shim`.
 
+mod launch;
+mod leftovers;
+mod link;
+mod processes;
 pub mod socket;
+mod watch;
 pub mod wire;
+
+use std::{path::Path, time::Duration};
+
+pub use launch::ShimMissing;
+pub use processes::ShimProcesses;
+
+/// A shim answers within a millisecond; one that has said nothing for so long is frozen, or the machine is.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where root's agents keep what matters within one boot: memory, empty after the next boot. None where
+/// there is no such place, or it is not this user's.
+pub fn runtime_home() -> Option<&'static Path> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
+    let in_memory = mounts.lines().any(|line| {
+        let mut words = line.split(' ').skip(1);
+        (words.next(), words.next()) == (Some("/run"), Some("tmpfs"))
+    });
+    (super::is_privileged() && in_memory).then(|| Path::new("/run/quaestor"))
+}

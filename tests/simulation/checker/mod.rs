@@ -30,7 +30,6 @@ use crate::{
     cast::{Answering, Cast},
     gate::Gate,
     machine::Clock,
-    network::Network,
     planted::Planted,
     processes::Table,
     trace::Trace,
@@ -45,7 +44,6 @@ const MOST_WRITES: usize = 150;
 /// The checker of a world.
 pub struct Checker {
     pub clock: Clock,
-    pub network: Network,
     pub gate: Gate,
     pub cast: Cast,
     pub table: Table,
@@ -62,14 +60,13 @@ pub struct Checker {
 
 impl Checker {
     pub fn new(
-        (clock, network, gate): (&Clock, &Network, &Gate),
+        (clock, gate): (&Clock, &Gate),
         (cast, table, trace): (&Cast, &Table, &Trace),
         planted: Planted,
         names: Vec<String>,
     ) -> Self {
         Self {
             clock: clock.clone(),
-            network: network.clone(),
             gate: gate.clone(),
             cast: cast.clone(),
             table: table.clone(),
@@ -210,9 +207,9 @@ impl Checker {
 
     fn look(&mut self) {
         let now = self.clock.elapsed();
-        let wrong =
-            self.processes
-                .check(&self.table, &self.history, &self.cast, &self.network, now);
+        let wrong = self
+            .processes
+            .check(&self.table, &self.history, &self.cast, now);
         for (invariant, what) in wrong {
             self.trace.violation(invariant, what);
         }

@@ -1,31 +1,25 @@
 //! Invariants of processes: one per instance (I1), no stop without a cause (I3, I4), no process without an
-//! agent (I5), no step back to an older template (I6).
+//! agent that looks after it (I5), no step back to an older template (I6).
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use super::history::{History, version_of};
 use crate::{
     cast::{AGENTS, Cast, node},
-    network::Network,
     processes::{Pid, Record, Table},
 };
 
 /// An agent that lost the store may still act on what it heard so shortly before.
 const ECHO: Duration = Duration::from_secs(1);
 
-/// Processes may outlive their agent for so long: the time in which the system kills them.
-const DEATH: Duration = Duration::from_secs(1);
+/// A new agent adopts what the one before it has left within this time.
+const ADOPTION: Duration = Duration::from_secs(10);
 
 /// What was looked at already.
 #[derive(Default)]
 pub struct Processes {
     started: BTreeSet<Pid>,
     stopped: BTreeSet<Pid>,
-    /// Since when processes have had no agent.
-    orphaned: BTreeMap<Pid, Duration>,
 }
 
 impl Processes {
@@ -34,7 +28,6 @@ impl Processes {
         table: &Table,
         history: &History,
         cast: &Cast,
-        network: &Network,
         now: Duration,
     ) -> Vec<(&'static str, String)> {
         let records = table.records();
@@ -49,12 +42,12 @@ impl Processes {
             {
                 wrong.extend(cause(record, at, history, cast));
             }
-            if record.ended.is_none() && !network.is_alive(record.agent) {
-                let since = *self.orphaned.entry(record.pid).or_insert(now);
-                if now > since + DEATH {
-                    let what = format!("{} lives without its agent", describe(record));
-                    wrong.push(("I5", what));
-                }
+            let heir = cast.agent_since(&record.node, now.saturating_sub(ADOPTION));
+            if record.ended.is_none() && heir.is_some_and(|heir| heir > record.agent) {
+                wrong.push((
+                    "I5",
+                    format!("{} was not adopted by the next agent", describe(record)),
+                ));
             }
         }
         wrong

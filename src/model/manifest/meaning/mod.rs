@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `workload` | what runs: `command`, `env`, placeholders, or `external` |
 //! | `network` | `ports`, `serviceNames`, `external` addresses |
-//! | `upkeep` | `health`, `load`, `restart` |
+//! | `upkeep` | `health`, `load`, `restart`, `logs` |
 
 mod network;
 mod upkeep;

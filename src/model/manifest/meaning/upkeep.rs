@@ -1,18 +1,22 @@
-//! How a service is watched and kept up: health, load, restarts.
+//! How a service is watched and kept up: health, load, restarts, logs.
 
 use super::{super::tree::Path, Problem};
 use crate::model::{
     Name,
-    quantity::Period,
-    service::{HealthSpec, LoadSpec, RecycleWhen, RestartSpec, ServiceSpec},
+    quantity::{Period, Size},
+    service::{HealthSpec, LoadSpec, LogSpec, RecycleWhen, RestartSpec, ServiceSpec},
 };
 
-/// What is wrong with `health`, `load`, `restart` and `recycle`.
+/// A line has up to 64 KiB.
+const SMALLEST_LOG: Size = Size::from_mebibytes(1);
+
+/// What is wrong with `health`, `load`, `restart`, `recycle` and `logs`.
 pub(super) fn check(spec: &ServiceSpec) -> Vec<Problem> {
     let mut problems = health(spec);
     problems.extend(load(spec));
     problems.extend(restart(&spec.restart));
     problems.extend(recycle(spec));
+    problems.extend(logs(&spec.logs));
     problems
 }
 
@@ -157,6 +161,25 @@ fn reachable(spec: &ServiceSpec, path: Path, kind: &str, port: Option<&Name>) ->
         }
     };
     Some(problem.considering("ports").considering("external"))
+}
+
+fn logs(logs: &LogSpec) -> Vec<Problem> {
+    let root = Path::of("spec.logs");
+    let mut problems = Vec::new();
+    if logs.max_size < SMALLEST_LOG {
+        let text = format!("a file of {} holds hardly a line", logs.max_size);
+        problems.push(
+            Problem::new(root.clone().key("maxSize"), text)
+                .help(format!("write {SMALLEST_LOG} or more, as in 10MiB")),
+        );
+    }
+    if logs.max_files == 0 {
+        problems.push(
+            Problem::new(root.key("maxFiles"), "the current file counts too")
+                .help("1 keeps the current file alone"),
+        );
+    }
+    problems
 }
 
 fn restart(restart: &RestartSpec) -> Vec<Problem> {

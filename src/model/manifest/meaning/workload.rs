@@ -44,6 +44,8 @@ fn what_runs(spec: &ServiceSpec) -> Vec<Problem> {
             ("restart", spec.restart != Default::default()),
             ("recycle", spec.recycle.is_some()),
             ("stop", spec.stop != Default::default()),
+            ("onAgentStop", spec.on_agent_stop != Default::default()),
+            ("logs", spec.logs != Default::default()),
         ];
         for (field, _) in idle.iter().filter(|(_, given)| *given) {
             problems.push(

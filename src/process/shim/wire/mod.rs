@@ -41,6 +41,14 @@ pub mod names {
     pub const LOG: &str = "log";
 }
 
+/// What is said outside of the socket.
+pub mod words {
+    /// The argument by which the shim ends, with all that lives, at the end of its standard input.
+    pub const TETHERED: &str = "--tethered";
+    /// What it says on standard output once it listens.
+    pub const READY: &str = "ready\n";
+}
+
 /// How `quaestor-shim` ends.
 pub mod exit_codes {
     /// It was released, or nothing lived when it was asked to end.

@@ -1,0 +1,277 @@
+//! What an agent remembers of an instance, so that the next one goes on with it: a record per instance in the
+//! runtime directory, replaced whenever it changes and before anything is started.
+//!
+//! What it says of the living is never trusted alone: the shim is asked, and its answer names boot, process
+//! and instance. A process whose start was recorded and that the shim knows nothing of was never started.
+//!
+//! ```text
+//! quaestor-instance 1 <sha-256 of what follows>
+//! {...}
+//! ```
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::{Error, Home, ports::Ports};
+use crate::{
+    host::Host,
+    model::{Assignment, Exit, Instance, Timestamp},
+    plan::{agent::Life, restart::BackOff},
+    process::{Found, Processes},
+};
+
+/// What stands before the checksum. A younger format gets another number.
+const HEAD: &str = "quaestor-instance 1 ";
+
+/// How the names of records end.
+const SUFFIX: &str = ".json";
+
+/// What is remembered of an instance.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Record {
+    /// The boot that it is about.
+    pub(super) boot_id: String,
+    /// The instance's own uuid.
+    pub(super) uuid: String,
+    /// The number of its last start.
+    pub(super) incarnation: u64,
+    /// Its assignment, as it was last acted on.
+    pub(super) assignment: Assignment,
+    /// The store's revision of that.
+    pub(super) stored_at: i64,
+    /// Whether the assignment has vanished.
+    pub(super) orphaned: bool,
+    /// What it was doing: a [`Life`], which agents of other versions may know other forms of.
+    pub(super) life: serde_json::Value,
+    /// What its process ran: for those who cannot read `life`.
+    pub(super) revision: String,
+    /// Whether clients were sent to it: the same.
+    pub(super) ready: bool,
+    pub(super) back_off: BackOff,
+    pub(super) ports: Ports,
+    pub(super) starts: u32,
+    pub(super) started_at: Option<Timestamp>,
+    pub(super) next_start_at: Option<Timestamp>,
+    pub(super) last_exit: Option<Exit>,
+}
+
+/// A record, and what there is of the process.
+pub(super) struct Memory {
+    pub(super) record: Record,
+    /// What it was doing, if that can be read.
+    pub(super) life: Option<Life>,
+    pub(super) found: io::Result<Found>,
+}
+
+impl Memory {
+    /// Whether nothing has happened to the process since the record was written.
+    pub(super) fn is_unchanged(&self) -> bool {
+        let lived = self.life.as_ref().is_none_or(Life::lives);
+        match &self.found {
+            Ok(Found::Running { incarnation, .. }) => {
+                lived && *incarnation == self.record.incarnation
+            }
+            Ok(Found::Idle { .. }) => !lived,
+            Err(_) => false,
+        }
+    }
+}
+
+impl Record {
+    /// What a file of it holds.
+    pub(super) fn seal(&self) -> Vec<u8> {
+        // Plain data with text keys cannot fail to become JSON.
+        let body = serde_json::to_string(self).unwrap_or_default();
+        format!("{HEAD}{}\n{body}\n", checksum(&body)).into_bytes()
+    }
+
+    fn open(content: &[u8]) -> Result<Self, String> {
+        let text = str::from_utf8(content).map_err(|error| error.to_string())?;
+        let parts = text
+            .strip_prefix(HEAD)
+            .and_then(|text| text.split_once('\n'));
+        let (sum, body) = parts.ok_or("it has no head")?;
+        let body = body.strip_suffix('\n').ok_or("its end is missing")?;
+        if sum != checksum(body) {
+            return Err("its checksum is wrong".to_owned());
+        }
+        serde_json::from_str(body).map_err(|error| error.to_string())
+    }
+}
+
+fn checksum(body: &str) -> String {
+    let sum = Sha256::digest(body.as_bytes());
+    sum.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Where the record of an instance lies.
+pub(super) fn path(home: &Home, instance: &Instance) -> PathBuf {
+    home.runtime().join(format!("{instance}{SUFFIX}"))
+}
+
+/// Everything that the agent before this one has left: instances to go on with. What belongs to another boot, or
+/// to nobody, is cleared away; broken records are put aside, and what they were about is ended.
+///
+/// # Errors
+/// When the runtime directory cannot be read.
+pub(super) async fn recall(
+    home: &Home,
+    host: &Host,
+    processes: &dyn Processes,
+) -> Result<Vec<Memory>, Error> {
+    let listed = host.disk.list(home.runtime());
+    let listed = listed.map_err(|cause| Error::StateDirectory {
+        path: home.runtime().to_owned(),
+        cause,
+    })?;
+    let mut memories = Vec::new();
+    for path in &listed {
+        let Some((instance, is_record)) = subject(path) else {
+            continue;
+        };
+        let record = if is_record {
+            read(path, home, host)
+        } else if listed.contains(&self::path(home, &instance)) {
+            continue;
+        } else {
+            None
+        };
+        let Some(record) = record else {
+            clear(&instance, home, processes).await;
+            continue;
+        };
+        let place = home.place(&instance, &record.uuid);
+        let found = processes.find(&place).await;
+        if let Err(error) = &found {
+            tracing::error!(%instance, %error, "its process cannot be found out about");
+        }
+        memories.push(Memory {
+            life: serde_json::from_value(record.life.clone()).ok(),
+            record,
+            found,
+        });
+    }
+    Ok(memories)
+}
+
+/// The instance that a file or directory is about, and whether it is its record.
+fn subject(path: &Path) -> Option<(Instance, bool)> {
+    let name = path.file_name()?.to_str()?;
+    match name.strip_suffix(SUFFIX) {
+        Some(instance) => Some((instance.parse().ok()?, true)),
+        None => Some((name.parse().ok()?, false)),
+    }
+}
+
+/// The record in a file, if it can be read and is about this boot; otherwise it does not lie there any more.
+fn read(path: &Path, home: &Home, host: &Host) -> Option<Record> {
+    let content = host.disk.read(path);
+    let content = content.map(Option::unwrap_or_default);
+    let content = content.map_err(|error| error.to_string());
+    match content
+        .as_deref()
+        .map_err(Clone::clone)
+        .and_then(Record::open)
+    {
+        Ok(record) if record.boot_id == home.boot_id() => return Some(record),
+        Ok(record) => {
+            tracing::info!(instance = %record.assignment.instance, "not of this boot");
+        }
+        Err(why) => {
+            let aside = format!(
+                "{}.broken-{}",
+                path.display(),
+                host.clock.timestamp().as_millis()
+            );
+            tracing::error!(
+                file = %path.display(), why, aside,
+                "a record cannot be read: it is put aside, and its instance starts anew"
+            );
+            let kept = host
+                .disk
+                .write(Path::new(&aside), &content.unwrap_or_default(), false);
+            if let Err(error) = kept {
+                tracing::error!(aside, %error, "it cannot be put aside");
+            }
+        }
+    }
+    if let Err(error) = host.disk.remove(path) {
+        tracing::error!(file = %path.display(), %error, "it cannot be removed");
+    }
+    None
+}
+
+/// Ends whatever there is of an instance that nothing is known of.
+async fn clear(instance: &Instance, home: &Home, processes: &dyn Processes) {
+    let nobody = home.place(instance, "");
+    if let Err(error) = processes.forget(&nobody).await {
+        tracing::error!(%instance, %error, "what is left of it cannot be cleared away");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Record {
+        let assignment = serde_json::json!({
+            "instance": "worker-0", "desired": "present", "generation": 1, "revision": "a",
+            "run": {"process": {"command": ["x"]}},
+        });
+        Record {
+            boot_id: "b".to_owned(),
+            uuid: "u".to_owned(),
+            incarnation: 3,
+            assignment: serde_json::from_value(assignment).unwrap(),
+            stored_at: 7,
+            orphaned: false,
+            life: serde_json::to_value(Life::started("a", Default::default())).unwrap(),
+            revision: "a".to_owned(),
+            ready: true,
+            back_off: BackOff::default(),
+            ports: Ports::new(),
+            starts: 3,
+            started_at: None,
+            next_start_at: None,
+            last_exit: None,
+        }
+    }
+
+    #[test]
+    fn a_record_comes_back() {
+        let back = Record::open(&record().seal()).unwrap();
+        assert_eq!(back.seal(), record().seal());
+    }
+
+    #[test]
+    fn a_record_that_is_cut_off_or_changed_is_refused() {
+        let whole = record().seal();
+        for length in 0..whole.len() {
+            assert!(Record::open(&whole[..length]).is_err(), "cut at {length}");
+        }
+        for position in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[position] ^= 1;
+            assert!(Record::open(&changed).is_err(), "at {position}");
+        }
+    }
+
+    #[test]
+    fn files_are_told_apart_by_their_names() {
+        let subject = |name| subject(Path::new(name)).map(|(it, record)| (it.to_string(), record));
+        assert_eq!(
+            subject("/r/worker-0.json"),
+            Some(("worker-0".to_owned(), true))
+        );
+        assert_eq!(subject("/r/worker-0"), Some(("worker-0".to_owned(), false)));
+        assert_eq!(subject("/r/lock"), None);
+        assert_eq!(subject("/r/worker-0.json.new"), None);
+        assert_eq!(subject("/r/worker-0.json.broken-17"), None);
+    }
+}

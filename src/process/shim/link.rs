@@ -1,0 +1,155 @@
+//! A connection to a shim: commands out, answers and events in.
+
+use std::{collections::VecDeque, io, path::Path, sync::Arc};
+
+use futures::future::{Either, select};
+use tokio::net::UnixStream;
+
+use super::{
+    PATIENCE,
+    socket::Address,
+    wire::{
+        VERSION,
+        message::{Command, LONGEST, Message, Status},
+    },
+};
+use crate::host::Clock;
+
+/// A connection to a shim that has said hello.
+pub(super) struct Link {
+    stream: Arc<UnixStream>,
+    clock: Arc<dyn Clock>,
+    input: Vec<u8>,
+    /// What was told while an answer was awaited.
+    events: VecDeque<Message>,
+}
+
+impl Link {
+    /// Connects to the shim that serves `directory`.
+    ///
+    /// # Errors
+    /// See [`is_absence`]; any other means that a shim may be there.
+    pub(super) async fn connect(directory: &Path, clock: &Arc<dyn Clock>) -> io::Result<Self> {
+        let address = Address::new(directory)?;
+        let stream = UnixStream::connect(address.path()).await?;
+        let mut link = Self {
+            stream: Arc::new(stream),
+            clock: Arc::clone(clock),
+            input: Vec::new(),
+            events: VecDeque::new(),
+        };
+        match link.ask(Command::Hello { version: VERSION }).await? {
+            Message::Hello { .. } => Ok(link),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// What commands can be sent by while this is listened to.
+    pub(super) fn sender(&self) -> Arc<UnixStream> {
+        Arc::clone(&self.stream)
+    }
+
+    /// The clock that its patience is measured by.
+    pub(super) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// Sends a command and returns its answer.
+    ///
+    /// # Errors
+    /// When the connection is lost, or the shim says nothing for [`PATIENCE`].
+    pub(super) async fn ask(&mut self, command: Command) -> io::Result<Message> {
+        let patience = self.clock.sleep(PATIENCE);
+        let asking = std::pin::pin!(self.exchange(command));
+        match select(asking, patience).await {
+            Either::Left((answer, _)) => answer,
+            Either::Right(_) => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the shim does not answer",
+            )),
+        }
+    }
+
+    async fn exchange(&mut self, command: Command) -> io::Result<Message> {
+        send(&self.stream, command)?;
+        loop {
+            let message = self.receive().await?;
+            if message.is_answer() {
+                return Ok(message);
+            }
+            self.events.push_back(message);
+        }
+    }
+
+    /// What the shim knows.
+    pub(super) async fn status(&mut self) -> io::Result<Status> {
+        match self.ask(Command::Status).await? {
+            Message::Status(status) => Ok(*status),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The next event; an answer that nobody waited for is none.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub(super) async fn event(&mut self) -> io::Result<Message> {
+        loop {
+            let kept = self.events.pop_front();
+            let message = match kept {
+                Some(event) => event,
+                None => self.receive().await?,
+            };
+            match message {
+                Message::Error { text, .. } => {
+                    tracing::warn!(text, "a shim did not do what it was told");
+                }
+                answer if answer.is_answer() => {}
+                event => return Ok(event),
+            }
+        }
+    }
+
+    /// The next message. Cancel-safe.
+    async fn receive(&mut self) -> io::Result<Message> {
+        loop {
+            while let Some(end) = self.input.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.input.drain(..=end).collect();
+                let line = String::from_utf8_lossy(&line);
+                match Message::read(line.trim_end()) {
+                    Ok(Some(message)) => return Ok(message),
+                    // Only younger shims say it: nothing that this agent needs to know.
+                    Ok(None) => {}
+                    Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+                }
+            }
+            self.stream.readable().await?;
+            let mut buffer = [0; LONGEST];
+            match self.stream.try_read(&mut buffer) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(length) => self.input.extend_from_slice(&buffer[..length]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Sends a command without waiting: a line is short, and a shim that has not read hundreds of them is frozen.
+pub(super) fn send(stream: &UnixStream, command: Command) -> io::Result<()> {
+    let line = format!("{command}\n");
+    match stream.try_write(line.as_bytes())? {
+        written if written == line.len() => Ok(()),
+        _ => Err(io::ErrorKind::WouldBlock.into()),
+    }
+}
+
+/// Whether a failed connection proves that no shim listens.
+pub(super) fn is_absence(error: &io::Error) -> bool {
+    [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused].contains(&error.kind())
+}
+
+fn unexpected(message: &Message) -> io::Error {
+    let text = format!("the shim said `{message}`, which is no answer to what it was asked");
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}

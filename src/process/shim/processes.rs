@@ -1,0 +1,298 @@
+//! What an agent asks for, done by shims.
+
+use std::{
+    fs,
+    io::{self, PipeReader, PipeWriter},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::future::{BoxFuture, Either, select};
+
+use super::{
+    PATIENCE,
+    launch::{self, Failure, ShimMissing},
+    leftovers,
+    link::{self, Link},
+    watch::{self, Look},
+    wire::{
+        message::{Command, Message, Refusal},
+        names,
+        program::{self, LogLimits},
+        record::Running,
+    },
+};
+use crate::{
+    host::{Clock, Disk, Host},
+    process::{Found, Place, Processes, Program, StartError, Started},
+};
+
+/// A shim that was released leaves within a millisecond; one that takes over waits so long between looks.
+const TURN: Duration = Duration::from_millis(5);
+
+/// So many looks: longer than a shim that leaves waits for the disk of its logs.
+const TURNS: u32 = 600;
+
+/// Processes of this machine, each behind a shim of its own that outlives this.
+pub struct ShimProcesses {
+    /// The shim's program.
+    shim: PathBuf,
+    clock: Arc<dyn Clock>,
+    disk: Arc<dyn Disk>,
+    tether: Option<Tether>,
+}
+
+/// A pipe whose writing end this program holds for as long as it lives.
+struct Tether {
+    reader: PipeReader,
+    _writer: PipeWriter,
+}
+
+impl ShimProcesses {
+    /// Processes that live on, whatever becomes of this program.
+    ///
+    /// # Errors
+    /// Where the shim was looked for, when it is missing.
+    pub fn new(host: &Host) -> Result<Self, ShimMissing> {
+        Ok(Self::by(launch::find()?, host))
+    }
+
+    /// The same, with the shim at `program`.
+    pub fn by(program: PathBuf, host: &Host) -> Self {
+        Self {
+            shim: program,
+            clock: Arc::clone(&host.clock),
+            disk: Arc::clone(&host.disk),
+            tether: None,
+        }
+    }
+
+    /// Lets everything that is started from here on end with this value, and with this program, however it ends.
+    ///
+    /// # Errors
+    /// The system's, when there is no pipe to be had.
+    pub fn tethered(mut self) -> io::Result<Self> {
+        let (reader, writer) = io::pipe()?;
+        self.tether = Some(Tether {
+            reader,
+            _writer: writer,
+        });
+        Ok(self)
+    }
+
+    /// A connection to the shim of `place`, which is started if there is none.
+    async fn shim(&self, place: &Place) -> Result<Link, StartError> {
+        let directory = &place.directory;
+        let failed = |cause: String| StartError::Shim {
+            directory: directory.clone(),
+            cause,
+        };
+        for _ in 0..TURNS {
+            match Link::connect(directory, &self.clock).await {
+                Ok(link) => return Ok(link),
+                Err(error) if link::is_absence(&error) => {}
+                // It is just leaving.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+                Err(error) => return Err(failed(error.to_string())),
+            }
+            watch::bury(place, &self.clock).await;
+            let tether = self.tether.as_ref().map(|tether| &tether.reader);
+            match launch::launch(&self.shim, directory, tether, &self.clock).await {
+                Ok(()) => {}
+                Err(Failure::Held) => self.clock.sleep(TURN).await,
+                Err(Failure::Broken(why)) => return Err(failed(why)),
+            }
+        }
+        Err(failed("another one does not leave".to_owned()))
+    }
+
+    async fn start(
+        &self,
+        place: &Place,
+        incarnation: u64,
+        program: &Program,
+    ) -> Result<Started, StartError> {
+        let directory = &place.directory;
+        let unusable = |path: &Path| {
+            let path = path.to_owned();
+            move |cause| StartError::Place { path, cause }
+        };
+        let made = self.disk.create_directory(directory);
+        made.map_err(unusable(directory))?;
+        link_logs(directory, &program.logs).map_err(unusable(&program.logs))?;
+        let record = directory.join(names::PROGRAM);
+        let sealed = seal(place, program);
+        let written = self.disk.write(&record, sealed.as_bytes(), false);
+        written.map_err(unusable(&record))?;
+
+        let failed = |cause: String| StartError::Shim {
+            directory: directory.clone(),
+            cause,
+        };
+        let mut link = self.shim(place).await?;
+        let mut answer = link.ask(Command::Start { incarnation }).await;
+        if let Ok(Message::Error {
+            refusal: Refusal::Busy,
+            text,
+        }) = &answer
+        {
+            tracing::error!(directory = %directory.display(), text, "killed to make room for the next");
+            let cleared = self.clear(&mut link).await;
+            cleared.map_err(|error| failed(error.to_string()))?;
+            answer = link.ask(Command::Start { incarnation }).await;
+        }
+        match answer.map_err(|error| failed(error.to_string()))? {
+            Message::Ok => {}
+            Message::Error {
+                refusal: Refusal::StartFailed,
+                text,
+            } => {
+                return Err(StartError::Refused(text));
+            }
+            other => return Err(failed(other.to_string())),
+        }
+        let running = loop {
+            // It was told before the answer.
+            match link
+                .event()
+                .await
+                .map_err(|error| failed(error.to_string()))?
+            {
+                Message::Started(running) if running.incarnation == incarnation => break running,
+                _ => {}
+            }
+        };
+        Ok(watch::started(place, &running, link))
+    }
+
+    /// Kills what lives behind `link`; returns once nothing does.
+    async fn clear(&self, link: &mut Link) -> io::Result<()> {
+        link.ask(Command::Kill).await?;
+        let cleared = async {
+            while link.status().await?.running.is_some() {
+                self.clock.sleep(TURN).await;
+            }
+            Ok(())
+        };
+        match select(std::pin::pin!(cleared), self.clock.sleep(PATIENCE)).await {
+            Either::Left((cleared, _)) => cleared,
+            Either::Right(_) => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "something lives that cannot be killed",
+            )),
+        }
+    }
+
+    async fn find(&self, place: &Place) -> io::Result<Found> {
+        match watch::look(&place.directory, &self.clock).await? {
+            Look::Shim(link, Some(running), _) => {
+                check(place, &running)?;
+                Ok(Found::Running {
+                    incarnation: running.incarnation,
+                    started: watch::started(place, &running, link),
+                })
+            }
+            Look::Shim(_, None, last) => Ok(Found::Idle {
+                last: last.map(|exit| (exit.incarnation, watch::end(&exit))),
+            }),
+            Look::Nobody => Ok(Found::Idle {
+                last: watch::bury(place, &self.clock).await,
+            }),
+        }
+    }
+
+    async fn forget(&self, place: &Place) -> io::Result<()> {
+        match Link::connect(&place.directory, &self.clock).await {
+            Ok(mut link) => {
+                self.clear(&mut link).await?;
+                link.ask(Command::Release).await?;
+                // It ends the connection when it is gone.
+                let left = async { while link.event().await.is_ok() {} };
+                select(std::pin::pin!(left), self.clock.sleep(PATIENCE)).await;
+            }
+            Err(error) if link::is_absence(&error) => {
+                watch::bury(place, &self.clock).await;
+            }
+            Err(error) => return Err(error),
+        }
+        match fs::remove_dir_all(&place.directory) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Processes for ShimProcesses {
+    fn start<'a>(
+        &'a self,
+        place: &'a Place,
+        incarnation: u64,
+        program: &'a Program,
+    ) -> BoxFuture<'a, Result<Started, StartError>> {
+        Box::pin(self.start(place, incarnation, program))
+    }
+
+    fn find<'a>(&'a self, place: &'a Place) -> BoxFuture<'a, io::Result<Found>> {
+        Box::pin(self.find(place))
+    }
+
+    fn forget<'a>(&'a self, place: &'a Place) -> BoxFuture<'a, io::Result<()>> {
+        Box::pin(self.forget(place))
+    }
+}
+
+/// Refuses a process that was not started for `place`, whatever the shim there says.
+fn check(place: &Place, running: &Running) -> io::Result<()> {
+    if running.instance == place.uuid {
+        return Ok(());
+    }
+    let text = format!(
+        "process {} belongs to instance {}, not to {}",
+        running.pid, running.instance, place.uuid
+    );
+    Err(io::Error::new(io::ErrorKind::InvalidData, text))
+}
+
+/// Lets the log directory of a shim be `logs`.
+fn link_logs(directory: &Path, logs: &Path) -> io::Result<()> {
+    let link = directory.join(names::LOG);
+    match fs::read_link(&link) {
+        Ok(found) if found == logs => return Ok(()),
+        Ok(_) => fs::remove_file(&link)?,
+        Err(_) => {}
+    }
+    std::os::unix::fs::symlink(logs, link)
+}
+
+/// The record that says what to start.
+fn seal(place: &Place, program: &Program) -> String {
+    let mut environment: Vec<_> = program
+        .environment
+        .iter()
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect();
+    environment.push((leftovers::VARIABLE.into(), place.uuid.clone().into()));
+    let record = program::Program {
+        instance: place.uuid.clone(),
+        arguments: program.arguments.iter().map(Into::into).collect(),
+        environment,
+        directory: program.working_directory.clone(),
+        umask: 0o022,
+        identity: None,
+        limits: Vec::new(),
+        nice: None,
+        oom_score_adj: None,
+        no_new_privileges: false,
+        cgroup: None,
+        stop: program::Stop {
+            signal: watch::wire_signal(program.stop.signal),
+            grace: program.stop.grace.get(),
+        },
+        logs: LogLimits {
+            max_bytes: program.log_limits.max_size.bytes(),
+            files: program.log_limits.max_files,
+        },
+    };
+    record.seal()
+}

@@ -1,0 +1,195 @@
+//! A living process, and waiting for its end.
+
+use std::{
+    fs, io,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::net::UnixStream;
+
+use super::{
+    leftovers,
+    link::{self, Link},
+    wire::{
+        message::{Command, Message, Signal},
+        names,
+        record::{self, Exit, Running},
+    },
+};
+use crate::{
+    host::Clock,
+    model::{Timestamp, service::StopSignal},
+    process::{End, Place, Process, Started},
+};
+
+/// Pause before a connection to a shim that may live is tried again.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// The process behind `link`.
+pub(super) fn started(place: &Place, running: &Running, link: Link) -> Started {
+    let process = Shimmed {
+        pid: running.pid,
+        shim: Arc::new(Mutex::new(link.sender())),
+    };
+    let watch = Watch {
+        place: place.clone(),
+        incarnation: running.incarnation,
+        shim: Arc::clone(&process.shim),
+    };
+    Started {
+        process: Box::new(process),
+        ended: Box::pin(watch.until_ended(link)),
+    }
+}
+
+struct Shimmed {
+    pid: u32,
+    /// The connection; another one after the first was lost.
+    shim: Arc<Mutex<Arc<UnixStream>>>,
+}
+
+impl Process for Shimmed {
+    fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    fn signal(&self, signal: StopSignal) -> io::Result<()> {
+        let command = match signal {
+            StopSignal::SigKill => Command::Kill,
+            other => Command::Signal(wire_signal(other)),
+        };
+        let shim = self.shim.lock().unwrap_or_else(PoisonError::into_inner);
+        link::send(&shim, command)
+    }
+}
+
+/// A signal as shims know it.
+pub(super) fn wire_signal(signal: StopSignal) -> Signal {
+    match signal {
+        StopSignal::SigTerm => Signal::Term,
+        StopSignal::SigInt => Signal::Int,
+        StopSignal::SigQuit => Signal::Quit,
+        StopSignal::SigHup => Signal::Hup,
+        StopSignal::SigUsr1 => Signal::Usr1,
+        StopSignal::SigUsr2 => Signal::Usr2,
+        StopSignal::SigKill => Signal::Kill,
+    }
+}
+
+struct Watch {
+    place: Place,
+    incarnation: u64,
+    shim: Arc<Mutex<Arc<UnixStream>>>,
+}
+
+impl Watch {
+    async fn until_ended(self, mut link: Link) -> End {
+        loop {
+            match link.event().await {
+                Ok(Message::Exited(exit)) if exit.incarnation == self.incarnation => {
+                    return end(&exit);
+                }
+                Ok(_) => {}
+                Err(lost) => match self.find_again(link.clock(), &lost).await {
+                    Ok(found) => link = found,
+                    Err(end) => return end,
+                },
+            }
+        }
+    }
+
+    /// Another connection to the same process; or its end, if it has ended meanwhile or with its shim.
+    async fn find_again(&self, clock: &Arc<dyn Clock>, lost: &io::Error) -> Result<Link, End> {
+        let directory = &self.place.directory;
+        loop {
+            match look(directory, clock).await {
+                Ok(Look::Shim(link, running, last)) => {
+                    if running.is_some_and(|running| running.incarnation == self.incarnation) {
+                        let mut shim = self.shim.lock().unwrap_or_else(PoisonError::into_inner);
+                        *shim = link.sender();
+                        return Ok(link);
+                    }
+                    let own = last.filter(|last| last.incarnation == self.incarnation);
+                    return Err(own.map_or(End::UNKNOWN, |exit| end(&exit)));
+                }
+                Ok(Look::Nobody) => {
+                    let recorded = bury(&self.place, clock).await;
+                    let own = recorded.filter(|(incarnation, _)| *incarnation == self.incarnation);
+                    let end = own.map_or(End::UNKNOWN, |(_, end)| end);
+                    if end == End::UNKNOWN {
+                        tracing::error!(
+                            directory = %directory.display(), %lost,
+                            "a shim was killed, and its process with it"
+                        );
+                    }
+                    return Err(end);
+                }
+                Err(error) => {
+                    tracing::warn!(directory = %directory.display(), %error, "a shim is not reached");
+                    clock.sleep(RETRY).await;
+                }
+            }
+        }
+    }
+}
+
+/// Who serves a directory.
+pub(super) enum Look {
+    /// A shim, with what lives and how the last process ended.
+    Shim(Link, Option<Running>, Option<Exit>),
+    /// Nobody.
+    Nobody,
+}
+
+/// Looks who serves `directory`.
+pub(super) async fn look(directory: &Path, clock: &Arc<dyn Clock>) -> io::Result<Look> {
+    match Link::connect(directory, clock).await {
+        Ok(mut link) => {
+            let status = link.status().await?;
+            Ok(Look::Shim(link, status.running, status.last))
+        }
+        Err(error) if link::is_absence(&error) => Ok(Look::Nobody),
+        Err(error) => Err(error),
+    }
+}
+
+/// Puts an end to what a shim that is gone has left at `place`. Returns the last start and its end, as
+/// far as they were recorded.
+pub(super) async fn bury(place: &Place, clock: &Arc<dyn Clock>) -> Option<(u64, End)> {
+    let read = |name| fs::read(place.directory.join(name)).ok();
+    let running = read(names::RUNNING).and_then(|record| known(Running::open(&record)));
+    let exit = read(names::EXIT).and_then(|record| known(Exit::open(&record)));
+    if place.directory.join(names::RUNNING).exists() {
+        let uuid = running.as_ref().map_or(&place.uuid, |it| &it.instance);
+        leftovers::kill(uuid, clock).await;
+    }
+    let ended = exit.map(|exit| (exit.incarnation, end(&exit)));
+    let lost = running.map(|running| (running.incarnation, End::UNKNOWN));
+    ended
+        .into_iter()
+        .chain(lost)
+        .max_by_key(|(start, end)| (*start, end != &End::UNKNOWN))
+}
+
+fn known<T>(record: Result<T, record::Broken>) -> Option<T> {
+    record
+        .inspect_err(|error| tracing::error!(%error, "a shim's record cannot be used"))
+        .ok()
+}
+
+/// How a process ended.
+pub(super) fn end(exit: &Exit) -> End {
+    let (code, signal) = match exit.end {
+        record::End::Code(code) => (Some(code), None),
+        record::End::Signal(signal) => (None, Some(signal)),
+    };
+    End {
+        code,
+        signal,
+        at: Some(Timestamp::from_millis(
+            i64::try_from(exit.at).unwrap_or(i64::MAX),
+        )),
+    }
+}
