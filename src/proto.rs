@@ -25,5 +25,10 @@ pub mod demo {
     tonic::include_proto!("quaestor.demo");
 }
 
+/// What agents tell of their instances.
+pub mod agent {
+    tonic::include_proto!("quaestor.v1");
+}
+
 /// Descriptors of all of them, for server reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

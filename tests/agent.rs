@@ -117,6 +117,7 @@ impl World {
             cluster: "default".parse().unwrap(),
             node: self.node.clone(),
             address: "127.0.0.1".to_owned(),
+            agent_address: None,
             labels: BTreeMap::new(),
             state_directory: self.path(state_directory),
             runtime_directory: self.path(state_directory).join("runtime"),

@@ -27,6 +27,9 @@ use crate::{host::Host, model::Instance, process::Place};
 /// Where the system says which boot this is; another one after each.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
+/// Where, within the state directory, the output of instances goes.
+pub(super) const LOGS: &str = "logs";
+
 /// An open, locked state directory.
 pub(super) struct Home {
     root: PathBuf,
@@ -113,7 +116,7 @@ impl Home {
 
     /// Where the output of an instance goes.
     pub(super) fn logs(&self, instance: &Instance) -> PathBuf {
-        self.root.join("logs").join(instance.to_string())
+        self.root.join(LOGS).join(instance.to_string())
     }
 
     /// Where an instance starts, unless its manifest says otherwise.

@@ -5,6 +5,7 @@
 //! - `supervisor`: the loop that owns all instances; `memory`: what it finds again after a restart
 //! - `instance`: one instance: its assignment, life, process and probes
 //! - `program`, `ports`: what exactly is started
+//! - [`logs`]: what instances printed
 //! - `reporter`, `load`: what is written to `state/` and `load/`
 //! - `wakes`: who is to be looked at next
 //!
@@ -14,6 +15,7 @@
 mod home;
 mod instance;
 mod load;
+pub mod logs;
 mod memory;
 mod ports;
 mod program;
@@ -43,6 +45,8 @@ pub struct Config {
     pub node: Name,
     /// Host name or address at which the node's instances are reached: `{host}`.
     pub address: String,
+    /// `host:port` at which the agent itself is asked; none if it serves nothing.
+    pub agent_address: Option<String>,
     /// Labels by which services select the node.
     pub labels: Labels,
     /// Where it keeps its identity, and the output and working directories of its instances.

@@ -104,6 +104,7 @@ mod tests {
             cluster: "default".parse().unwrap(),
             node: "n1".parse().unwrap(),
             address: "10.0.0.1".to_owned(),
+            agent_address: None,
             labels: BTreeMap::new(),
             state_directory: directory.path().to_owned(),
             runtime_directory: directory.path().join("runtime"),

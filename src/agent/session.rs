@@ -100,6 +100,7 @@ impl Keeper {
                 uuid: String::new(),
                 node_uuid: home.node_uuid().to_owned(),
                 address: config.address.clone(),
+                agent_address: config.agent_address.clone(),
                 labels: config.labels.clone(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 started_at: host.clock.timestamp(),

@@ -87,6 +87,8 @@ pub enum Command {
     Get(GetArgs),
     /// Show all there is to know of one service, instance or node
     Describe(DescribeArgs),
+    /// Show what instances print
+    Logs(LogsArgs),
     /// Ask a balancer for the least busy instances of a service: host:port, one per line
     Pick(PickArgs),
     /// Check manifests without a store
@@ -242,6 +244,26 @@ pub enum DescribeKind {
     Node,
 }
 
+/// Arguments of `logs`.
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// An instance, or a service: all its instances by time, each line with the name of its instance
+    #[arg(value_name = "INSTANCE|SERVICE")]
+    pub target: String,
+    /// Go on with new lines as they come
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only lines that are at most this old
+    #[arg(long, value_name = "DURATION")]
+    pub since: Option<Period>,
+    /// Only the last lines of each instance, at most so many
+    #[arg(long, value_name = "N")]
+    pub tail: Option<u64>,
+    /// The lines of the process before the last start
+    #[arg(long, conflicts_with = "follow")]
+    pub previous: bool,
+}
+
 /// Arguments of `pick`.
 #[derive(Debug, Args)]
 pub struct PickArgs {
@@ -313,6 +335,15 @@ pub struct AgentArgs {
         value_name = "HOST"
     )]
     pub address: String,
+    /// Where the agent itself listens, for `quaestor logs`; port 0 takes a free one
+    #[arg(
+        long,
+        env = "QUAESTOR_AGENT_LISTEN",
+        hide_env_values = true,
+        default_value = "127.0.0.1:0",
+        value_name = "HOST:PORT"
+    )]
+    pub listen: String,
     /// A label of this host, for nodeSelector; may be given again
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     pub labels: Vec<(String, String)>,

@@ -5,10 +5,9 @@ use std::{
     convert::Infallible,
     env,
     fmt::Display,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::Arc,
     time::Duration,
 };
 
@@ -87,10 +86,13 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
         "controller",
         controller::run(controller, store.clone(), host.clone(), stop.clone()),
     );
+    let agent_listener = (host.network.listen((Ipv4Addr::LOCALHOST, 0).into()).await)
+        .context("the agent finds no free port on loopback")?;
     let agent = agent::Config {
         cluster: global.cluster.clone(),
         node: NODE.parse()?,
         address: LOOPBACK.to_owned(),
+        agent_address: Some(roles::announced(&*agent_listener, LOOPBACK)?),
         labels: Labels::default(),
         runtime_directory: state_directory.join(roles::RUNTIME),
         state_directory,
@@ -98,15 +100,13 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
         quaestor: roles::this_program()?,
         endpoints: place.endpoints.clone(),
     };
-    tasks.spawn(
-        "agent",
-        agent::run(
-            agent,
-            store.clone(),
-            host.clone(),
-            Arc::new(processes),
-            stop.clone(),
-        ),
+    roles::serve_agent(
+        &mut tasks,
+        agent,
+        store.clone(),
+        host.clone(),
+        processes,
+        agent_listener,
     );
     roles::serve_balancer(
         &mut tasks,
@@ -216,6 +216,10 @@ impl Place {
         } = self;
         show("\nTry in another terminal:");
         show(format_args!("  {program} get instances{store_flags}"));
+        if let Some(service) = inventory.services.first() {
+            let name = &service.name;
+            show(format_args!("  {program} logs {name} -f{store_flags}"));
+        }
         if let Some(name) = inventory
             .services
             .iter()

@@ -1,7 +1,8 @@
 //! The command line: parse, resolve, do, print.
 //!
 //! - [`args`]: every command and flag
-//! - [`apply`], [`delete`], [`restart`], [`get`], [`describe`], [`pick`], [`validate`]: the user's commands
+//! - [`apply`], [`delete`], [`restart`], [`get`], [`describe`], [`logs`], [`pick`], [`validate`]: the
+//!   user's commands
 //! - [`roles`]: the long-running parts, one process each
 //! - [`dev`]: all of them in one process
 //! - [`files`], [`output`]: reading manifests, printing
@@ -14,6 +15,7 @@ mod describe;
 mod dev;
 mod files;
 mod get;
+mod logs;
 mod output;
 mod pick;
 mod restart;
@@ -84,6 +86,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Restart(args) => restart::run(&operator(&global, &host)?, &host, args).await,
         Command::Get(args) => get::run(&operator(&global, &host)?, &host, args).await,
         Command::Describe(args) => describe::run(&operator(&global, &host)?, &host, args).await,
+        Command::Logs(args) => logs::run(&operator(&global, &host)?, &host, args).await,
         Command::Pick(args) => pick::run(&host, args).await,
         Command::Validate(args) => validate::run(args),
         Command::Schema => validate::schema(),

@@ -30,6 +30,61 @@ pub(super) fn note(line: impl Display) {
     let _ = writeln!(anstream::stderr(), "{line}");
 }
 
+/// Many lines, of results and beside them, printed in their order and in few writes.
+#[derive(Default)]
+pub(super) struct Lines {
+    waiting: Vec<u8>,
+    /// Whether those that wait are none of the results.
+    is_aside: bool,
+}
+
+impl Lines {
+    /// So much may wait to be printed, in bytes.
+    const MOST: usize = 64 * 1024;
+
+    /// A line of results. False: nobody reads on.
+    pub(super) fn result(&mut self, line: impl Display) -> anyhow::Result<bool> {
+        self.add(line, false)
+    }
+
+    /// A line for standard error. False: nobody reads on.
+    pub(super) fn aside(&mut self, line: impl Display) -> anyhow::Result<bool> {
+        self.add(line, true)
+    }
+
+    /// What went wrong; whether anybody reads it is no matter.
+    pub(super) fn failure(&mut self, line: impl Display) {
+        let _ = self.flush();
+        note(format_args!("{BAD}error:{BAD:#} {line}"));
+    }
+
+    fn add(&mut self, line: impl Display, is_aside: bool) -> anyhow::Result<bool> {
+        let is_full = self.waiting.len() >= Self::MOST || is_aside != self.is_aside;
+        let goes_on = !is_full || self.flush()?;
+        self.is_aside = is_aside;
+        // Writing to memory cannot fail.
+        let _ = writeln!(self.waiting, "{line}");
+        Ok(goes_on)
+    }
+
+    /// Prints what waits. False: nobody reads on.
+    pub(super) fn flush(&mut self) -> anyhow::Result<bool> {
+        let write = |mut to: Box<dyn io::Write>| {
+            to.write_all(&self.waiting)?;
+            to.flush()
+        };
+        let written = match self.is_aside {
+            true => write(Box::new(io::stderr().lock())),
+            false => write(Box::new(io::stdout().lock())),
+        };
+        self.waiting.clear();
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            written => written.map(|()| true).context("cannot write the lines"),
+        }
+    }
+}
+
 /// Prints `items` as a list for programs, or as `table` for people.
 pub(super) fn print<T: Serialize>(
     format: OutputFormat,

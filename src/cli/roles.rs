@@ -17,7 +17,8 @@ use super::{
     endpoints, store,
 };
 use crate::{
-    agent, balancer, controller,
+    agent::{self, logs::Logs},
+    balancer, controller,
     host::{Clock, Host, Listener},
     model::quantity::Period,
     process::{self, ShimProcesses, Terminations},
@@ -49,9 +50,11 @@ pub(super) async fn agent(
         }
     };
     let processes = ShimProcesses::new(&host)?;
+    let listener = listen(&host, &args.listen, "the agent", "--listen").await?;
     let config = agent::Config {
         cluster: global.cluster.clone(),
         node: args.node,
+        agent_address: Some(announced(&*listener, &args.address)?),
         address: args.address,
         labels: args.labels.into_iter().collect(),
         state_directory,
@@ -63,12 +66,46 @@ pub(super) async fn agent(
     let store = store(global, &host)?;
     let clock = host.clock.clone();
     let mut tasks = Tasks::new(CancellationToken::new());
+    serve_agent(&mut tasks, config, store, host, processes, listener);
+    until_stopped(tasks, &*clock).await
+}
+
+/// The two tasks of an agent: one runs instances, one tells what they print.
+pub(super) fn serve_agent(
+    tasks: &mut Tasks,
+    config: agent::Config,
+    store: crate::store::Store,
+    host: Host,
+    processes: ShimProcesses,
+    listener: Box<dyn Listener>,
+) {
     let stop = tasks.stop().clone();
+    let logs = Logs::new(&config.state_directory, host.clone());
+    tasks.spawn(
+        "agent's server",
+        rpc::logs::serve(
+            listener,
+            config.node.clone(),
+            logs,
+            host.clone(),
+            stop.clone(),
+        ),
+    );
     tasks.spawn(
         "agent",
         agent::run(config, store, host, Arc::new(processes), stop),
     );
-    until_stopped(tasks, &*clock).await
+}
+
+/// Where others reach what listens at `listener` on the host of that `address`.
+pub(super) fn announced(listener: &dyn Listener, address: &str) -> anyhow::Result<String> {
+    let local = listener.local_address()?;
+    Ok(match local.ip().is_unspecified() {
+        // Brackets keep the colons of an address apart from that of the port.
+        true if address.contains(':') => format!("[{address}]:{}", local.port()),
+        true => format!("{address}:{}", local.port()),
+        false => local.to_string(),
+    })
 }
 
 pub(super) async fn controller(global: &Global, host: Host) -> anyhow::Result<ExitCode> {

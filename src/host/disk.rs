@@ -1,4 +1,4 @@
-//! The disk seam: small files, written whole.
+//! The disk seam: small files, written whole; large ones, read in parts.
 
 use std::{
     fs,
@@ -6,10 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Keeps small files. Calls are short and synchronous: a few kilobytes each, off every hot path.
+/// Keeps small files, and reads large ones. Calls are short and synchronous: some kilobytes each, off
+/// every hot path.
 pub trait Disk: Send + Sync {
     /// The content of a file; none where there is no such file.
     fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>>;
+
+    /// Opens a file that somebody else writes, to read parts of it; none where there is no such file.
+    fn open(&self, path: &Path) -> io::Result<Option<Box<dyn Parts>>>;
 
     /// Replaces a file as a whole: after a crash it holds the old content or the new, never a part.
     /// `durable` waits until the new content survives a power cut, which takes milliseconds.
@@ -29,6 +33,19 @@ pub trait Disk: Send + Sync {
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>>;
 }
 
+/// A file that is read in parts. It can be read to its end even when it was renamed or removed meanwhile.
+pub trait Parts: Send + Sync {
+    /// Reads what stands at `offset`, as much as fits or less; 0 at the end. How many bytes that was.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// What tells it from every other file, for as long as it is open: its name does not.
+    fn identity(&self) -> io::Result<Identity>;
+}
+
+/// What tells a file from others that are open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity(u64, u64);
+
 /// The local file system.
 pub struct LocalDisk;
 
@@ -36,6 +53,14 @@ impl Disk for LocalDisk {
     fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
         match fs::read(path) {
             Ok(content) => Ok(Some(content)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Option<Box<dyn Parts>>> {
+        match fs::File::open(path) {
+            Ok(file) => Ok(Some(Box::new(file))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -95,5 +120,18 @@ impl Disk for LocalDisk {
             fs::TryLockError::Error(error) => error,
         })?;
         Ok(Box::new(file))
+    }
+}
+
+#[cfg(unix)]
+impl Parts for fs::File {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        std::os::unix::fs::FileExt::read_at(self, buffer, offset)
+    }
+
+    fn identity(&self) -> io::Result<Identity> {
+        use std::os::unix::fs::MetadataExt as _;
+        let metadata = self.metadata()?;
+        Ok(Identity(metadata.dev(), metadata.ino()))
     }
 }

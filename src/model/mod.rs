@@ -5,6 +5,7 @@
 
 pub mod assignment;
 pub mod load;
+pub mod log;
 pub mod manifest;
 pub mod name;
 pub mod node;
@@ -17,6 +18,7 @@ pub mod time;
 
 pub use assignment::{AssignedPort, Assignment, Desired, Run};
 pub use load::{LoadReport, NodeLoad, ServerStats};
+pub use log::{LogBatch, LogLine, LogQuery, LogSource};
 pub use name::{Instance, Name};
 pub use node::Session;
 pub use service::{ServiceObject, ServiceSpec, Tombstone};

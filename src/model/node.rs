@@ -15,6 +15,9 @@ pub struct Session {
     pub node_uuid: String,
     /// Host name or address at which the node's instances are reached.
     pub address: String,
+    /// `host:port` at which the agent itself is asked, for logs; none from agents that serve nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_address: Option<String>,
     /// Labels of the node.
     #[serde(default)]
     pub labels: Labels,

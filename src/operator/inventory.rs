@@ -106,6 +106,8 @@ pub struct Node {
     pub status: String,
     /// Where its instances are reached.
     pub address: String,
+    /// `host:port` at which its agent is asked for logs; none where it serves none.
+    pub agent_address: Option<String>,
     /// Its labels.
     pub labels: Labels,
     /// Instances assigned to it.
@@ -324,6 +326,7 @@ impl Raw {
                     .map(|session| session.address.clone())
                     .or_else(|| status.map(|status| status.address.clone()))
                     .unwrap_or_default(),
+                agent_address: session.and_then(|session| session.agent_address.clone()),
                 labels: session
                     .map(|session| session.labels.clone())
                     .unwrap_or_default(),

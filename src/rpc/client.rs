@@ -91,7 +91,7 @@ fn cause(status: &Status) -> String {
 }
 
 /// The last of an error's causes: the one that says what happened.
-fn root_cause(error: &dyn std::error::Error) -> String {
+pub(super) fn root_cause(error: &dyn std::error::Error) -> String {
     let mut error = error;
     while let Some(source) = error.source() {
         error = source;

@@ -1,11 +1,14 @@
-//! The balancer's gRPC surface: answers come from the view in memory, never from the store or from a
-//! worker.
+//! The gRPC surfaces. [`serve`] is the balancer's: answers come from the view in memory, never from the store
+//! or from a worker.
 //!
 //! - [`client`]: asking a balancer, as any client would
 //! - `discovery`: the questions of quaestor-mini-cluster's clients
+//! - [`logs`], [`log_client`]: what an agent serves, and asking it
 
 pub mod client;
 mod discovery;
+pub mod log_client;
+pub mod logs;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 

@@ -113,6 +113,11 @@ impl host::Disk for Disk {
         Ok(self.files().content.get(path).cloned())
     }
 
+    /// Simulated processes print nothing that could be read.
+    fn open(&self, _: &Path) -> io::Result<Option<Box<dyn host::Parts>>> {
+        Ok(None)
+    }
+
     fn write(&self, path: &Path, content: &[u8], _: bool) -> io::Result<()> {
         let mut files = self.writable()?;
         files.content.insert(path.to_owned(), content.to_owned());

@@ -273,6 +273,7 @@ impl World {
                 cluster: cluster(),
                 node: node(host).parse().expect("a name"),
                 address: address(host).to_string(),
+                agent_address: None,
                 labels: BTreeMap::new(),
                 state_directory: "/var/lib/quaestor".into(),
                 runtime_directory: "/run/quaestor".into(),

@@ -58,6 +58,7 @@ fn session(node: &str, reconciled: bool) -> Fact {
         uuid: "u".to_owned(),
         node_uuid: "n".to_owned(),
         address: "a".to_owned(),
+        agent_address: None,
         labels: BTreeMap::new(),
         version: "0".to_owned(),
         started_at: Timestamp::from_millis(0),

@@ -1,0 +1,132 @@
+//! `quaestor.v1.AgentLogs`: what the instances of a node printed.
+
+use std::{fmt::Display, time::Duration};
+
+use futures::{StreamExt as _, stream, stream::BoxStream};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use crate::{
+    agent::logs::{LogError, Logs, Reader},
+    grpc,
+    host::{Host, Listener},
+    model::{Instance, LogBatch, LogLine, LogQuery, LogSource, Name},
+    proto::agent as wire,
+    proto::agent::agent_logs_server::{AgentLogs, AgentLogsServer},
+};
+
+/// The largest question that is read, in bytes: two names and a few numbers, with room to spare.
+const LARGEST_REQUEST: usize = 16 * 1024;
+
+/// How long lines that are being sent may take once the server is told to stop.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// Serves the `logs` of `node` on `listener` until `stop`.
+///
+/// # Errors
+/// When the server ends by itself.
+pub async fn serve(
+    listener: Box<dyn Listener>,
+    node: Name,
+    logs: Logs,
+    host: Host,
+    stop: CancellationToken,
+) -> Result<(), grpc::Error> {
+    let service = Service {
+        node,
+        logs,
+        stop: stop.clone(),
+    };
+    let service = AgentLogsServer::new(service).max_decoding_message_size(LARGEST_REQUEST);
+    let router = grpc::server().add_service(service);
+    grpc::serve(router, listener, host.clock, stop, DRAIN).await
+}
+
+struct Service {
+    node: Name,
+    logs: Logs,
+    stop: CancellationToken,
+}
+
+#[tonic::async_trait]
+impl AgentLogs for Service {
+    type ReadStream = BoxStream<'static, Result<wire::ReadLogsResponse, Status>>;
+
+    async fn read(
+        &self,
+        request: Request<wire::ReadLogsRequest>,
+    ) -> Result<Response<Self::ReadStream>, Status> {
+        let request = request.into_inner();
+        if request.node != self.node.as_str() {
+            return Err(Status::failed_precondition(format!(
+                "this is the agent of node {}, not of {}",
+                self.node, request.node
+            )));
+        }
+        let instance: Instance = (request.instance.parse())
+            .map_err(|error: <Instance as std::str::FromStr>::Err| invalid(&error))?;
+        let query = LogQuery {
+            max_age: request.max_age_millis.map(Duration::from_millis),
+            tail: request.tail,
+            follow: request.follow,
+            previous: request.previous,
+        };
+        let reader = self.logs.read(&instance, query).await;
+        let reader = reader.map_err(|error| refusal(&error))?;
+        let batches = batches(reader, self.stop.clone());
+        // The library asks for the next batch when the client has room for it.
+        Ok(Response::new(batches.boxed()))
+    }
+}
+
+/// What `reader` reads, until `stop`.
+fn batches(
+    reader: Reader,
+    stop: CancellationToken,
+) -> impl futures::Stream<Item = Result<wire::ReadLogsResponse, Status>> + Send {
+    stream::unfold(Some((reader, stop)), async |state| {
+        let (mut reader, stop) = state?;
+        match stop.run_until_cancelled(reader.next()).await {
+            Some(Ok(batch)) => Some((Ok(to_wire(batch?)), Some((reader, stop)))),
+            Some(Err(error)) => Some((Err(refusal(&error)), None)),
+            None => Some((Err(Status::unavailable("the agent is ending")), None)),
+        }
+    })
+}
+
+fn to_wire(batch: LogBatch) -> wire::ReadLogsResponse {
+    let line = |line: LogLine| wire::LogLine {
+        at_millis: line.at.as_millis(),
+        source: match line.source {
+            LogSource::Out => wire::LogSource::Out,
+            LogSource::Err => wire::LogSource::Err,
+            LogSource::Quaestor => wire::LogSource::Quaestor,
+        }
+        .into(),
+        continues: line.continues,
+        text: line.text,
+    };
+    match batch {
+        LogBatch::CaughtUp => wire::ReadLogsResponse {
+            lines: Vec::new(),
+            caught_up: true,
+        },
+        LogBatch::Lines(lines) => wire::ReadLogsResponse {
+            lines: lines.into_iter().map(line).collect(),
+            caught_up: false,
+        },
+    }
+}
+
+fn invalid(error: &impl Display) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
+fn refusal(error: &LogError) -> Status {
+    let text = error.to_string();
+    match error {
+        LogError::Unknown(_) | LogError::NoPrevious(_) => Status::not_found(text),
+        LogError::TooFast(_) => Status::aborted(text),
+        LogError::Disk { .. } => Status::internal(text),
+    }
+}
