@@ -10,6 +10,7 @@
 //!    `an_agent_whose_node_was_taken_...`
 //! 6. Others' endpoints: `an_external_endpoint_...`
 //! 7. Going on with the processes of the agent before: [`adoption`]
+//! 8. As whom: [`identity`]
 #![cfg(unix)]
 #![allow(
     clippy::disallowed_methods,
@@ -19,6 +20,8 @@
 
 #[path = "agent/adoption.rs"]
 mod adoption;
+#[path = "agent/identity.rs"]
+mod identity;
 mod support;
 
 use std::{
@@ -225,8 +228,7 @@ fn command(command: &[&str]) -> Assignment {
         revision: "r1".to_owned(),
         run: Run::Process(Template {
             command: command.iter().map(|text| (*text).to_owned()).collect(),
-            working_directory: None,
-            env: BTreeMap::new(),
+            ..Template::default()
         }),
         ports: Vec::new(),
         service_names: Vec::new(),

@@ -4,8 +4,10 @@
 //! lock                           held while the agent runs
 //! node-uuid                      who the agent is, across restarts
 //! logs/<instance>/               what instances print
-//! run/<instance>/                where they start, unless their manifest says otherwise
+//! run/<instance>/                where they start, unless their manifest says otherwise; their user's
 //! ```
+//!
+//! Everything else belongs to the agent's user alone.
 //!
 //! The runtime directory holds what matters within one boot; it may lie elsewhere, in memory:
 //!
@@ -30,6 +32,9 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Where, within the state directory, the output of instances goes.
 pub(super) const LOGS: &str = "logs";
 
+/// The directory of those that instances start in.
+const STARTS: &str = "run";
+
 /// An open, locked state directory.
 pub(super) struct Home {
     root: PathBuf,
@@ -46,8 +51,7 @@ impl Home {
             let path = path.to_owned();
             move |cause| Error::StateDirectory { path, cause }
         };
-        let claim = |directory: &Path| {
-            let made = host.disk.create_directory(directory);
+        let claim = |directory: &Path, made: io::Result<()>| {
             made.map_err(failed(directory))?;
             // Processes may start elsewhere, but their files stay here.
             let directory = std::path::absolute(directory).map_err(failed(directory))?;
@@ -58,8 +62,12 @@ impl Home {
             })?;
             Ok::<_, Error>((directory, lock))
         };
-        let (root, lock) = claim(root)?;
-        let (runtime, runtime_lock) = claim(runtime)?;
+        // Processes of other users start below it.
+        let (root, lock) = claim(root, host.disk.create_passage(root))?;
+        let (runtime, runtime_lock) = claim(runtime, host.disk.create_directory(runtime))?;
+        let starts = root.join(STARTS);
+        let made = host.disk.create_passage(&starts);
+        made.map_err(failed(&starts))?;
         let file = root.join("node-uuid");
         let stored = host.disk.read(&file).map_err(failed(&file))?;
         let node_uuid = match stored.as_deref().map(read_uuid) {
@@ -121,7 +129,7 @@ impl Home {
 
     /// Where an instance starts, unless its manifest says otherwise.
     pub(super) fn working_directory(&self, instance: &Instance) -> PathBuf {
-        self.root.join("run").join(instance.to_string())
+        self.root.join(STARTS).join(instance.to_string())
     }
 }
 

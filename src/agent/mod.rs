@@ -4,7 +4,7 @@
 //! - `session`: the agent's presence in the store, and the fence of its writes
 //! - `supervisor`: the loop that owns all instances; `memory`: what it finds again after a restart
 //! - `instance`: one instance: its assignment, life, process and probes
-//! - `program`, `ports`: what exactly is started
+//! - `program`, `ports`, `account`: what exactly is started, and as whom
 //! - [`logs`]: what instances printed
 //! - `reporter`, `load`: what is written to `state/` and `load/`
 //! - `wakes`: who is to be looked at next
@@ -12,6 +12,7 @@
 //! What to do is decided in [`crate::plan::agent`]; here it is done. Losing the store, the session
 //! or a followed prefix stops nothing and starts nothing.
 
+mod account;
 mod home;
 mod instance;
 mod load;

@@ -1,13 +1,16 @@
 //! What exactly is started: placeholders replaced, environment complete.
 
-use std::path::PathBuf;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
-use super::{Config, Home, ports::Ports};
+use super::{Config, Home, account, ports::Ports};
 use crate::{
     host::Host,
     model::{Assignment, Name, assignment::Template, placeholder},
-    plan::agent::NotStarted,
-    process::{Program, inherited_environment},
+    plan::agent::{NotStarted, START_FAILED},
+    process::{Identity, Program, identity, inherited_environment},
 };
 
 /// The program of an assignment with these `ports`. Its directories exist on return.
@@ -45,7 +48,18 @@ pub(super) fn resolve(
         })
     };
 
+    let account = account::find(&template.run_as, host).map_err(|why| NotStarted {
+        reason: START_FAILED,
+        message: format!("on {}, {why}", config.node),
+    })?;
+    let person = account.as_ref().and_then(|account| account.person.as_ref());
+
     let mut environment = inherited_environment();
+    if let Some(person) = person {
+        environment.insert("HOME".to_owned(), person.home.clone());
+        environment.insert("USER".to_owned(), person.name.clone());
+        environment.insert("LOGNAME".to_owned(), person.name.clone());
+    }
     if template
         .command
         .first()
@@ -62,18 +76,28 @@ pub(super) fn resolve(
     }
     environment.insert("QUAESTOR_INSTANCE".to_owned(), instance.to_string());
 
-    let create = |directory: PathBuf| match host.disk.create_directory(&directory) {
+    let identity = account.map(|account| account.identity);
+    let create = |directory: &Path| host.disk.create_directory(directory);
+    let made = |directory: PathBuf, made: io::Result<()>| match made {
         Ok(()) => Ok(directory),
         Err(error) => Err(NotStarted {
             reason: "StateDirectory",
             message: format!("cannot make `{}`: {error}", directory.display()),
         }),
     };
-    let logs = create(home.logs(instance))?;
+    let logs = home.logs(instance);
+    let created = create(&logs);
+    let logs = made(logs, created)?;
     let working_directory = match &template.working_directory {
         Some(text) => expand(text)?.into(),
-        None => create(home.working_directory(instance))?,
+        None => {
+            let directory = home.working_directory(instance);
+            let created =
+                create(&directory).and_then(|()| give(host, &directory, identity.as_ref()));
+            made(directory, created)?
+        }
     };
+    let run_as = &template.run_as;
     Ok(Program {
         arguments: template
             .command
@@ -82,10 +106,26 @@ pub(super) fn resolve(
             .collect::<Result<_, _>>()?,
         environment,
         working_directory,
+        identity,
+        umask: run_as.umask,
+        limits: run_as.limits.clone(),
+        nice: run_as.nice,
+        oom_score_adjust: run_as.oom_score_adjust,
         logs,
         log_limits: assignment.logs.clone(),
         stop: assignment.stop.clone(),
     })
+}
+
+/// Lets a directory belong to who runs in it: another one may have done so before.
+fn give(host: &Host, directory: &Path, runner: Option<&Identity>) -> io::Result<()> {
+    let own = identity::own();
+    let (user, group) = runner.map_or(own, |runner| (runner.user, runner.group));
+    match own.0 {
+        0 => host.disk.give(directory, user, group),
+        // Others than root start everything as who they are.
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -123,6 +163,7 @@ mod tests {
                 ("WHERE".to_owned(), "{node}".to_owned()),
                 ("PORT".to_owned(), "not this".to_owned()),
             ]),
+            ..Template::default()
         };
         let port = |name: &str| AssignedPort {
             name: name.parse().unwrap(),

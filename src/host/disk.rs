@@ -25,6 +25,12 @@ pub trait Disk: Send + Sync {
     /// Makes a directory and those above it, readable by the owner alone.
     fn create_directory(&self, path: &Path) -> io::Result<()>;
 
+    /// The same, but others may pass through to what they may enter; they see no names.
+    fn create_passage(&self, path: &Path) -> io::Result<()>;
+
+    /// Lets a directory belong to a user and a group, by their numbers.
+    fn give(&self, path: &Path, user: u32, group: u32) -> io::Result<()>;
+
     /// The files and directories in a directory, sorted; none where there is no such directory.
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
 
@@ -89,11 +95,18 @@ impl Disk for LocalDisk {
     }
 
     fn create_directory(&self, path: &Path) -> io::Result<()> {
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true);
+        create(path, 0o700)
+    }
+
+    fn create_passage(&self, path: &Path) -> io::Result<()> {
+        create(path, 0o711)
+    }
+
+    fn give(&self, path: &Path, user: u32, group: u32) -> io::Result<()> {
         #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(path)
+        return std::os::unix::fs::chown(path, Some(user), Some(group));
+        #[cfg(not(unix))]
+        return Err(io::ErrorKind::Unsupported.into());
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
@@ -134,4 +147,14 @@ impl Parts for fs::File {
         let metadata = self.metadata()?;
         Ok(Identity(metadata.dev(), metadata.ino()))
     }
+}
+
+/// Makes a directory and those above it with the permissions `mode`, where there are such.
+#[cfg_attr(not(unix), allow(unused_variables, reason = "permissions are Unix's"))]
+fn create(path: &Path, mode: u32) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, mode);
+    builder.create(path)
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     name::{Instance, Name},
+    run_as::RunAs,
     service::{
         HealthSpec, LoadSpec, LogSpec, OnAgentStop, RecycleSpec, RestartSpec, StopSpec, is_true,
         yes,
@@ -74,6 +75,10 @@ pub enum Desired {
 /// What is run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly every assignment is of the large one"
+)]
 pub enum Run {
     /// A process of ours.
     Process(Template),
@@ -88,7 +93,7 @@ pub enum Run {
 
 /// The part of a spec that needs a new process when it changes. Placeholders are still in it: only
 /// the agent knows its address and free ports.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Template {
     /// Program and arguments.
@@ -99,6 +104,9 @@ pub struct Template {
     /// Environment variables.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// As whom it runs, and what it may use up.
+    #[serde(flatten)]
+    pub run_as: RunAs,
 }
 
 /// A port of an instance.

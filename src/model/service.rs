@@ -2,6 +2,7 @@
 
 mod agent_stop;
 mod logs;
+mod port_range;
 mod recycle;
 mod restarts;
 
@@ -10,10 +11,11 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{name::Name, quantity::Period, time::Timestamp};
+use super::{name::Name, quantity::Period, run_as::RunAs, time::Timestamp};
 
 pub use agent_stop::OnAgentStop;
 pub use logs::LogSpec;
+pub use port_range::PortRange;
 pub use recycle::{RecycleSpec, RecycleWhen};
 pub use restarts::Restarts;
 
@@ -88,6 +90,9 @@ pub struct ServiceSpec {
     /// quotes. `PORT` (the first port) and `QUAESTOR_INSTANCE` are always set, and reserved.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// As whom it runs, and what it may use up.
+    #[serde(flatten)]
+    pub run_as: RunAs,
     /// The ports it listens on. The first is the one that clients are told.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<PortSpec>,
@@ -162,52 +167,6 @@ pub struct PortSpec {
     /// address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advertise: Option<String>,
-}
-
-/// Ports from `first` to `last`, both included; written `5161-5164`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "String", into = "String")]
-#[schemars(with = "String", extend("pattern" = "^[0-9]+-[0-9]+$", "format" = "port-range"))]
-pub struct PortRange {
-    /// The lowest port.
-    pub first: u16,
-    /// The highest port.
-    pub last: u16,
-}
-
-impl PortRange {
-    /// Every port of the range, lowest first.
-    pub fn ports(self) -> std::ops::RangeInclusive<u16> {
-        self.first..=self.last
-    }
-}
-
-impl TryFrom<String> for PortRange {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let parse = || {
-            let (first, last) = text.split_once('-')?;
-            let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
-            (digits(first) && digits(last)).then_some(())?;
-            let range = Self {
-                first: first.parse().ok()?,
-                last: last.parse().ok()?,
-            };
-            (1..=range.last).contains(&range.first).then_some(range)
-        };
-        parse().ok_or_else(|| {
-            format!(
-                "`{text}` is not a port range: write first-last with 1 <= first <= last <= 65535"
-            )
-        })
-    }
-}
-
-impl From<PortRange> for String {
-    fn from(range: PortRange) -> Self {
-        format!("{}-{}", range.first, range.last)
-    }
 }
 
 /// How health is checked: one kind of check, and its timing.

@@ -4,7 +4,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::model::{
-    AssignedPort, Assignment, Desired, Instance, Name, Run, ServiceObject, ServiceSpec,
+    AssignedPort, Assignment, Desired, Instance, Name, Run, RunAs, ServiceObject, ServiceSpec,
     assignment::Template, service::PortSpec,
 };
 
@@ -31,6 +31,8 @@ struct Substance<'a> {
     /// The last request for a restart.
     #[serde(skip_serializing_if = "Option::is_none")]
     restart: Option<u64>,
+    #[serde(flatten)]
+    run_as: &'a RunAs,
 }
 
 /// Of a range only that there is one: within it, an instance keeps its number when bounds move, and
@@ -95,6 +97,7 @@ impl<'a> Blueprint<'a> {
                 })
                 .collect(),
             restart,
+            run_as: &spec.run_as,
         })
     }
 
@@ -135,6 +138,7 @@ impl<'a> Blueprint<'a> {
                 command: spec.command.clone(),
                 working_directory: spec.working_directory.clone(),
                 env: spec.env.clone(),
+                run_as: spec.run_as.clone(),
             }),
         };
         let ports = spec.ports.iter().zip(numbers);

@@ -238,6 +238,7 @@ fn bare(instance: &Instance, seat: &Seat) -> Assignment {
             command: Vec::new(),
             working_directory: None,
             env: Default::default(),
+            run_as: Default::default(),
         }),
         ports: Vec::new(),
         service_names: Vec::new(),

@@ -2,11 +2,13 @@
 //! those again that an agent before it started.
 //!
 //! - [`Processes`] and [`Process`]: what an agent needs; a simulation fakes them
+//! - [`identity`]: whom they run as
 //! - `shim`: real processes, each behind a `quaestor-shim` of its own
 //!
 //! The rule of this module: a signal goes only to a process that is provably ours: a child of its shim that
 //! nobody has reaped yet or, where the shim was killed, one that carries the instance's uuid.
 
+pub mod identity;
 #[cfg(unix)]
 pub mod shim;
 mod termination;
@@ -17,12 +19,14 @@ use futures::future::BoxFuture;
 
 use crate::model::{
     Timestamp,
+    run_as::{Limits, Umask},
     service::{LogSpec, StopSignal, StopSpec},
 };
 
 #[cfg(unix)]
 pub use shim::{ShimMissing, ShimProcesses, runtime_home};
 
+pub use identity::Identity;
 pub use termination::{Terminations, is_privileged};
 
 /// Starts processes and finds them again. At one [`Place`] lives at most one, whoever asks how often.
@@ -102,6 +106,16 @@ pub struct Program {
     pub environment: BTreeMap<String, String>,
     /// Where it starts.
     pub working_directory: PathBuf,
+    /// Whom it runs as; none: as this program does.
+    pub identity: Option<Identity>,
+    /// Which permissions the files that it makes shall not have.
+    pub umask: Umask,
+    /// What it may use up.
+    pub limits: Limits,
+    /// How much it stands back for others; none: as this program does.
+    pub nice: Option<i32>,
+    /// How soon it is killed where memory is short; none: as this program is.
+    pub oom_score_adjust: Option<i32>,
     /// The directory of the files that its output goes to.
     pub logs: PathBuf,
     /// How much output is kept.

@@ -4,6 +4,7 @@ use proptest::{collection, option, prelude::*, sample::select};
 use quaestor::model::{
     Name, ServiceSpec,
     quantity::{Percent, Period, Size},
+    run_as::{Ceiling, Limits, RunAs, Umask},
     service::{
         HealthSpec, HttpCheck, Labels, LoadSpec, LogSpec, Metadata, Nothing, OnAgentStop,
         Placement, PortCheck, PortRange, PortSpec, RecycleSpec, RecycleWhen, RestartPolicy,
@@ -194,6 +195,27 @@ fn restart() -> impl Strategy<Value = RestartSpec> {
     )
 }
 
+fn run_as() -> impl Strategy<Value = RunAs> {
+    let account = || option::of("[a-z_][a-z0-9_-]{0,9}|[0-9]{1,9}");
+    let ceiling = || option::of(option::of(0..u64::from(u32::MAX)).prop_map(Ceiling));
+    let numbers = (option::of(-20..20), option::of(-1000..1001));
+    let limits = (ceiling(), ceiling());
+    (account(), account(), 0..0o1000_u32, limits, numbers).prop_map(
+        |(user, group, umask, (nofile, core), (nice, oom_score_adjust))| RunAs {
+            user,
+            group,
+            umask: Umask(umask),
+            limits: Limits {
+                nofile,
+                core,
+                ..Limits::default()
+            },
+            nice,
+            oom_score_adjust,
+        },
+    )
+}
+
 fn process() -> impl Strategy<Value = ServiceSpec> {
     let many = prop_oneof![
         Just((None, false)),
@@ -210,6 +232,7 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
         option::of(text().prop_map(|text| format!("/{text}"))),
         collection::btree_map("[A-Z_]{1,3}[A-Z0-9_a-z]{2,9}", text(), 0..4),
         collection::btree_set("[A-Za-z.]{1,9}", 0..3),
+        run_as(),
     );
     let stop = (period(), signal, period()).prop_map(|(drain, signal, grace)| StopSpec {
         drain,
@@ -231,7 +254,7 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
     let busy = (option::of(period()), option::of(recycle));
     (many, labels(), start, ports(), care, busy).prop_map(
         |(many, node_selector, start, ports, care, (busy, recycle))| {
-            let (mut command, working_directory, env, names) = start;
+            let (mut command, working_directory, env, names, run_as) = start;
             let (mut health, load, restart, (stop, on_agent_stop, logs), published) = care;
             if health.none.is_none()
                 && health != HealthSpec::default()
@@ -247,6 +270,7 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
                 command,
                 working_directory,
                 env,
+                run_as,
                 ports,
                 service_names: names.into_iter().collect(),
                 published,

@@ -16,6 +16,7 @@ use super::{
 use crate::model::{
     Name,
     quantity::{Percent, Period, Size},
+    run_as::{Ceiling, Umask},
     service::PortRange,
 };
 
@@ -23,6 +24,7 @@ use crate::model::{
 const A_PERIOD: &str = "a duration, as in 30s";
 const A_PERCENT: &str = "a part, as in 10%";
 const A_SIZE: &str = "a size, as in 10MiB";
+const A_LIMIT: &str = "a number, a size as in 4GiB, or `unlimited`";
 const A_PORT_RANGE: &str = "a range of ports, as in 5161-5164";
 
 /// What came of the check of a document.
@@ -240,11 +242,14 @@ impl<'a> Walk<'a> {
             Some("period") => A_PERIOD,
             Some("percent") => A_PERCENT,
             Some("size") => A_SIZE,
+            Some("limit") => A_LIMIT,
             Some("port-range") => A_PORT_RANGE,
             _ => "text",
         };
-        let Value::Text(text) = &node.value else {
-            return self.mismatch(node, path, wanted);
+        let text = match &node.value {
+            Value::Text(text) => text,
+            Value::Number(text) if wanted == A_LIMIT => text,
+            _ => return self.mismatch(node, path, wanted),
         };
         let format = schema["format"].as_str().unwrap_or_default();
         if let Err(error) = conforms(text, format) {
@@ -417,6 +422,8 @@ fn conforms(text: &str, format: &str) -> Result<(), String> {
             .map(drop)
             .map_err(|e| e.to_string()),
         "size" => text.parse::<Size>().map(drop).map_err(|e| e.to_string()),
+        "limit" => text.parse::<Ceiling>().map(drop),
+        "umask" => Umask::try_from(text.to_owned()).map(drop),
         "port-range" => PortRange::try_from(text.to_owned()).map(drop),
         _ => Ok(()),
     }

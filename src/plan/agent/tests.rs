@@ -23,8 +23,7 @@ fn assignment(revision: &str, desired: Desired) -> Assignment {
         revision: revision.to_owned(),
         run: Run::Process(Template {
             command: vec!["/bin/true".to_owned()],
-            working_directory: None,
-            env: Default::default(),
+            ..Template::default()
         }),
         ports: Vec::new(),
         service_names: Vec::new(),

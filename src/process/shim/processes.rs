@@ -278,12 +278,25 @@ fn seal(place: &Place, program: &Program) -> String {
         arguments: program.arguments.iter().map(Into::into).collect(),
         environment,
         directory: program.working_directory.clone(),
-        umask: 0o022,
-        identity: None,
-        limits: Vec::new(),
-        nice: None,
-        oom_score_adj: None,
-        no_new_privileges: false,
+        umask: program.umask.0,
+        identity: program.identity.as_ref().map(|identity| program::Identity {
+            user: identity.user,
+            group: identity.group,
+            groups: identity.groups.clone(),
+        }),
+        limits: program
+            .limits
+            .given()
+            .map(|(resource, limit)| program::Limit {
+                resource: resource.to_owned(),
+                soft: limit.0,
+                hard: limit.0,
+            })
+            .collect(),
+        nice: program.nice,
+        oom_score_adj: program.oom_score_adjust,
+        // Always: what needs more rights than its user has is started as another one.
+        no_new_privileges: true,
         cgroup: None,
         stop: program::Stop {
             signal: watch::wire_signal(program.stop.signal),

@@ -3,10 +3,12 @@
 //! | module | about |
 //! |---|---|
 //! | `workload` | what runs: `command`, `env`, placeholders, or `external` |
+//! | `run_as` | `user`, `group`, `nice`, `oomScoreAdjust` |
 //! | `network` | `ports`, `serviceNames`, `external` addresses |
 //! | `upkeep` | `health`, `load`, `restart`, `logs` |
 
 mod network;
+mod run_as;
 mod upkeep;
 mod workload;
 
@@ -139,6 +141,7 @@ fn check_spec(spec: &ServiceSpec) -> Vec<Problem> {
         ];
     }
     let mut problems = workload::check(spec);
+    problems.extend(run_as::check(spec));
     problems.extend(network::check(spec));
     problems.extend(upkeep::check(spec));
     problems.extend(check_labels(
