@@ -125,6 +125,7 @@ impl World {
             state_directory: self.path(state_directory),
             runtime_directory: self.path(state_directory).join("runtime"),
             ends_all: false,
+            allowed: Default::default(),
             quaestor: "/opt/quaestor".into(),
             endpoints: Vec::new(),
         }

@@ -33,11 +33,10 @@ pub(super) struct Person {
 }
 
 /// The account that `run_as` asks for; none: the agent's own.
-pub(super) fn find(run_as: &RunAs, host: &Host) -> Result<Option<Account>, String> {
+pub(super) fn find(run_as: &RunAs, accounts: &Accounts) -> Result<Option<Account>, String> {
     if run_as.user.is_none() && run_as.group.is_none() {
         return Ok(None);
     }
-    let accounts = Accounts::read(host)?;
     let own = identity::own();
     let account = accounts.find(run_as, own.0)?;
     if own.0 == 0 {
@@ -70,6 +69,23 @@ impl Accounts {
             users: read(USERS)?,
             groups: read(GROUPS)?,
         })
+    }
+
+    /// Those in the texts of the two files.
+    #[cfg(test)]
+    pub(super) fn parse(users: &str, groups: &str) -> Self {
+        Self {
+            users: users.to_owned(),
+            groups: groups.to_owned(),
+        }
+    }
+
+    /// Whether a group is the primary one of a user, or lists it.
+    pub(super) fn is_member(&self, user: u32, group: u32) -> bool {
+        self.entry(&user.to_string())
+            .is_some_and(|(_, primary, person)| {
+                primary == group || self.groups_of(&person.name).contains(&group)
+            })
     }
 
     /// The number of a user.
@@ -161,12 +177,10 @@ mod tests {
     use super::*;
 
     fn find(user: Option<&str>, group: Option<&str>) -> Result<Account, String> {
-        let accounts = Accounts {
-            users: "root:x:0:0:root:/root:/bin/sh\nbroken\nqa:x:1001:1002:,,,:/home/qa:/bin/sh\n"
-                .to_owned(),
-            groups: "root:x:0:\nqa:x:1002:\nvideo:x:44:eve,qa\ndocker:x:998:qat\nlab:x:55:qa\n"
-                .to_owned(),
-        };
+        let accounts = Accounts::parse(
+            "root:x:0:0:root:/root:/bin/sh\nbroken\nqa:x:1001:1002:,,,:/home/qa:/bin/sh\n",
+            "root:x:0:\nqa:x:1002:\nvideo:x:44:eve,qa\ndocker:x:998:qat\nlab:x:55:qa\n",
+        );
         let run_as = RunAs {
             user: user.map(str::to_owned),
             group: group.map(str::to_owned),

@@ -4,7 +4,7 @@
 //! - `session`: the agent's presence in the store, and the fence of its writes
 //! - `supervisor`: the loop that owns all instances; `memory`: what it finds again after a restart
 //! - `instance`: one instance: its assignment, life, process and probes
-//! - `program`, `ports`, `account`: what exactly is started, and as whom
+//! - `program`, `ports`, `account`: what exactly is started, and as whom; `allowed`: what may be
 //! - [`logs`]: what instances printed
 //! - `reporter`, `load`: what is written to `state/` and `load/`
 //! - `wakes`: who is to be looked at next
@@ -13,6 +13,7 @@
 //! or a followed prefix stops nothing and starts nothing.
 
 mod account;
+mod allowed;
 mod home;
 mod instance;
 mod load;
@@ -29,6 +30,7 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 
+pub use self::allowed::Allowed;
 use self::{home::Home, memory::Memory, session::Keeper, supervisor::Supervisor};
 use crate::{
     host::Host,
@@ -57,6 +59,8 @@ pub struct Config {
     pub runtime_directory: PathBuf,
     /// Whether every process is stopped when the agent is told to end, whatever `onAgentStop` says.
     pub ends_all: bool,
+    /// What may be started on this host, whatever the store says.
+    pub allowed: Allowed,
     /// Path of the running program: `{quaestor}`.
     pub quaestor: PathBuf,
     /// The store's endpoints: a command that begins with `{quaestor}` finds this cluster by them.

@@ -5,11 +5,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Config, Home, account, ports::Ports};
+use super::{
+    Config, Home,
+    account::{self, Accounts},
+    ports::Ports,
+};
 use crate::{
     host::Host,
     model::{Assignment, Name, assignment::Template, placeholder},
-    plan::agent::{NotStarted, START_FAILED},
+    plan::agent::{NOT_ALLOWED, NotStarted, START_FAILED},
     process::{Identity, Program, identity, inherited_environment},
 };
 
@@ -48,13 +52,30 @@ pub(super) fn resolve(
         })
     };
 
-    let account = account::find(&template.run_as, host).map_err(|why| NotStarted {
-        reason: START_FAILED,
-        message: format!("on {}, {why}", config.node),
-    })?;
+    let refuse = |reason| {
+        move |why: String| NotStarted {
+            reason,
+            message: format!("on {}, {why}", config.node),
+        }
+    };
+    let arguments: Vec<String> = template
+        .command
+        .iter()
+        .map(expand)
+        .collect::<Result<_, _>>()?;
+    let accounts = Accounts::read(host).map_err(refuse(START_FAILED))?;
+    let account = account::find(&template.run_as, &accounts).map_err(refuse(START_FAILED))?;
+    let allowed = &config.allowed;
+    allowed
+        .check_user(account.as_ref(), identity::own().0, &accounts)
+        .and_then(|()| allowed.check_program(arguments.first().map_or("", String::as_str)))
+        .map_err(refuse(NOT_ALLOWED))?;
     let person = account.as_ref().and_then(|account| account.person.as_ref());
 
     let mut environment = inherited_environment();
+    if account.is_some() {
+        environment.remove("HOME");
+    }
     if let Some(person) = person {
         environment.insert("HOME".to_owned(), person.home.clone());
         environment.insert("USER".to_owned(), person.name.clone());
@@ -99,11 +120,7 @@ pub(super) fn resolve(
     };
     let run_as = &template.run_as;
     Ok(Program {
-        arguments: template
-            .command
-            .iter()
-            .map(expand)
-            .collect::<Result<_, _>>()?,
+        arguments,
         environment,
         working_directory,
         identity,
@@ -149,6 +166,7 @@ mod tests {
             state_directory: directory.path().to_owned(),
             runtime_directory: directory.path().join("runtime"),
             ends_all: false,
+            allowed: Default::default(),
             quaestor: "/opt/quaestor".into(),
             endpoints: vec!["http://a:1".to_owned(), "http://b:2".to_owned()],
         };

@@ -356,6 +356,12 @@ pub struct AgentArgs {
         value_name = "DIR"
     )]
     pub state_dir: Option<PathBuf>,
+    /// A user whose processes may run here, by name or number; may be given again [default: all]
+    #[arg(long = "allow-user", value_name = "USER")]
+    pub allow_users: Vec<String>,
+    /// A program that may be started here, or a directory of such, by full path; may be given again [default: all]
+    #[arg(long = "allow-program", value_name = "PATH")]
+    pub allow_programs: Vec<PathBuf>,
 }
 
 /// Arguments of `balancer`.

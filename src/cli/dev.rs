@@ -97,6 +97,7 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
         runtime_directory: state_directory.join(roles::RUNTIME),
         state_directory,
         ends_all: true,
+        allowed: Default::default(),
         quaestor: roles::this_program()?,
         endpoints: place.endpoints.clone(),
     };

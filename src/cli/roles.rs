@@ -49,6 +49,15 @@ pub(super) async fn agent(
             (state, runtime)
         }
     };
+    let allowed = agent::Allowed {
+        users: args.allow_users,
+        programs: args.allow_programs,
+    };
+    if process::is_privileged() && allowed.users.is_empty() {
+        tracing::warn!(
+            "whoever writes to the store can start anything here as root: name the users with --allow-user"
+        );
+    }
     let processes = ShimProcesses::new(&host)?;
     let listener = listen(&host, &args.listen, "the agent", "--listen").await?;
     let config = agent::Config {
@@ -60,6 +69,7 @@ pub(super) async fn agent(
         state_directory,
         runtime_directory,
         ends_all: false,
+        allowed,
         quaestor: this_program()?,
         endpoints: endpoints(global),
     };

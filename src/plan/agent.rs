@@ -149,8 +149,9 @@ pub struct NotStarted {
 type Word = &'static str;
 
 /// The words that [`NotStarted`] is told by.
-const REASONS: [&str; 6] = [
+const REASONS: [&str; 7] = [
     START_FAILED,
+    NOT_ALLOWED,
     "PortInUse",
     "NoFreePort",
     "BadTemplate",
@@ -160,6 +161,9 @@ const REASONS: [&str; 6] = [
 
 /// The program itself could not be started.
 pub const START_FAILED: &str = "StartFailed";
+
+/// The owner of the host does not let the agent start it.
+pub const NOT_ALLOWED: &str = "NotAllowed";
 
 fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static str, D::Error> {
     let word = String::deserialize(deserializer)?;

@@ -134,3 +134,42 @@ async fn an_unknown_user_is_named_with_the_host() {
     );
     agent.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_owner_of_the_host_does_not_allow_is_not_started() {
+    let world = World::new();
+    let wanted = script("touch started; exec sleep 1000");
+    world.assign(&wanted).await;
+    let allowed = agent::Allowed {
+        users: Vec::new(),
+        programs: vec!["/opt".into()],
+    };
+    let stop = CancellationToken::new();
+    let config = agent::Config {
+        allowed,
+        ..world.config("a")
+    };
+    let running = agent::run(
+        config,
+        connect(&world.etcd),
+        Host::system(),
+        Arc::<ShimProcesses>::clone(&world.processes),
+        stop.clone(),
+    );
+    let agent = Agent {
+        task: tokio::spawn(running),
+        stop,
+    };
+    let state = world
+        .state_when(&wanted.instance, "it is refused", |state| {
+            state.phase == Phase::StartFailed
+        })
+        .await;
+    assert_eq!(state.reason, "NotAllowed");
+    assert!(
+        state.message.contains("`/bin/sh` may not be started"),
+        "{state:?}"
+    );
+    assert!(!world.path("a/run/worker-0").exists());
+    agent.end().await;
+}

@@ -278,6 +278,7 @@ impl World {
                 state_directory: "/var/lib/quaestor".into(),
                 runtime_directory: "/run/quaestor".into(),
                 ends_all: false,
+                allowed: Default::default(),
                 quaestor: "/usr/bin/quaestor".into(),
                 endpoints: Vec::new(),
             };
