@@ -365,6 +365,23 @@ spec: {command: [/no/such/program]}
 }
 
 #[test]
+fn a_port_that_others_hold_is_waited_for_and_counts_as_no_restart() {
+    let (port, _) = free_range(1);
+    let held = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let attempts = "  restart: {maxAttempts: 1}\n";
+    let manifest = demo_workers_at(1, &format!("port: {port}"), attempts);
+    let cluster = Cluster::start(Kind::Embedded, &manifest);
+    eventually("the taken port is named", || {
+        let instances = cluster.instances();
+        let reason = instances.first().map(|instance| instance.reason.as_str());
+        reason == Some("PortInUse")
+    });
+    drop(held);
+    let ready = &cluster.await_ready("worker", 1)[0];
+    assert_eq!(ready.restarts, 0);
+}
+
+#[test]
 fn dev_applies_its_files_again_when_they_change() {
     let (first, last) = free_range(3);
     let range = format!("range: {first}-{last}");

@@ -12,7 +12,7 @@ use std::{
 use crate::{
     host::{Listener, Network},
     model::{AssignedPort, Name},
-    plan::agent::NotStarted,
+    plan::agent::{NotStarted, PORT_IN_USE},
 };
 
 /// Attempts at a free port that no other instance of this node was given. The system hardly ever gives
@@ -40,7 +40,7 @@ pub(super) async fn find(
                 Ok((_, listener)) => (number, Some(listener)),
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                     return Err(NotStarted {
-                        reason: "PortInUse",
+                        reason: PORT_IN_USE,
                         message: format!(
                             "port {number} ({}) is in use by another program",
                             port.name

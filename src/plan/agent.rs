@@ -145,6 +145,17 @@ pub struct NotStarted {
     pub message: String,
 }
 
+/// The reason of a start that waits for a port which another program holds.
+pub const PORT_IN_USE: &str = "PortInUse";
+
+impl NotStarted {
+    /// Whether it lies with something in the way, not with the program: it is waited out, however
+    /// often that takes.
+    pub fn is_obstruction(&self) -> bool {
+        self.reason == PORT_IN_USE
+    }
+}
+
 /// One of a known few; by this name it does not look borrowed to serde.
 type Word = &'static str;
 

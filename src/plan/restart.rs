@@ -37,9 +37,23 @@ pub enum Next {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackOff {
     streak: u32,
+    /// Attempts in a row that something in the way kept from being starts.
+    #[serde(default)]
+    obstructed: u32,
 }
 
+/// What stands in the way of a start is looked at again at least this often: it goes away unannounced.
+const LONGEST_WATCH: Duration = Duration::from_secs(5);
+
 impl BackOff {
+    /// Records that something in the way, and not the program, kept it from being started at `now`;
+    /// says when to try again. Counts as no end, and so towards no limit of attempts.
+    pub fn obstructed(&mut self, spec: &RestartSpec, fraction: f64, now: Moment) -> Moment {
+        let pause = pause(spec, self.obstructed).min(LONGEST_WATCH);
+        self.obstructed = self.obstructed.saturating_add(1);
+        now + jittered(pause, fraction)
+    }
+
     /// Records an end at `now` after `ran_for` and says what follows. `fraction` is random, from 0
     /// to 1.
     pub fn after(
@@ -61,9 +75,8 @@ impl BackOff {
         if ran_for >= spec.reset_after.get() {
             self.streak = 0;
         }
-        let pause = self
-            .pause(spec)
-            .mul_f64(1.0 + JITTER * (2.0 * fraction - 1.0));
+        self.obstructed = 0;
+        let pause = jittered(pause(spec, self.streak), fraction);
         self.streak = self.streak.saturating_add(1);
         match spec.max_attempts {
             Some(most) if self.streak >= most => Next::Failed,
@@ -75,14 +88,18 @@ impl BackOff {
     pub fn streak(&self) -> u32 {
         self.streak
     }
+}
 
-    /// `delay`, doubled for every end before, at most `maxDelay`.
-    fn pause(&self, spec: &RestartSpec) -> Duration {
-        let longest = spec.max_delay.get().max(spec.delay.get());
-        // 2^31 times the shortest delay of 1 ms is 24 days; nothing is lost by stopping there.
-        let factor = 1_u32 << self.streak.min(31);
-        spec.delay.get().saturating_mul(factor).min(longest)
-    }
+/// `delay`, doubled for every one before, at most `maxDelay`.
+fn pause(spec: &RestartSpec, before: u32) -> Duration {
+    let longest = spec.max_delay.get().max(spec.delay.get());
+    // 2^31 times the shortest delay of 1 ms is 24 days; nothing is lost by stopping there.
+    let factor = 1_u32 << before.min(31);
+    spec.delay.get().saturating_mul(factor).min(longest)
+}
+
+fn jittered(pause: Duration, fraction: f64) -> Duration {
+    pause.mul_f64(1.0 + JITTER * (2.0 * fraction - 1.0))
 }
 
 #[cfg(test)]
@@ -100,6 +117,26 @@ mod tests {
             Next::Start(at) => at.since(NOW),
             Next::Completed | Next::Failed => panic!("no restart"),
         }
+    }
+
+    #[test]
+    fn what_stands_in_the_way_counts_as_no_attempt_and_is_looked_at_often() {
+        let spec = RestartSpec {
+            max_attempts: Some(1),
+            ..RestartSpec::default()
+        };
+        let mut back_off = BackOff::default();
+        for _ in 0..100 {
+            let again = back_off.obstructed(&spec, MIDDLE, NOW);
+            assert!(again.since(NOW) <= LONGEST_WATCH);
+        }
+        assert_eq!(back_off.streak(), 0);
+        assert_eq!(back_off.obstructed(&spec, MIDDLE, NOW), NOW + LONGEST_WATCH);
+        back_off.after(&spec, Ending::Failure, Duration::ZERO, MIDDLE, NOW);
+        assert_eq!(
+            back_off.obstructed(&spec, MIDDLE, NOW),
+            NOW + spec.delay.get()
+        );
     }
 
     #[test]

@@ -68,7 +68,9 @@ impl Supervisor {
             // A new program gets a new chance.
             managed.back_off = Default::default();
         }
-        managed.starts = managed.starts.saturating_add(1);
+        if !matches!(&prepared, Err(why) if why.is_obstruction()) {
+            managed.starts = managed.starts.saturating_add(1);
+        }
         let started = match prepared {
             Ok(program) => self.launch(name, &revision, &program, now).await,
             Err(why) => Err(why),

@@ -166,7 +166,10 @@ impl Life {
         fraction: f64,
         now: Moment,
     ) -> Self {
-        let next = back_off.after(spec, Ending::Failure, Duration::ZERO, fraction, now);
+        let next = match why.is_obstruction() {
+            true => Next::Start(back_off.obstructed(spec, fraction, now)),
+            false => back_off.after(spec, Ending::Failure, Duration::ZERO, fraction, now),
+        };
         let how = HowEnded::NotStarted(why);
         Self::paused(revision.to_owned(), next, how, back_off.streak())
     }
