@@ -190,6 +190,8 @@ pub(super) fn live(events: &[Event]) {
 
 proptest! {
     #![proptest_config(ProptestConfig {
+        // The same histories every time: what chance finds elsewhere is kept in `histories`.
+        rng_seed: proptest::test_runner::RngSeed::Fixed(1),
         cases: 200,
         failure_persistence: None,
         ..ProptestConfig::default()
