@@ -1,0 +1,121 @@
+//! What the commands take that show things.
+
+use clap::{Args, ValueEnum};
+
+use crate::model::quantity::Period;
+
+/// Arguments of `get`.
+#[derive(Debug, Args)]
+pub struct GetArgs {
+    /// What to show: services, instances, nodes or endpoints
+    #[arg(value_enum, hide_possible_values = true, value_name = "KIND")]
+    pub kind: Kind,
+    /// Only these; for instances and endpoints the name of a service works as well
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// How to show it: table, json or yaml; the latter two are always a list
+    #[arg(
+        short,
+        long,
+        value_enum,
+        hide_possible_values = true,
+        default_value_t,
+        value_name = "FORMAT"
+    )]
+    pub output: OutputFormat,
+}
+
+/// What there is to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// What was applied, and how far it is
+    #[value(alias = "service", alias = "svc")]
+    Services,
+    /// The processes
+    #[value(alias = "instance")]
+    Instances,
+    /// The hosts
+    #[value(alias = "node")]
+    Nodes,
+    /// Where instances are reached
+    #[value(alias = "endpoint", alias = "ep")]
+    Endpoints,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum OutputFormat {
+    /// Columns, for people
+    #[default]
+    Table,
+    /// For programs
+    Json,
+    /// For both
+    Yaml,
+}
+
+/// Arguments of `describe`.
+#[derive(Debug, Args)]
+pub struct DescribeArgs {
+    /// What it is: a service, instance or node
+    #[arg(value_enum, hide_possible_values = true, value_name = "KIND")]
+    pub kind: DescribeKind,
+    /// Its name
+    #[arg(value_name = "NAME")]
+    pub name: String,
+}
+
+/// What can be described.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum DescribeKind {
+    /// A service
+    #[value(alias = "services", alias = "svc")]
+    Service,
+    /// An instance, as in worker-0
+    #[value(alias = "instances")]
+    Instance,
+    /// A host
+    #[value(alias = "nodes")]
+    Node,
+}
+
+/// Arguments of `logs`.
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// An instance, or a service: all its instances by time, each line with the name of its instance
+    #[arg(value_name = "INSTANCE|SERVICE")]
+    pub target: String,
+    /// Go on with new lines as they come
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only lines that are at most this old
+    #[arg(long, value_name = "DURATION")]
+    pub since: Option<Period>,
+    /// Only the last lines of each instance, at most so many
+    #[arg(long, value_name = "N")]
+    pub tail: Option<u64>,
+    /// The lines of the process before the last start
+    #[arg(long, conflicts_with = "follow")]
+    pub previous: bool,
+}
+
+/// Arguments of `pick`.
+#[derive(Debug, Args)]
+pub struct PickArgs {
+    /// The name that clients ask for
+    #[arg(value_name = "SERVICE")]
+    pub service: String,
+    /// How many, at most
+    #[arg(short = 'n', long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub count: u16,
+    /// Balancers to ask, in turn until one answers, separated by commas
+    #[arg(
+        long,
+        env = "QUAESTOR_BALANCER",
+        hide_env_values = true,
+        value_delimiter = ',',
+        default_value = "127.0.0.1:5150",
+        value_name = "HOST:PORT"
+    )]
+    pub balancer: Vec<String>,
+}

@@ -1,0 +1,132 @@
+//! Every command and flag.
+//!
+//! - [`operate`]: of those that change what is wanted, or check it
+//! - [`look`]: of those that show things
+//! - [`roles`]: of the long-running parts
+
+mod look;
+mod operate;
+mod roles;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::model::Name;
+
+pub use look::{DescribeArgs, DescribeKind, GetArgs, Kind, LogsArgs, OutputFormat, PickArgs};
+pub use operate::{ApplyArgs, DeleteArgs, RestartArgs, ValidateArgs};
+pub use roles::{AgentArgs, BalancerArgs, DemoWorkerArgs, DevArgs};
+
+/// What stands below the list of commands.
+const TOUR: &str = "\
+Manifests say what should run. `apply` stores them in etcd; a controller and an agent per host make \
+it so; a balancer answers who is the least busy. `quaestor dev -f FILE` starts all of that on this \
+machine, with nothing else installed.";
+
+/// Keeps services running on a few machines, and tells clients which instance to call.
+// One form of help for -h and --help: no doc comment here has a second paragraph, and possible
+// values stand in the sentences.
+#[derive(Debug, Parser)]
+#[command(name = "quaestor", version, max_term_width = 100, after_help = TOUR)]
+pub struct Cli {
+    /// Flags of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub struct Global {
+    /// etcd's endpoints, separated by commas [default: http://127.0.0.1:2379]
+    #[arg(
+        long,
+        global = true,
+        env = "QUAESTOR_ETCD",
+        hide_env_values = true,
+        value_delimiter = ',',
+        value_name = "URLS"
+    )]
+    pub etcd: Option<Vec<String>>,
+    /// The cluster; one etcd can hold several
+    #[arg(
+        long,
+        global = true,
+        env = "QUAESTOR_CLUSTER",
+        hide_env_values = true,
+        default_value = "default",
+        value_name = "NAME"
+    )]
+    pub cluster: Name,
+    /// How log lines look: human or json; RUST_LOG says how many there are
+    #[arg(
+        long,
+        global = true,
+        env = "QUAESTOR_LOG_FORMAT",
+        hide_env_values = true,
+        value_enum,
+        hide_possible_values = true,
+        default_value_t,
+        value_name = "FORMAT"
+    )]
+    pub log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make manifests the desired state
+    Apply(ApplyArgs),
+    /// Delete services: their instances are stopped
+    Delete(DeleteArgs),
+    /// Give running instances new processes, one after the other
+    Restart(RestartArgs),
+    /// Show services, instances, nodes or endpoints
+    Get(GetArgs),
+    /// Show all there is to know of one service, instance or node
+    Describe(DescribeArgs),
+    /// Show what instances print
+    Logs(LogsArgs),
+    /// Ask a balancer for the least busy instances of a service: host:port, one per line
+    Pick(PickArgs),
+    /// Check manifests without a store
+    Validate(ValidateArgs),
+    /// Print the JSON Schema of manifests, for editors
+    Schema,
+    /// Run a whole cluster in this process, for development
+    Dev(DevArgs),
+    /// Run the agent of this host
+    Agent(AgentArgs),
+    /// Run a controller; of several, one leads
+    Controller,
+    /// Run a balancer
+    Balancer(BalancerArgs),
+    /// Run a worker to try things with
+    DemoWorker(DemoWorkerArgs),
+}
+
+impl Command {
+    /// Whether it runs until it is told to stop.
+    pub fn is_role(&self) -> bool {
+        matches!(
+            self,
+            Self::Dev(_)
+                | Self::Agent(_)
+                | Self::Controller
+                | Self::Balancer(_)
+                | Self::DemoWorker(_)
+        )
+    }
+}

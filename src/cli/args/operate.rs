@@ -1,0 +1,66 @@
+//! What the commands take that change what is wanted, or check it.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::model::{Name, quantity::Period};
+
+/// Arguments of `apply`.
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// A manifest, a directory of manifests (*.yaml, *.yml, *.json), or - for standard input
+    #[arg(short, long = "file", required = true, num_args = 1.., value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Only say what would change
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Wait until every replica of what was applied is ready
+    #[arg(long, conflicts_with = "dry_run")]
+    pub wait: bool,
+    /// How long to wait
+    #[arg(long, default_value = "5m", value_name = "DURATION")]
+    pub timeout: Period,
+}
+
+/// Arguments of `delete`.
+#[derive(Debug, Args)]
+pub struct DeleteArgs {
+    /// Services to delete
+    #[arg(value_name = "SERVICE", required_unless_present = "files")]
+    pub names: Vec<Name>,
+    /// Delete the services of these manifests
+    #[arg(short, long = "file", num_args = 1.., value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Wait until nothing of them is left
+    #[arg(long)]
+    pub wait: bool,
+    /// How long to wait
+    #[arg(long, default_value = "5m", value_name = "DURATION")]
+    pub timeout: Period,
+}
+
+/// Arguments of `restart`.
+#[derive(Debug, Args)]
+pub struct RestartArgs {
+    /// Services, or single instances as in worker-0
+    #[arg(value_name = "SERVICE|INSTANCE", required = true)]
+    pub targets: Vec<String>,
+    /// Wait until all are ready again
+    #[arg(long)]
+    pub wait: bool,
+    /// How long to wait
+    #[arg(long, default_value = "5m", value_name = "DURATION")]
+    pub timeout: Period,
+}
+
+/// Arguments of `validate`.
+#[derive(Debug, Args)]
+pub struct ValidateArgs {
+    /// A manifest, a directory of manifests (*.yaml, *.yml, *.json), or - for standard input
+    #[arg(value_name = "FILE", required_unless_present = "more")]
+    pub files: Vec<PathBuf>,
+    /// The same
+    #[arg(short = 'f', long = "file", id = "more", num_args = 1.., value_name = "FILE")]
+    pub more: Vec<PathBuf>,
+}

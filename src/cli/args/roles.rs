@@ -1,0 +1,131 @@
+//! What the long-running parts take.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::Args;
+
+use crate::model::{Name, quantity::Period};
+
+/// Arguments of `dev`.
+#[derive(Debug, Args)]
+pub struct DevArgs {
+    /// Manifests to apply, now and whenever they change: files or directories
+    #[arg(short, long = "file", num_args = 1.., value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Where the embedded store listens; with --etcd there is none
+    #[arg(long, default_value = "127.0.0.1:2379", value_name = "ADDR")]
+    pub store_listen: SocketAddr,
+    /// Where the balancer listens
+    #[arg(long, default_value = "127.0.0.1:5150", value_name = "ADDR")]
+    pub balancer_listen: SocketAddr,
+    /// Where the agent keeps files and logs, and what it has to know of running
+    /// processes [default: quaestor/dev-<balancer's port> in /var/lib
+    /// for root, else in the user's state directory]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+}
+
+/// Arguments of `agent`.
+#[derive(Debug, Args)]
+pub struct AgentArgs {
+    /// The name of this host in the cluster
+    #[arg(
+        long,
+        env = "QUAESTOR_NODE",
+        hide_env_values = true,
+        value_name = "NAME"
+    )]
+    pub node: Name,
+    /// Host name or address at which clients reach this host; workers are told to listen there
+    #[arg(
+        long,
+        env = "QUAESTOR_ADDRESS",
+        hide_env_values = true,
+        default_value = "127.0.0.1",
+        value_name = "HOST"
+    )]
+    pub address: String,
+    /// Where the agent itself listens, for `quaestor logs`; port 0 takes a free one
+    #[arg(
+        long,
+        env = "QUAESTOR_AGENT_LISTEN",
+        hide_env_values = true,
+        default_value = "127.0.0.1:0",
+        value_name = "HOST:PORT"
+    )]
+    pub listen: String,
+    /// A label of this host, for nodeSelector; may be given again
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    pub labels: Vec<(String, String)>,
+    /// Where the agent keeps files and logs [default: quaestor/<cluster>/<node> in /var/lib for root,
+    /// else in the user's state directory]
+    #[arg(
+        long,
+        env = "QUAESTOR_STATE_DIR",
+        hide_env_values = true,
+        value_name = "DIR"
+    )]
+    pub state_dir: Option<PathBuf>,
+    /// A user whose processes may run here, by name or number; may be given again [default: all]
+    #[arg(long = "allow-user", value_name = "USER")]
+    pub allow_users: Vec<String>,
+    /// A program that may be started here, or a directory of such, by full path; may be given again [default: all]
+    #[arg(long = "allow-program", value_name = "PATH")]
+    pub allow_programs: Vec<PathBuf>,
+}
+
+/// Arguments of `balancer`.
+#[derive(Debug, Args)]
+pub struct BalancerArgs {
+    /// Where it listens
+    #[arg(
+        long,
+        env = "QUAESTOR_LISTEN",
+        hide_env_values = true,
+        default_value = "127.0.0.1:5150",
+        value_name = "ADDR"
+    )]
+    pub listen: String,
+    /// An endpoint that was just answered comes after the others for this long
+    #[arg(long, default_value = "5s", value_name = "DURATION")]
+    pub recently_used: Period,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write key=value, as in rack=r1".to_owned()),
+    }
+}
+
+/// Arguments of `demo-worker`.
+#[derive(Debug, Args)]
+pub struct DemoWorkerArgs {
+    /// Where it listens
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "HOST:PORT")]
+    pub listen: String,
+    /// A name that it serves; may be given again
+    #[arg(long = "service-name", default_value = "Worker", value_name = "NAME")]
+    pub service_names: Vec<String>,
+    /// How many requests it takes at once
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub capacity: u32,
+    /// Begin to listen only after this time, as a slow starter does
+    #[arg(long, default_value = "0s", value_name = "DURATION")]
+    pub start_after: Period,
+    /// From then on say NOT_SERVING
+    #[arg(long, value_name = "DURATION")]
+    pub unhealthy_after: Option<Period>,
+    /// From then on answer nothing, with the port open, as a hung process does
+    #[arg(long, value_name = "DURATION")]
+    pub hang_after: Option<Period>,
+    /// End by itself then, as a crash does
+    #[arg(long, value_name = "DURATION")]
+    pub exit_after: Option<Period>,
+    /// The exit code of that end
+    #[arg(long, default_value_t = 1, value_name = "CODE")]
+    pub exit_code: u8,
+    /// Work on when told to stop
+    #[arg(long)]
+    pub ignore_stop: bool,
+}
