@@ -222,6 +222,21 @@ impl Cluster {
         self.nodes.get(node).is_some_and(|n| n.live().is_some())
     }
 
+    /// Whether `service` has a spec.
+    pub fn exists(&self, service: &Name) -> bool {
+        let service = self.services.get(service);
+        service.is_some_and(|service| service.spec.is_some())
+    }
+
+    /// Whether `service` has a ready instance on a node with a session: those that come after it may start.
+    pub fn serves(&self, service: &Name) -> bool {
+        let service = self.services.get(service);
+        let mut seats = service.into_iter().flat_map(|service| &service.seats);
+        seats.any(|((_, node), seat)| {
+            seat.observed().is_some_and(|state| state.ready) && self.is_live(node)
+        })
+    }
+
     /// What the changes since the last call make it necessary to plan again.
     pub fn take_touched(&mut self) -> Scope {
         std::mem::take(&mut self.touched)
@@ -243,16 +258,10 @@ impl Cluster {
             Key::State(_, instance) => Some(&instance.service),
             _ => None,
         };
-        let serves = |cluster: &Self, name: &Name| {
-            let service = cluster.services.get(name)?;
-            let mut seats = service.seats.values();
-            let ready = seats.any(|seat| seat.observed().is_some_and(|state| state.ready));
-            Some((service.spec.is_some(), ready))
-        };
-        let served = name.and_then(|name| serves(self, name));
+        let served = name.map(|name| (self.exists(name), self.serves(name)));
         self.set(key, entry);
         if let Some(name) = name
-            && served != serves(self, name)
+            && served != Some((self.exists(name), self.serves(name)))
         {
             self.touch_followers(name);
         }

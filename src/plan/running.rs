@@ -247,13 +247,7 @@ impl<'a> Draft<'a, '_> {
     /// The first of the services that come first which has no ready instance.
     fn comes_after(&self, spec: &ServiceSpec) -> Option<String> {
         spec.after.iter().find_map(|name| {
-            let service = self.cluster.services().get(name);
-            let mut seats = service.into_iter().flat_map(|service| &service.seats);
-            let serves = seats.any(|((_, node), seat)| {
-                self.cluster.is_live(node) && seat.observed().is_some_and(|state| state.ready)
-            });
-            let exists = service.is_some_and(|service| service.spec.is_some());
-            match (serves, exists) {
+            match (self.cluster.serves(name), self.cluster.exists(name)) {
                 (true, _) => None,
                 (false, true) => Some(format!("{name}, of which no instance is ready")),
                 (false, false) => Some(format!("{name}, which does not exist")),

@@ -188,11 +188,16 @@ pub(super) fn live(events: &[Event]) {
     assert!(world.assignments().is_empty());
 }
 
+/// How many histories are lived through: PROPTEST_CASES, else enough for every day.
+fn chances() -> u32 {
+    let wanted = std::env::var("PROPTEST_CASES");
+    wanted.ok().and_then(|n| n.parse().ok()).unwrap_or(200)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
-        // The same histories every time: what chance finds elsewhere is kept in `histories`.
-        rng_seed: proptest::test_runner::RngSeed::Fixed(1),
-        cases: 200,
+        // What chance finds is kept in `histories`.
+        cases: chances(),
         failure_persistence: None,
         ..ProptestConfig::default()
     })]

@@ -153,8 +153,7 @@ fn of_several_that_are_leaving_the_same_one_is_always_named() {
 }
 
 #[test]
-#[ignore = "open: the refusals that a status names may be out of date until the next full pass"]
-fn a_service_without_a_place_always_says_what_the_full_pass_would_say() {
+fn a_service_hears_that_another_one_is_ready_where_an_agent_is_connected() {
     live(&[
         spec(2, 1, 0, 1, 0),
         node(3, 1),
