@@ -3,7 +3,7 @@
 //! 1. Starting: `only_the_given_environment_...`, `what_cannot_be_started_...`
 //! 2. Ending: `the_exit_code_...`, `a_kill_reaches_...`
 //! 3. Finding again: `a_process_outlives_...`, `an_end_is_known_...`, `a_place_is_never_...`,
-//!    `a_stranger_...`, `what_is_forgotten_...`
+//!    `a_stranger_...`, `what_is_forgotten_...`, `a_shim_that_is_just_dying_...`
 //! 4. Tethers: `tethered_processes_...`
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test")]
@@ -260,4 +260,35 @@ async fn tethered_processes_end_with_who_started_them() {
     eventually("everything has ended", || {
         !lives(pid) && support::cluster::shims(world.directory.path()).is_empty()
     });
+}
+
+#[tokio::test]
+async fn a_shim_that_is_just_dying_is_waited_for_and_its_end_is_no_doubt() {
+    let world = World::new();
+    let started = world.start(1, "exec sleep 1000").await;
+    let shim = support::cluster::parent(started.process.pid());
+    support::signal(shim, "KILL");
+    started.ended.await;
+    // A killed shim may hold its socket for a moment longer than its process lives: whoever asks by then is
+    // told nothing, or is cut off.
+    for is_heard in [true, false] {
+        let socket = world.place.directory.join("socket");
+        let _ = fs::remove_file(&socket);
+        let dying = tokio::net::UnixListener::bind(socket).unwrap();
+        let processes = another();
+        let finding = processes.find(&world.place);
+        let dies = async {
+            if is_heard {
+                dying.accept().await.unwrap();
+            } else {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            drop(dying);
+        };
+        let (found, ()) = futures::join!(finding, dies);
+        let Found::Idle { last } = found.unwrap() else {
+            panic!("it lives");
+        };
+        assert_eq!(last, Some((1, End::UNKNOWN)));
+    }
 }

@@ -6,6 +6,7 @@
 use std::fs;
 
 use super::*;
+use support::cluster::parent;
 
 /// Every assignment here leaves its process to the next agent.
 fn kept(assignment: Assignment) -> Assignment {
@@ -24,13 +25,6 @@ impl World {
     async fn confirmed(&self, instance: &Instance, epoch: i64) -> InstanceState {
         self.state_when(instance, "it is confirmed", |state| state.epoch > epoch)
             .await
-    }
-
-    /// The state of a shim's process: the parent of `pid`.
-    fn shim_of(pid: u32) -> u32 {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        let (_, rest) = stat.rsplit_once(") ").unwrap();
-        rest.split(' ').nth(1).unwrap().parse().unwrap()
     }
 }
 
@@ -183,7 +177,7 @@ async fn after_another_boot_nothing_is_adopted() {
     let before = world.ready(&wanted.instance).await;
     first.crash().await;
     // As if the machine had been started again: everything is gone but the files.
-    let shim = World::shim_of(before.pid.unwrap());
+    let shim = parent(before.pid.unwrap());
     support::signal(shim, "KILL");
     gone(before.pid.unwrap()).await;
     let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
@@ -294,7 +288,7 @@ async fn a_killed_shim_takes_its_process_with_it_and_both_are_replaced() {
     world.assign(&wanted).await;
     let before = world.ready(&wanted.instance).await;
     let first_child = number_in(&child).await;
-    support::signal(World::shim_of(before.pid.unwrap()), "KILL");
+    support::signal(parent(before.pid.unwrap()), "KILL");
     let after = world
         .state_when(&wanted.instance, "it runs again", |state| {
             state.ready && state.restarts == 1
@@ -306,7 +300,7 @@ async fn a_killed_shim_takes_its_process_with_it_and_both_are_replaced() {
     // The same while no agent is there.
     agent.crash().await;
     let second_child = number_in(&child).await;
-    support::signal(World::shim_of(after.pid.unwrap()), "KILL");
+    support::signal(parent(after.pid.unwrap()), "KILL");
     gone(after.pid.unwrap()).await;
     let _agent = world.agent("a");
     world

@@ -254,6 +254,13 @@ pub fn lives(pid: u32) -> bool {
             .starts_with('Z')
 }
 
+/// The parent of a process: its shim, where it has one.
+pub fn parent(pid: u32) -> u32 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, rest) = stat.rsplit_once(") ").unwrap();
+    rest.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
 /// Kills the shims of all agents whose files lie in `directory`, and with them what they run.
 pub fn kill_shims(directory: &Path) {
     for pid in shims(directory) {

@@ -72,7 +72,10 @@ impl Supervisor {
             found => {
                 managed.incarnation = incarnation.max(highest(&found));
                 let is_untouched = matches!(found, Ok(Found::Idle { last: None }));
-                managed.starts = managed.starts.saturating_sub(1);
+                // Where nobody can tell, it may have happened: the next start is a restart.
+                if found.is_ok() {
+                    managed.starts = managed.starts.saturating_sub(1);
+                }
                 managed.life = match is_untouched {
                     true => Life::Fresh,
                     false => due(&managed, now),

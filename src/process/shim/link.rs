@@ -149,6 +149,17 @@ pub(super) fn is_absence(error: &io::Error) -> bool {
     [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused].contains(&error.kind())
 }
 
+/// Whether a failed connection shows a shim that is just leaving, or dying: a killed one's socket may be open for
+/// a moment longer than its process lives.
+pub(super) fn is_departure(error: &io::Error) -> bool {
+    let kinds = [
+        io::ErrorKind::UnexpectedEof,
+        io::ErrorKind::ConnectionReset,
+        io::ErrorKind::BrokenPipe,
+    ];
+    kinds.contains(&error.kind())
+}
+
 fn unexpected(message: &Message) -> io::Error {
     let text = format!("the shim said `{message}`, which is no answer to what it was asked");
     io::Error::new(io::ErrorKind::InvalidData, text)

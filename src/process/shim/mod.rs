@@ -27,6 +27,12 @@ pub use processes::ShimProcesses;
 /// A shim answers within a millisecond; one that has said nothing for so long is frozen, or the machine is.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// A shim that leaves is gone within a millisecond; so long is the pause between two looks whether it is.
+const TURN: Duration = Duration::from_millis(5);
+
+/// So many looks: longer than a shim that leaves waits for the disk of its logs.
+const TURNS: u32 = 600;
+
 /// Where root's agents keep what matters within one boot: memory, empty after the next boot. None where
 /// there is no such place, or it is not this user's.
 pub fn runtime_home() -> Option<&'static Path> {

@@ -5,13 +5,12 @@ use std::{
     io::{self, PipeReader, PipeWriter},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use futures::future::{BoxFuture, Either, select};
 
 use super::{
-    PATIENCE,
+    PATIENCE, TURN, TURNS,
     launch::{self, Failure, ShimMissing},
     leftovers,
     link::{self, Link},
@@ -27,12 +26,6 @@ use crate::{
     host::{Clock, Disk, Host},
     process::{Found, Place, Processes, Program, StartError, Started},
 };
-
-/// A shim that was released leaves within a millisecond; one that takes over waits so long between looks.
-const TURN: Duration = Duration::from_millis(5);
-
-/// So many looks: longer than a shim that leaves waits for the disk of its logs.
-const TURNS: u32 = 600;
 
 /// Processes of this machine, each behind a shim of its own that outlives this.
 pub struct ShimProcesses {
@@ -92,8 +85,7 @@ impl ShimProcesses {
             match Link::connect(directory, &self.clock).await {
                 Ok(link) => return Ok(link),
                 Err(error) if link::is_absence(&error) => {}
-                // It is just leaving.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+                Err(error) if link::is_departure(&error) => {}
                 Err(error) => return Err(failed(error.to_string())),
             }
             watch::bury(place, &self.clock).await;
@@ -203,18 +195,17 @@ impl ShimProcesses {
     }
 
     async fn forget(&self, place: &Place) -> io::Result<()> {
-        match Link::connect(&place.directory, &self.clock).await {
-            Ok(mut link) => {
+        match watch::look(&place.directory, &self.clock).await? {
+            Look::Shim(mut link, ..) => {
                 self.clear(&mut link).await?;
                 link.ask(Command::Release).await?;
                 // It ends the connection when it is gone.
                 let left = async { while link.event().await.is_ok() {} };
                 select(std::pin::pin!(left), self.clock.sleep(PATIENCE)).await;
             }
-            Err(error) if link::is_absence(&error) => {
+            Look::Nobody => {
                 watch::bury(place, &self.clock).await;
             }
-            Err(error) => return Err(error),
         }
         match fs::remove_dir_all(&place.directory) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

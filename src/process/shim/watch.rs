@@ -10,7 +10,7 @@ use std::{
 use tokio::net::UnixStream;
 
 use super::{
-    leftovers,
+    TURN, TURNS, leftovers,
     link::{self, Link},
     wire::{
         message::{Command, Message, Signal},
@@ -143,16 +143,25 @@ pub(super) enum Look {
     Nobody,
 }
 
-/// Looks who serves `directory`.
+/// Looks who serves `directory`. One that is leaving is waited for: it is nobody then.
 pub(super) async fn look(directory: &Path, clock: &Arc<dyn Clock>) -> io::Result<Look> {
-    match Link::connect(directory, clock).await {
-        Ok(mut link) => {
-            let status = link.status().await?;
-            Ok(Look::Shim(link, status.running, status.last))
+    let mut looks = 0;
+    loop {
+        match ask(directory, clock).await {
+            Err(error) if link::is_absence(&error) => return Ok(Look::Nobody),
+            Err(error) if link::is_departure(&error) && looks < TURNS => {
+                looks += 1;
+                clock.sleep(TURN).await;
+            }
+            answer => return answer,
         }
-        Err(error) if link::is_absence(&error) => Ok(Look::Nobody),
-        Err(error) => Err(error),
     }
+}
+
+async fn ask(directory: &Path, clock: &Arc<dyn Clock>) -> io::Result<Look> {
+    let mut link = Link::connect(directory, clock).await?;
+    let status = link.status().await?;
+    Ok(Look::Shim(link, status.running, status.last))
 }
 
 /// Puts an end to what a shim that is gone has left at `place`. Returns the last start and its end, as
