@@ -25,8 +25,8 @@ pub mod demo {
     tonic::include_proto!("quaestor.demo");
 }
 
-/// What agents tell of their instances.
-pub mod agent {
+/// What is Quaestor's own: where to send the next request, what instances print.
+pub mod v1 {
     tonic::include_proto!("quaestor.v1");
 }
 

@@ -1,6 +1,7 @@
 //! The manifest kind `Service`: what an operator asks for.
 
 mod agent_stop;
+mod balance;
 mod logs;
 mod port_range;
 mod recycle;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{name::Name, quantity::Period, run_as::RunAs, time::Timestamp};
 
 pub use agent_stop::OnAgentStop;
+pub use balance::{BalanceSpec, Policy};
 pub use logs::LogSpec;
 pub use port_range::PortRange;
 pub use recycle::{RecycleSpec, RecycleWhen};
@@ -104,6 +106,9 @@ pub struct ServiceSpec {
     /// Whether the balancer answers with it. Default true.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub published: bool,
+    /// How balancers choose among its instances.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub balance: BalanceSpec,
     /// Services that come first: an instance is not started on a node before each of them has a ready
     /// instance. What runs is not stopped when one of them is not ready later.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

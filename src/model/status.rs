@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{name::Name, time::Timestamp};
+use super::{name::Name, service::BalanceSpec, time::Timestamp};
 
 /// What lies under `status/service/<name>`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,6 +77,13 @@ pub struct Route {
     pub names: Vec<String>,
     /// Whether it appears in answers.
     pub published: bool,
+    /// How to choose among its instances. Absent from older leaders.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub balance: BalanceSpec,
     /// The generation that this reflects.
     pub generation: u64,
+}
+
+fn is_default(balance: &BalanceSpec) -> bool {
+    *balance == BalanceSpec::default()
 }

@@ -180,6 +180,7 @@ impl<'a> Draft<'a, '_> {
             service: self.name.clone(),
             names: names.into_iter().map(str::to_owned).collect(),
             published: object.spec.published,
+            balance: object.spec.balance.clone(),
             generation: object.generation,
         };
         let stored = self.service.route.as_ref();

@@ -8,7 +8,7 @@ use super::client::root_cause;
 use crate::{
     host::{Network, network::connector},
     model::{Instance, LogBatch, LogLine, LogQuery, LogSource, Name, Timestamp},
-    proto::agent::{self as wire, agent_logs_client::AgentLogsClient},
+    proto::v1::{self as wire, agent_logs_client::AgentLogsClient},
 };
 
 /// How long a connection may take.

@@ -11,8 +11,8 @@ use crate::{
     grpc,
     host::{Host, Listener},
     model::{Instance, LogBatch, LogLine, LogQuery, LogSource, Name},
-    proto::agent as wire,
-    proto::agent::agent_logs_server::{AgentLogs, AgentLogsServer},
+    proto::v1 as wire,
+    proto::v1::agent_logs_server::{AgentLogs, AgentLogsServer},
 };
 
 /// The largest question that is read, in bytes: two names and a few numbers, with room to spare.

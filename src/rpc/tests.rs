@@ -106,6 +106,7 @@ async fn from_the_first_sync_on_an_unknown_name_is_an_empty_answer_and_health_is
         service: "w".parse().unwrap(),
         names: vec!["WorkerX".to_owned()],
         published: true,
+        balance: Default::default(),
         generation: 1,
     };
     let fact = Fact::Route("w".parse().unwrap(), Some(route));

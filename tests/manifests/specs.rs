@@ -6,9 +6,9 @@ use quaestor::model::{
     quantity::{Percent, Period, Size},
     run_as::{Ceiling, Limits, RunAs, Umask},
     service::{
-        HealthSpec, HttpCheck, Labels, LoadSpec, LogSpec, Metadata, Nothing, OnAgentStop,
-        Placement, PortCheck, PortRange, PortSpec, RecycleSpec, RecycleWhen, RestartPolicy,
-        RestartSpec, StopSignal, StopSpec,
+        BalanceSpec, HealthSpec, HttpCheck, Labels, LoadSpec, LogSpec, Metadata, Nothing,
+        OnAgentStop, Placement, Policy, PortCheck, PortRange, PortSpec, RecycleSpec, RecycleWhen,
+        RestartPolicy, RestartSpec, StopSignal, StopSpec,
     },
 };
 
@@ -216,6 +216,11 @@ fn run_as() -> impl Strategy<Value = RunAs> {
     )
 }
 
+fn balance() -> impl Strategy<Value = BalanceSpec> {
+    let policy = select(vec![Policy::LeastLoad, Policy::RoundRobin, Policy::Hash]);
+    option::of(policy).prop_map(|policy| BalanceSpec { policy })
+}
+
 fn process() -> impl Strategy<Value = ServiceSpec> {
     let many = prop_oneof![
         Just((None, false)),
@@ -251,9 +256,9 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
         jitter: Percent::new(jitter),
         when: RecycleWhen::Always,
     });
-    let busy = (option::of(period()), option::of(recycle));
+    let busy = (option::of(period()), option::of(recycle), balance());
     (many, labels(), start, ports(), care, busy).prop_map(
-        |(many, node_selector, start, ports, care, (busy, recycle))| {
+        |(many, node_selector, start, ports, care, (busy, recycle, balance))| {
             let (mut command, working_directory, env, names, run_as) = start;
             let (mut health, load, restart, (stop, on_agent_stop, logs), published) = care;
             if health.none.is_none()
@@ -274,6 +279,7 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
                 ports,
                 service_names: names.into_iter().collect(),
                 published,
+                balance,
                 after: Vec::new(),
                 health,
                 load,

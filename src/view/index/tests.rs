@@ -18,6 +18,7 @@ fn route(service: &str, names: &[&str], published: bool) -> Fact {
         service: name(service),
         names: names.iter().map(|name| (*name).to_owned()).collect(),
         published,
+        balance: Default::default(),
         generation: 1,
     };
     Fact::Route(name(service), Some(route))
