@@ -1,8 +1,8 @@
 //! The command line: parse, resolve, do, print.
 //!
 //! - [`args`]: every command and flag
-//! - [`apply`], [`delete`], [`restart`], [`get`], [`describe`], [`logs`], [`pick`], [`validate`]: the
-//!   user's commands
+//! - [`apply`], [`delete`], [`restart`], [`get`], [`describe`], [`logs`], [`pick`], [`import`],
+//!   [`validate`]: the user's commands
 //! - [`roles`]: the long-running parts, one process each
 //! - [`dev`]: all of them in one process
 //! - [`files`], [`output`]: reading manifests, printing
@@ -15,6 +15,7 @@ mod describe;
 mod dev;
 mod files;
 mod get;
+mod import;
 mod logs;
 mod output;
 mod pick;
@@ -89,6 +90,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Logs(args) => logs::run(&operator(&global, &host)?, &host, args).await,
         Command::Pick(args) => pick::run(&host, args).await,
         Command::Validate(args) => validate::run(args),
+        Command::Import(args) => import::run(args),
         Command::Schema => validate::schema(),
         Command::Dev(args) => dev::run(&global, host, args).await,
         Command::Agent(args) => roles::agent(&global, host, args).await,

@@ -4,6 +4,7 @@
 //! and readers ignore what they do not know.
 
 pub mod assignment;
+pub mod legacy;
 pub mod load;
 pub mod log;
 pub mod manifest;

@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::model::Name;
 
 pub use look::{DescribeArgs, DescribeKind, GetArgs, Kind, LogsArgs, OutputFormat, PickArgs};
-pub use operate::{ApplyArgs, DeleteArgs, RestartArgs, ValidateArgs};
+pub use operate::{ApplyArgs, DeleteArgs, ImportArgs, RestartArgs, ValidateArgs};
 pub use roles::{AgentArgs, BalancerArgs, DemoWorkerArgs, DevArgs};
 
 /// What stands below the list of commands.
@@ -103,6 +103,8 @@ pub enum Command {
     Pick(PickArgs),
     /// Check manifests without a store
     Validate(ValidateArgs),
+    /// Print manifests that do what files of quaestor-mini-cluster say
+    Import(ImportArgs),
     /// Print the JSON Schema of manifests, for editors
     Schema,
     /// Run a whole cluster in this process, for development

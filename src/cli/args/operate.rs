@@ -64,3 +64,14 @@ pub struct ValidateArgs {
     #[arg(short = 'f', long = "file", id = "more", num_args = 1.., value_name = "FILE")]
     pub more: Vec<PathBuf>,
 }
+
+/// Arguments of `import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// quaestor.cluster.config.yml or quaestor.loadbalancer.config.yml, or - for standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Print the manifest of etcd alone, for the directory of `agent --manifests`
+    #[arg(long)]
+    pub store: bool,
+}
