@@ -142,7 +142,11 @@ impl World {
             stop.clone(),
         );
         Agent {
-            task: tokio::spawn(running),
+            task: tokio::spawn(async {
+                running
+                    .await
+                    .inspect_err(|error| eprintln!("the agent ended: {error}"))
+            }),
             stop,
         }
     }
