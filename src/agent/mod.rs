@@ -22,6 +22,7 @@ mod memory;
 mod ports;
 mod program;
 mod reporter;
+mod secrets;
 mod session;
 mod supervisor;
 mod wakes;
