@@ -10,7 +10,7 @@
 //!    `an_agent_whose_node_was_taken_...`
 //! 6. Others' endpoints: `an_external_endpoint_...`
 //! 7. Going on with the processes of the agent before: [`adoption`]
-//! 8. As whom: [`identity`]; what only the host knows: [`secrets`]
+//! 8. As whom: [`identity`]
 #![cfg(unix)]
 #![allow(
     clippy::disallowed_methods,
@@ -22,8 +22,6 @@
 mod adoption;
 #[path = "agent/identity.rs"]
 mod identity;
-#[path = "agent/secrets.rs"]
-mod secrets;
 mod support;
 
 use std::{
@@ -135,24 +133,17 @@ impl World {
 
     /// Starts an agent on `state_directory`.
     fn agent(&self, state_directory: &str) -> Agent {
-        self.agent_by(self.config(state_directory))
-    }
-
-    fn agent_by(&self, config: agent::Config) -> Agent {
         let stop = CancellationToken::new();
         let running = agent::run(
-            config,
+            self.config(state_directory),
             connect(&self.etcd),
             Host::system(),
             Arc::<ShimProcesses>::clone(&self.processes),
+            quaestor::agent::reservations::counter().1,
             stop.clone(),
         );
         Agent {
-            task: tokio::spawn(async {
-                running
-                    .await
-                    .inspect_err(|error| eprintln!("the agent ended: {error}"))
-            }),
+            task: tokio::spawn(running),
             stop,
         }
     }
@@ -252,6 +243,7 @@ fn command(command: &[&str]) -> Assignment {
             grace: Period::from_secs(20),
             ..StopSpec::default()
         },
+        tickets: None,
         on_agent_stop: OnAgentStop::Stop,
         logs: Default::default(),
     }

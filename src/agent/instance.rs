@@ -6,7 +6,8 @@ use super::{Config, memory::Record, ports::Ports};
 use crate::{
     host::Host,
     model::{
-        Assignment, Exit, Instance, InstanceState, LoadReport, Moment, Name, Run, Timestamp,
+        Assignment, Desired, Exit, Instance, InstanceState, LoadReport, Moment, Name, Run,
+        Timestamp, Units,
         service::{HealthSpec, OnAgentStop},
         state::Endpoint,
     },
@@ -15,6 +16,7 @@ use crate::{
         drain::Drain,
         health::{Checks, Failure, Verdict},
         report::report,
+        reservation::Ledger,
         restart::BackOff,
     },
     probe::{Check, Load, Prober, Target, Unhealthy},
@@ -70,6 +72,8 @@ pub(super) struct Managed {
     pub(super) started_at: Option<Timestamp>,
     pub(super) next_start_at: Option<Timestamp>,
     pub(super) last_exit: Option<Exit>,
+    /// Who has its process to himself.
+    pub(super) tickets: Ledger,
     health: Question,
     load: Question,
     next_load: Moment,
@@ -103,6 +107,7 @@ impl Managed {
             started_at: None,
             next_start_at: None,
             last_exit: None,
+            tickets: Ledger::default(),
             health: Question::default(),
             load: Question::default(),
             next_load: Moment::default(),
@@ -121,6 +126,7 @@ impl Managed {
             started_at: record.started_at,
             next_start_at: record.next_start_at,
             last_exit: record.last_exit,
+            tickets: record.tickets,
             ..Self::new(record.assignment, record.stored_at, record.uuid)
         }
     }
@@ -144,6 +150,7 @@ impl Managed {
             started_at: self.started_at,
             next_start_at: self.next_start_at,
             last_exit: self.last_exit.clone(),
+            tickets: self.tickets.clone(),
         }
     }
 
@@ -153,12 +160,13 @@ impl Managed {
     }
 
     /// What is wanted of it.
-    pub(super) fn goal(&self, agent_ends: bool) -> Goal<'_> {
+    pub(super) fn goal(&self, agent_ends: bool, now: Moment) -> Goal<'_> {
         Goal {
             assignment: &self.assignment,
             stored_at: self.stored_at,
             orphaned: self.orphaned,
             agent_ends,
+            reserved: self.tickets.valid(now) > 0,
         }
     }
 
@@ -184,6 +192,7 @@ impl Managed {
         self.load = Question::default();
         self.report = None;
         self.next_start_at = None;
+        self.tickets.clear();
     }
 
     /// Whether clients may be sent to it.
@@ -207,6 +216,19 @@ impl Managed {
         matches!(self.life, Life::Alive { .. })
             && Checks::wanted(&self.assignment.health)
             && !self.life.checks().is_some_and(Checks::succeeded)
+    }
+
+    /// What is to be had of it by tickets; none for what clients share.
+    pub(super) fn units(&self, agent_ends: bool) -> Option<Units> {
+        self.assignment.tickets?;
+        let stays = self.assignment.desired == Desired::Present && !agent_ends;
+        let current = self.life.revision() == self.assignment.revision;
+        let reported = self.life.checks().and_then(Checks::capacity);
+        Some(Units {
+            capacity: reported.unwrap_or(1),
+            taken: self.tickets.taken(),
+            open: stays && current && self.is_ready(),
+        })
     }
 
     /// The last load report, while clients may be sent to it.
@@ -279,6 +301,12 @@ impl Managed {
         {
             // The first report that can end the drain is not waited for.
             due = due.min(learnt);
+        }
+        if let Some(since) = self.tickets.overdue_since(now)
+            && checks.load_asked() < Some(since)
+        {
+            // Nor is the first that can free the unit of an overdue ticket.
+            due = due.min(now);
         }
         if due > now {
             return Some(due);
@@ -389,8 +417,8 @@ impl Managed {
     }
 
     /// What is reported of it. The epoch is filled in by who writes it.
-    pub(super) fn state(&self, config: &Config, agent_ends: bool) -> InstanceState {
-        let report = report(&self.goal(agent_ends), &self.life);
+    pub(super) fn state(&self, config: &Config, agent_ends: bool, now: Moment) -> InstanceState {
+        let report = report(&self.goal(agent_ends, now), &self.life);
         let lives = self.life.lives();
         InstanceState {
             instance: self.assignment.instance.clone(),

@@ -21,7 +21,7 @@ use super::{Error, Home, ports::Ports};
 use crate::{
     host::Host,
     model::{Assignment, Exit, Instance, Timestamp},
-    plan::{agent::Life, restart::BackOff},
+    plan::{agent::Life, reservation::Ledger, restart::BackOff},
     process::{Found, Processes},
 };
 
@@ -59,6 +59,9 @@ pub(super) struct Record {
     pub(super) started_at: Option<Timestamp>,
     pub(super) next_start_at: Option<Timestamp>,
     pub(super) last_exit: Option<Exit>,
+    /// Who has the process to himself.
+    #[serde(default, skip_serializing_if = "Ledger::is_empty")]
+    pub(super) tickets: Ledger,
 }
 
 /// A record, and what there is of the process.
@@ -131,7 +134,6 @@ pub(super) async fn recall(
         cause,
     })?;
     let mut memories = Vec::new();
-    let files = host.disk.list(&home.all_files()).unwrap_or_default();
     for path in &listed {
         let Some((instance, is_record)) = subject(path) else {
             continue;
@@ -157,18 +159,6 @@ pub(super) async fn recall(
             record,
             found,
         });
-    }
-    for directory in files {
-        let name = directory.file_name().map(|name| name.to_string_lossy());
-        let lives = |memory: &Memory| {
-            let instance = memory.record.assignment.instance.to_string();
-            !matches!(memory.found, Ok(Found::Idle { .. })) && name.as_deref() == Some(&instance)
-        };
-        if !memories.iter().any(lives)
-            && let Err(error) = host.disk.take_back(&directory)
-        {
-            tracing::error!(directory = %directory.display(), %error, "secrets cannot be removed");
-        }
     }
     Ok(memories)
 }
@@ -253,6 +243,7 @@ mod tests {
             started_at: None,
             next_start_at: None,
             last_exit: None,
+            tickets: Ledger::default(),
         }
     }
 

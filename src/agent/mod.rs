@@ -6,6 +6,7 @@
 //! - `instance`: one instance: its assignment, life, process and probes
 //! - `program`, `ports`, `account`: what exactly is started, and as whom; `allowed`: what may be
 //! - [`logs`]: what instances printed
+//! - [`reservations`]: who has an instance to himself
 //! - `reporter`, `load`: what is written to `state/` and `load/`
 //! - `wakes`: who is to be looked at next
 //!
@@ -22,29 +23,25 @@ mod memory;
 mod ports;
 mod program;
 mod reporter;
-mod secrets;
+pub mod reservations;
 mod session;
 mod supervisor;
 mod wakes;
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 
 pub use self::allowed::Allowed;
-use self::{home::Home, memory::Memory, session::Keeper, supervisor::Supervisor};
+use self::{
+    home::Home, memory::Memory, reservations::Counter, session::Keeper, supervisor::Supervisor,
+};
 use crate::{
     host::Host,
     model::{Name, Timestamp, service::Labels},
     process::Processes,
     store::{self, Store},
 };
-
-/// How long the locks of an agent that was just killed may be held by what it was starting.
-const LOCK_PATIENCE: Duration = Duration::from_secs(1);
-
-/// Pause between two attempts to lock.
-const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Who an agent is, and where it keeps its things.
 #[derive(Clone, Debug)]
@@ -122,9 +119,10 @@ pub async fn run(
     store: Store,
     host: Host,
     processes: Arc<dyn Processes>,
+    counter: Counter,
     stop: CancellationToken,
 ) -> Result<(), Error> {
-    let home = settle(&config, &host).await?;
+    let home = Home::open(&config.state_directory, &config.runtime_directory, &host)?;
     // Before anything is asked of the store: what lives has to be known, whatever the store says.
     let memories = memory::recall(&home, &host, &*processes).await?;
     let unchanged = !memories.is_empty() && memories.iter().all(Memory::is_unchanged);
@@ -134,7 +132,7 @@ pub async fn run(
         () = stop.cancelled() => return Ok(()),
         begun = keeper.begin() => begun?,
     }
-    let mut supervisor = Supervisor::new(config, home, store, host, processes, handle);
+    let mut supervisor = Supervisor::new(config, home, store, host, processes, counter, handle);
     supervisor.adopt(memories);
     tokio::select! {
         biased;
@@ -146,18 +144,4 @@ pub async fn run(
     }
     // Otherwise the session is left to the next agent: if that comes soon, nobody notices.
     Ok(())
-}
-
-/// Opens the directories. Locks of an agent that was just killed are waited for: what it was starting may hold
-/// them until it has become another program.
-async fn settle(config: &Config, host: &Host) -> Result<Home, Error> {
-    let given_up = host.clock.now() + LOCK_PATIENCE;
-    loop {
-        match Home::open(&config.state_directory, &config.runtime_directory, host) {
-            Err(Error::DirectoryInUse(_)) if host.clock.now() < given_up => {
-                host.clock.sleep(LOCK_PAUSE).await;
-            }
-            opened => return opened,
-        }
-    }
 }

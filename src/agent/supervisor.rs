@@ -6,6 +6,7 @@
 
 mod act;
 mod adopt;
+mod reserve;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,6 +22,7 @@ use super::{
     instance::{Event, Managed, What},
     load::LoadRecord,
     reporter::Reporter,
+    reservations::Counter,
     session::Handle,
     wakes::Wakes,
 };
@@ -61,6 +63,7 @@ pub(super) struct Supervisor {
     store: Store,
     host: Host,
     processes: Arc<dyn Processes>,
+    counter: Counter,
     session: Handle,
     keys: Keys,
     instances: BTreeMap<Instance, Managed>,
@@ -87,6 +90,7 @@ impl Supervisor {
         store: Store,
         host: Host,
         processes: Arc<dyn Processes>,
+        counter: Counter,
         session: Handle,
     ) -> Self {
         let keys = Keys::new(&config.cluster);
@@ -104,6 +108,7 @@ impl Supervisor {
             store,
             host,
             processes,
+            counter,
             session,
             keys,
             instances: BTreeMap::new(),
@@ -142,6 +147,7 @@ impl Supervisor {
                     let trusted = self.load.absorb(done, clock.now());
                     self.doubt_unless(trusted);
                 }
+                Some(asked) = self.counter.asked.recv() => self.reserve(asked),
                 Some(event) = self.events.next() => self.hear(event),
                 update = follow.next() => self.follow(update),
                 () = clock.sleep_until(wake) => {}
@@ -185,6 +191,7 @@ impl Supervisor {
             return;
         }
         self.count_starts(now);
+        self.reclaim(name, now);
         if let Some(managed) = self.instances.get_mut(name)
             && let Some(drain) = managed.untold()
             && self.reporter.says_unready(name)
@@ -196,7 +203,7 @@ impl Supervisor {
             && let Some(managed) = self.instances.get(name)
         {
             let room = self.starting.len() < STARTS;
-            let goal = managed.goal(self.ends_by.is_some());
+            let goal = managed.goal(self.ends_by.is_some(), now);
             match decide(&goal, &managed.life, room, now) {
                 Decision::Do(action) => self.act(name, action, now).await,
                 Decision::Wait(wait) => {
@@ -228,6 +235,7 @@ impl Supervisor {
         let Some(managed) = self.instances.get_mut(name) else {
             self.reporter.want(name, None);
             self.load.set(name, None);
+            self.counter.show(name, None);
             return;
         };
         let (questions, next) = managed.ask(&self.config, &self.host, now);
@@ -235,9 +243,11 @@ impl Supervisor {
         if let Some(next) = next {
             self.wakes.by(name, next);
         }
-        let state = managed.state(&self.config, agent_ends);
+        let state = managed.state(&self.config, agent_ends, now);
         self.reporter.want(name, Some(state));
         self.load.set(name, managed.load_report());
+        let units = managed.units(agent_ends);
+        self.counter.show(name, units);
     }
 
     /// What is to be done about the age of an instance that has nothing else to do. What is left running
@@ -245,7 +255,8 @@ impl Supervisor {
     fn recycle(&mut self, name: &Instance, now: Moment) -> Option<Action> {
         let managed = self.instances.get(name)?;
         managed.assignment.recycle.as_ref()?;
-        if managed.orphaned || self.session.held.borrow().is_none() {
+        let busy = managed.orphaned || !managed.tickets.is_empty();
+        if busy || self.session.held.borrow().is_none() {
             return None;
         }
         let mut others = self.instances.iter().filter(|(other, managed)| {

@@ -52,12 +52,6 @@ pub(super) async fn agent(
     let allowed = agent::Allowed {
         users: args.allow_users,
         programs: args.allow_programs,
-        // What lies behind a link counts. One that leads nowhere yet counts as it is.
-        secrets: args
-            .allow_secrets
-            .into_iter()
-            .map(|path| path.canonicalize().unwrap_or(path))
-            .collect(),
     };
     if process::is_privileged() && allowed.users.is_empty() {
         tracing::warn!(
@@ -86,7 +80,7 @@ pub(super) async fn agent(
     until_stopped(tasks, &*clock).await
 }
 
-/// The two tasks of an agent: one runs instances, one tells what they print.
+/// The two tasks of an agent: one runs instances, one tells what they print and passes on who wants to have them.
 pub(super) fn serve_agent(
     tasks: &mut Tasks,
     config: agent::Config,
@@ -96,20 +90,22 @@ pub(super) fn serve_agent(
     listener: Box<dyn Listener>,
 ) {
     let stop = tasks.stop().clone();
+    let (reservations, counter) = agent::reservations::counter();
     let logs = Logs::new(&config.state_directory, host.clone());
     tasks.spawn(
         "agent's server",
-        rpc::logs::serve(
+        rpc::agent::serve(
             listener,
             config.node.clone(),
             logs,
+            reservations,
             host.clone(),
             stop.clone(),
         ),
     );
     tasks.spawn(
         "agent",
-        agent::run(config, store, host, Arc::new(processes), stop),
+        agent::run(config, store, host, Arc::new(processes), counter, stop),
     );
 }
 

@@ -8,9 +8,10 @@ use super::{
     name::{Instance, Name},
     run_as::RunAs,
     service::{
-        FileSpec, HealthSpec, LoadSpec, LogSpec, OnAgentStop, RecycleSpec, RestartSpec, StopSpec,
-        Variable, is_true, yes,
+        HealthSpec, LoadSpec, LogSpec, OnAgentStop, RecycleSpec, RestartSpec, StopSpec, is_true,
+        yes,
     },
+    ticket::TicketSpec,
 };
 
 /// What lies under `assign/<node>/<instance>`: everything that host needs, so that an agent reads
@@ -39,6 +40,9 @@ pub struct Assignment {
     /// Whether balancers answer with it.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub published: bool,
+    /// How it is given out, where clients have it to themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tickets: Option<TicketSpec>,
     /// How health is checked.
     #[serde(default)]
     pub health: HealthSpec,
@@ -103,10 +107,7 @@ pub struct Template {
     pub working_directory: Option<String>,
     /// Environment variables.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub env: BTreeMap<String, Variable>,
-    /// Files of the host that it is given copies of.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub files: Vec<FileSpec>,
+    pub env: BTreeMap<String, String>,
     /// As whom it runs, and what it may use up.
     #[serde(flatten)]
     pub run_as: RunAs,

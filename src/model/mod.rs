@@ -16,6 +16,7 @@ pub mod run_as;
 pub mod service;
 pub mod state;
 pub mod status;
+pub mod ticket;
 pub mod time;
 
 pub use assignment::{AssignedPort, Assignment, Desired, Run};
@@ -27,4 +28,5 @@ pub use run_as::RunAs;
 pub use service::{ServiceObject, ServiceSpec, Tombstone};
 pub use state::{Exit, InstanceState, Phase};
 pub use status::{Condition, ConditionStatus, NodeStatus, Route, ServiceStatus};
+pub use ticket::{TicketId, TicketSpec, Units};
 pub use time::{Moment, Timestamp};

@@ -46,6 +46,8 @@ pub struct Goal<'a> {
     pub orphaned: bool,
     /// The agent ends, and its processes with it.
     pub agent_ends: bool,
+    /// Clients hold tickets for it: a drain waits for them.
+    pub reserved: bool,
 }
 
 /// What an instance is, as far as decisions are concerned.
@@ -160,10 +162,9 @@ impl NotStarted {
 type Word = &'static str;
 
 /// The words that [`NotStarted`] is told by.
-const REASONS: [&str; 8] = [
+const REASONS: [&str; 7] = [
     START_FAILED,
     NOT_ALLOWED,
-    SECRET_UNREADABLE,
     "PortInUse",
     "NoFreePort",
     "BadTemplate",
@@ -176,9 +177,6 @@ pub const START_FAILED: &str = "StartFailed";
 
 /// The owner of the host does not let the agent start it.
 pub const NOT_ALLOWED: &str = "NotAllowed";
-
-/// A file of the host that it is to be given cannot be read.
-pub const SECRET_UNREADABLE: &str = "SecretUnreadable";
 
 fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static str, D::Error> {
     let word = String::deserialize(deserializer)?;
@@ -342,9 +340,14 @@ pub fn decide(goal: &Goal<'_>, life: &Life, room: bool, now: Moment) -> Decision
             // What hangs will not finish anything.
             Some(cause) => match failed(wanted, checks) {
                 Some(cause) => Decision::Do(Action::Stop(cause)),
-                None => match drain.wait(wanted, checks, now) {
+                None => match drain.wait(wanted, checks, goal.reserved, now) {
                     Some(wait) => Decision::Wait(wait),
-                    None if recycle::spares(wanted, &cause, drain.is_idle(wanted, checks, now)) => {
+                    None if recycle::spares(
+                        wanted,
+                        &cause,
+                        !goal.reserved && drain.is_idle(wanted, checks, now),
+                    ) =>
+                    {
                         Decision::Do(Action::Resume)
                     }
                     None => Decision::Do(Action::Stop(cause)),

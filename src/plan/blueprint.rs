@@ -5,8 +5,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::model::{
     AssignedPort, Assignment, Desired, Instance, Name, Run, RunAs, ServiceObject, ServiceSpec,
-    assignment::Template,
-    service::{FileSpec, PortSpec, Variable},
+    assignment::Template, service::PortSpec,
 };
 
 /// Digits of a revision: 40 bits tell apart all templates that one service will ever have.
@@ -27,9 +26,7 @@ pub struct Blueprint<'a> {
 struct Substance<'a> {
     command: &'a [String],
     working_directory: Option<&'a str>,
-    env: &'a std::collections::BTreeMap<String, Variable>,
-    #[serde(skip_serializing_if = "<[FileSpec]>::is_empty")]
-    files: &'a [FileSpec],
+    env: &'a std::collections::BTreeMap<String, String>,
     ports: Vec<PortSubstance<'a>>,
     /// The last request for a restart.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,7 +87,6 @@ impl<'a> Blueprint<'a> {
             command: &spec.command,
             working_directory: spec.working_directory.as_deref(),
             env: &spec.env,
-            files: &spec.files,
             ports: spec
                 .ports
                 .iter()
@@ -142,7 +138,6 @@ impl<'a> Blueprint<'a> {
                 command: spec.command.clone(),
                 working_directory: spec.working_directory.clone(),
                 env: spec.env.clone(),
-                files: spec.files.clone(),
                 run_as: spec.run_as.clone(),
             }),
         };
@@ -162,6 +157,7 @@ impl<'a> Blueprint<'a> {
                 .collect(),
             service_names: spec.service_names.clone(),
             published: spec.published,
+            tickets: spec.balance.tickets(),
             health: spec.health.clone(),
             load: spec.load.clone(),
             restart: spec.restart.clone(),

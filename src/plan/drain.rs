@@ -94,8 +94,15 @@ impl Drain {
         Some(told + LEARN)
     }
 
-    /// What the drain waits for at `now`; none when it is over.
-    pub fn wait(&self, assignment: &Assignment, checks: &Checks, now: Moment) -> Option<Wait> {
+    /// What the drain waits for at `now`; none when it is over. Clients that hold tickets (`reserved`) are at
+    /// work, whatever the load report says.
+    pub fn wait(
+        &self,
+        assignment: &Assignment,
+        checks: &Checks,
+        reserved: bool,
+        now: Moment,
+    ) -> Option<Wait> {
         let Some(learnt) = self.learnt(assignment, now) else {
             return Some(Wait::Told(self.begun + TELL));
         };
@@ -112,7 +119,7 @@ impl Drain {
             _ => assignment.stop.drain.get(),
         };
         let deadline = self.begun + longest;
-        let idle = checks.idle_since(learnt);
+        let idle = !reserved && checks.idle_since(learnt);
         (now < deadline && !idle).then_some(Wait::Idle(deadline))
     }
 
@@ -168,7 +175,7 @@ mod tests {
         let wanted = assignment(60);
         let checks = Checks::begin(at(0));
         let mut drain = Drain::begin(CAUSE, at(0));
-        let wait = |drain: &Drain, now| drain.wait(&wanted, &checks, at(now));
+        let wait = |drain: &Drain, now| drain.wait(&wanted, &checks, false, at(now));
         assert_eq!(wait(&drain, 1_999), Some(Wait::Told(at(2_000))));
         // A store that is away holds up a stop for a while, not for good.
         assert_eq!(wait(&drain, 2_000), Some(Wait::Learnt(at(2_500))));
@@ -192,7 +199,7 @@ mod tests {
             (said(-1, 0, at(600)), false),
         ] {
             assert_eq!(
-                drain.wait(&wanted, &checks, at(700)).is_none(),
+                drain.wait(&wanted, &checks, false, at(700)).is_none(),
                 over,
                 "{checks:?}"
             );
@@ -200,11 +207,22 @@ mod tests {
     }
 
     #[test]
+    fn who_holds_a_ticket_is_waited_for_even_where_nothing_is_worked_on() {
+        let wanted = assignment(60);
+        let mut drain = Drain::begin(CAUSE, at(0));
+        drain.tell(at(0));
+        let wait = |reserved, now| drain.wait(&wanted, &said(1, 0, at(600)), reserved, at(now));
+        assert_eq!(wait(true, 700), Some(Wait::Idle(at(60_000))));
+        assert_eq!(wait(false, 700), None);
+        assert_eq!(wait(true, 60_000), None);
+    }
+
+    #[test]
     fn without_a_drain_only_the_balancers_are_waited_for() {
         let wanted = assignment(0);
         let mut drain = Drain::begin(CAUSE, at(0));
         drain.tell(at(10));
-        let wait = |now| drain.wait(&wanted, &said(1, 1, at(0)), at(now));
+        let wait = |now| drain.wait(&wanted, &said(1, 1, at(0)), false, at(now));
         assert_eq!(wait(509), Some(Wait::Learnt(at(510))));
         assert_eq!(wait(510), None);
     }
@@ -214,7 +232,7 @@ mod tests {
         let mut wanted = assignment(60);
         wanted.published = false;
         let drain = Drain::begin(CAUSE, at(0));
-        let wait = |requests| drain.wait(&wanted, &said(1, requests, at(1)), at(2));
+        let wait = |requests| drain.wait(&wanted, &said(1, requests, at(1)), false, at(2));
         assert_eq!(wait(1), Some(Wait::Idle(at(60_000))));
         assert_eq!(wait(0), None);
         wanted.stop.drain = Period::from_secs(0);
@@ -227,7 +245,7 @@ mod tests {
         let mut drain = Drain::begin(CAUSE, at(0));
         drain.tell(at(0));
         let drain = drain.turn(StopCause::AgentEnds, at(1_000));
-        let wait = |now| drain.wait(&wanted, &said(1, 1, at(0)), at(now));
+        let wait = |now| drain.wait(&wanted, &said(1, 1, at(0)), false, at(now));
         assert_eq!(wait(1_000), Some(Wait::Idle(at(31_000))));
         assert_eq!(wait(31_000), None);
     }

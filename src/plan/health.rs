@@ -194,6 +194,18 @@ impl Checks {
         self.load.map(|load| load.asked)
     }
 
+    /// How many requests the process said at its last load report that it can work on at once.
+    pub fn capacity(&self) -> Option<u32> {
+        let (capacity, _) = self.load?.counts?;
+        u32::try_from(capacity).ok()
+    }
+
+    /// When it was asked for its last load report, if that says that it works on nothing.
+    pub fn idle_at(&self) -> Option<Moment> {
+        let load = self.load.filter(|load| load.idle);
+        load.map(|load| load.asked)
+    }
+
     /// What the checks say, where `spec` asks for them.
     pub fn verdict(&self, spec: &HealthSpec) -> Verdict {
         match &self.failure {

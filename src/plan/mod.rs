@@ -2,7 +2,7 @@
 //! are arguments.
 //!
 //! - [`agent`], [`health`], [`restart`], [`recycle`], [`drain`], [`report`], [`load`]: one instance on
-//!   its node
+//!   its node; [`reservation`]: who has it to himself
 //! - [`cluster`]: all that the leader knows, kept up to date change by change
 //! - [`controller`]: the plan for a cluster: what the leader writes, and what it waits for
 //! - [`service`], [`blueprint`], [`roster`], [`rollout`]: the same for one service, what its spec makes
@@ -23,6 +23,7 @@ pub mod load;
 pub mod placement;
 pub mod recycle;
 pub mod report;
+pub mod reservation;
 pub mod restart;
 pub mod rollout;
 pub mod room;

@@ -193,6 +193,7 @@ mod tests {
             stored_at: 1,
             orphaned,
             agent_ends: false,
+            reserved: false,
         };
         let report = report(&goal, life);
         (report.phase, report.ready, report.reason)

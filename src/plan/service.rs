@@ -239,7 +239,6 @@ fn bare(instance: &Instance, seat: &Seat) -> Assignment {
             command: Vec::new(),
             working_directory: None,
             env: Default::default(),
-            files: Vec::new(),
             run_as: Default::default(),
         }),
         ports: Vec::new(),
@@ -251,6 +250,7 @@ fn bare(instance: &Instance, seat: &Seat) -> Assignment {
         recycle: None,
         stop: Default::default(),
         on_agent_stop: Default::default(),
+        tickets: None,
         logs: Default::default(),
     }
 }

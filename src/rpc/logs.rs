@@ -8,8 +8,6 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     agent::logs::{LogError, Logs, Reader},
-    grpc,
-    host::{Host, Listener},
     model::{Instance, LogBatch, LogLine, LogQuery, LogSource, Name},
     proto::v1 as wire,
     proto::v1::agent_logs_server::{AgentLogs, AgentLogsServer},
@@ -18,28 +16,14 @@ use crate::{
 /// The largest question that is read, in bytes: two names and a few numbers, with room to spare.
 const LARGEST_REQUEST: usize = 16 * 1024;
 
-/// How long lines that are being sent may take once the server is told to stop.
-const DRAIN: Duration = Duration::from_secs(1);
-
-/// Serves the `logs` of `node` on `listener` until `stop`.
-///
-/// # Errors
-/// When the server ends by itself.
-pub async fn serve(
-    listener: Box<dyn Listener>,
+/// The service for the `logs` of `node`, until `stop`.
+pub(super) fn service(
     node: Name,
     logs: Logs,
-    host: Host,
     stop: CancellationToken,
-) -> Result<(), grpc::Error> {
-    let service = Service {
-        node,
-        logs,
-        stop: stop.clone(),
-    };
-    let service = AgentLogsServer::new(service).max_decoding_message_size(LARGEST_REQUEST);
-    let router = grpc::server().add_service(service);
-    grpc::serve(router, listener, host.clock, stop, DRAIN).await
+) -> AgentLogsServer<impl AgentLogs> {
+    let service = Service { node, logs, stop };
+    AgentLogsServer::new(service).max_decoding_message_size(LARGEST_REQUEST)
 }
 
 struct Service {

@@ -3,12 +3,15 @@
 //!
 //! - [`client`]: asking a balancer, as any client would
 //! - `discovery`: the questions of quaestor-mini-cluster's clients
-//! - [`logs`], [`log_client`]: what an agent serves, and asking it
+//! - [`agent`]: what an agent serves: `logs` and `units`, tickets for its instances
+//! - [`log_client`]: asking it for logs
 
+pub mod agent;
 pub mod client;
 mod discovery;
 pub mod log_client;
-pub mod logs;
+mod logs;
+mod units;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 

@@ -288,6 +288,7 @@ impl World {
                 self.store(&machine),
                 machine,
                 processes,
+                quaestor::agent::reservations::counter().1,
                 stop.clone(),
             );
             (program, self.spawn(host, program, role))

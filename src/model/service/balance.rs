@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::model::{quantity::Period, ticket::TicketSpec};
+
 /// How balancers choose among the ready instances of a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -12,6 +14,34 @@ pub struct BalanceSpec {
     /// own, whatever this says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Policy>,
+    /// Give each unit of an instance's capacity to one client at a time, for as long as that has a ticket for
+    /// it (`Acquire`): nobody else is sent there, and the service is not answered in any other way. The capacity
+    /// is what the load report says, else 1. Default false.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub exclusive: bool,
+    /// How long a ticket lasts from its grant or its last renewal on. Only with `exclusive`. Default 30s.
+    #[serde(default, rename = "ticketTTL", skip_serializing_if = "Option::is_none")]
+    pub ticket_ttl: Option<Period>,
+    /// What a ticket stood for that was neither renewed nor released is given out again once the instance
+    /// reports that it works on nothing, or after this time, whatever it reports. Only with `exclusive`.
+    /// Default 30m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reclaim_after: Option<Period>,
+}
+
+impl BalanceSpec {
+    /// How tickets are given for it; none for a service that is not exclusive.
+    pub fn tickets(&self) -> Option<TicketSpec> {
+        let default = TicketSpec::default();
+        self.exclusive.then(|| TicketSpec {
+            ttl: self.ticket_ttl.unwrap_or(default.ttl),
+            reclaim_after: self.reclaim_after.unwrap_or(default.reclaim_after),
+        })
+    }
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// By what an instance is chosen.

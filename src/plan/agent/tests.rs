@@ -41,6 +41,7 @@ fn assignment(revision: &str, desired: Desired) -> Assignment {
             ..StopSpec::default()
         },
         on_agent_stop: Default::default(),
+        tickets: None,
         logs: Default::default(),
     }
 }
@@ -51,6 +52,7 @@ fn goal(assignment: &Assignment) -> Goal<'_> {
         stored_at: 42,
         orphaned: false,
         agent_ends: false,
+        reserved: false,
     }
 }
 

@@ -5,10 +5,12 @@
 //! | `workload` | what runs: `command`, `env`, placeholders, or `external` |
 //! | `run_as` | `user`, `group`, `nice`, `oomScoreAdjust` |
 //! | `network` | `ports`, `serviceNames`, `external` addresses |
+//! | `tickets` | `balance`, as far as it is about tickets |
 //! | `upkeep` | `health`, `load`, `restart`, `logs` |
 
 mod network;
 mod run_as;
+mod tickets;
 mod upkeep;
 mod workload;
 
@@ -143,6 +145,7 @@ fn check_spec(spec: &ServiceSpec) -> Vec<Problem> {
     let mut problems = workload::check(spec);
     problems.extend(run_as::check(spec));
     problems.extend(network::check(spec));
+    problems.extend(tickets::check(spec));
     problems.extend(upkeep::check(spec));
     problems.extend(check_labels(
         &Path::of("spec.placement.nodeSelector"),

@@ -160,6 +160,7 @@ impl World {
             stored_at: self.stored_at,
             orphaned: self.orphaned,
             agent_ends: self.agent_ends,
+            reserved: false,
         };
         let aged = match recycle::next(&self.wanted, &life, true, self.now) {
             recycle::Next::Do(action) => Some(action),
@@ -217,7 +218,7 @@ impl World {
                     let Life::Draining { drain, .. } = &life else {
                         panic!("nobody was sent elsewhere before the stop");
                     };
-                    assert_eq!(drain.wait(&self.wanted, checks, self.now), None);
+                    assert_eq!(drain.wait(&self.wanted, checks, false, self.now), None);
                 }
                 match &cause {
                     StopCause::Absent { stored_at } => {
