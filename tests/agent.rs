@@ -10,7 +10,7 @@
 //!    `an_agent_whose_node_was_taken_...`
 //! 6. Others' endpoints: `an_external_endpoint_...`
 //! 7. Going on with the processes of the agent before: [`adoption`]
-//! 8. As whom: [`identity`]
+//! 8. As whom: [`identity`]; what only the host knows: [`secrets`]
 #![cfg(unix)]
 #![allow(
     clippy::disallowed_methods,
@@ -22,6 +22,8 @@
 mod adoption;
 #[path = "agent/identity.rs"]
 mod identity;
+#[path = "agent/secrets.rs"]
+mod secrets;
 mod support;
 
 use std::{
@@ -133,9 +135,13 @@ impl World {
 
     /// Starts an agent on `state_directory`.
     fn agent(&self, state_directory: &str) -> Agent {
+        self.agent_by(self.config(state_directory))
+    }
+
+    fn agent_by(&self, config: agent::Config) -> Agent {
         let stop = CancellationToken::new();
         let running = agent::run(
-            self.config(state_directory),
+            config,
             connect(&self.etcd),
             Host::system(),
             Arc::<ShimProcesses>::clone(&self.processes),
@@ -143,7 +149,11 @@ impl World {
             stop.clone(),
         );
         Agent {
-            task: tokio::spawn(running),
+            task: tokio::spawn(async {
+                running
+                    .await
+                    .inspect_err(|error| eprintln!("the agent ended: {error}"))
+            }),
             stop,
         }
     }

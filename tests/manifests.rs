@@ -22,7 +22,10 @@ use std::{
 };
 
 use proptest::prelude::*;
-use quaestor::model::manifest::{self, Manifest, Source};
+use quaestor::model::{
+    manifest::{self, Manifest, Source},
+    service::Variable,
+};
 
 fn source(path: &Path) -> Source {
     Source {
@@ -117,7 +120,7 @@ fn json_is_read_as_well() {
     let json = r#"{"apiVersion":"quaestor/v1","kind":"Service",
 	"metadata":{"name":"a"},"spec":{"command":["true"],"env":{"A":"\u00e9"}}}"#;
     let manifests = read(json).unwrap();
-    assert_eq!(manifests[0].spec.env["A"], "é");
+    assert_eq!(manifests[0].spec.env["A"], Variable::from("é"));
 }
 
 #[test]

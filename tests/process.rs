@@ -52,6 +52,7 @@ impl World {
         let logs = self.path("logs");
         fs::create_dir_all(&logs).unwrap();
         Program {
+            secrets: BTreeMap::new(),
             arguments: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
             environment: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
             working_directory: self.directory.path().to_owned(),

@@ -4,7 +4,8 @@ use std::path::{Component, Path, PathBuf};
 
 use super::account::{Account, Accounts};
 
-/// The users and programs that may be started; where none are named, all are.
+/// The users and programs that may be started, and the secrets that may be given to them; of what none are
+/// named, all are allowed.
 ///
 /// What arguments and variables make of an allowed program is not looked at: a shell or an interpreter on the
 /// list stands for every program.
@@ -14,6 +15,8 @@ pub struct Allowed {
     pub users: Vec<String>,
     /// Programs, or directories of programs, by their full paths.
     pub programs: Vec<PathBuf>,
+    /// Files that processes may be given, or directories of such, by their true paths.
+    pub secrets: Vec<PathBuf>,
 }
 
 impl Allowed {
@@ -57,6 +60,18 @@ impl Allowed {
              this full path"
         ))
     }
+
+    /// Whether processes may be given the file whose true path is `path`.
+    pub(super) fn check_secret(&self, path: &Path) -> Result<(), String> {
+        let mut allowed = self.secrets.iter();
+        if self.secrets.is_empty() || allowed.any(|allowed| path.starts_with(allowed)) {
+            return Ok(());
+        }
+        Err(format!(
+            "`{}` may be given to nobody here: no --allow-secret of the agent leads to it",
+            path.display()
+        ))
+    }
 }
 
 #[cfg(test)]
@@ -79,7 +94,7 @@ mod tests {
         });
         let allowed = Allowed {
             users: users.iter().map(|name| (*name).to_owned()).collect(),
-            programs: Vec::new(),
+            ..Allowed::default()
         };
         allowed.check_user(account.as_ref(), 0, &accounts)
     }
@@ -102,8 +117,8 @@ mod tests {
     #[test]
     fn only_named_programs_start_and_no_path_leads_out() {
         let allowed = Allowed {
-            users: Vec::new(),
             programs: vec!["/opt/qa".into(), "/usr/bin/env".into()],
+            ..Allowed::default()
         };
         for program in ["/opt/qa/worker", "/opt/qa/bin/x", "/usr/bin/env"] {
             assert_eq!(allowed.check_program(program), Ok(()), "{program}");
@@ -119,5 +134,23 @@ mod tests {
             assert!(allowed.check_program(program).is_err(), "{program}");
         }
         assert_eq!(Allowed::default().check_program("env"), Ok(()));
+    }
+
+    #[test]
+    fn only_files_below_a_named_directory_are_given_away() {
+        let allowed = Allowed {
+            secrets: vec!["/etc/qa".into()],
+            ..Allowed::default()
+        };
+        for (path, is_allowed) in [
+            ("/etc/qa/license", true),
+            ("/etc/qa", true),
+            ("/etc/qatar", false),
+            ("/etc/shadow", false),
+        ] {
+            let checked = allowed.check_secret(Path::new(path));
+            assert_eq!(checked.is_ok(), is_allowed, "{path}");
+            assert_eq!(Allowed::default().check_secret(Path::new(path)), Ok(()));
+        }
     }
 }

@@ -16,6 +16,7 @@
 //! <instance>/                    of its shim
 //! <instance>.json                what the agent remembers of it (`memory`)
 //! <instance>.json.broken-<time>  such a file that could not be read
+//! files/<instance>/              copies of its `files`, for its user to read, while it lives
 //! ```
 
 use std::{
@@ -34,6 +35,9 @@ pub(super) const LOGS: &str = "logs";
 
 /// The directory of those that instances start in.
 const STARTS: &str = "run";
+
+/// The directory of those with the files that instances are given.
+const FILES: &str = "files";
 
 /// An open, locked state directory.
 pub(super) struct Home {
@@ -64,10 +68,13 @@ impl Home {
         };
         // Processes of other users start below it.
         let (root, lock) = claim(root, host.disk.create_passage(root))?;
-        let (runtime, runtime_lock) = claim(runtime, host.disk.create_directory(runtime))?;
+        let (runtime, runtime_lock) = claim(runtime, host.disk.create_passage(runtime))?;
         let starts = root.join(STARTS);
         let made = host.disk.create_passage(&starts);
         made.map_err(failed(&starts))?;
+        let files = runtime.join(FILES);
+        let made = host.disk.create_passage(&files);
+        made.map_err(failed(&files))?;
         let file = root.join("node-uuid");
         let stored = host.disk.read(&file).map_err(failed(&file))?;
         let node_uuid = match stored.as_deref().map(read_uuid) {
@@ -125,6 +132,16 @@ impl Home {
     /// Where the output of an instance goes.
     pub(super) fn logs(&self, instance: &Instance) -> PathBuf {
         self.root.join(LOGS).join(instance.to_string())
+    }
+
+    /// Where the files are that an instance is given.
+    pub(super) fn files(&self, instance: &Instance) -> PathBuf {
+        self.runtime.join(FILES).join(instance.to_string())
+    }
+
+    /// The directory of those.
+    pub(super) fn all_files(&self) -> PathBuf {
+        self.runtime.join(FILES)
     }
 
     /// Where an instance starts, unless its manifest says otherwise.

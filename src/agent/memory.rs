@@ -134,6 +134,7 @@ pub(super) async fn recall(
         cause,
     })?;
     let mut memories = Vec::new();
+    let files = host.disk.list(&home.all_files()).unwrap_or_default();
     for path in &listed {
         let Some((instance, is_record)) = subject(path) else {
             continue;
@@ -159,6 +160,18 @@ pub(super) async fn recall(
             record,
             found,
         });
+    }
+    for directory in files {
+        let name = directory.file_name().map(|name| name.to_string_lossy());
+        let lives = |memory: &Memory| {
+            let instance = memory.record.assignment.instance.to_string();
+            !matches!(memory.found, Ok(Found::Idle { .. })) && name.as_deref() == Some(&instance)
+        };
+        if !memories.iter().any(lives)
+            && let Err(error) = host.disk.take_back(&directory)
+        {
+            tracing::error!(directory = %directory.display(), %error, "secrets cannot be removed");
+        }
     }
     Ok(memories)
 }

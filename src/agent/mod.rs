@@ -24,11 +24,12 @@ mod ports;
 mod program;
 mod reporter;
 pub mod reservations;
+mod secrets;
 mod session;
 mod supervisor;
 mod wakes;
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +43,12 @@ use crate::{
     process::Processes,
     store::{self, Store},
 };
+
+/// How long the locks of an agent that was just killed may be held by what it was starting.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Pause between two attempts to lock.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Who an agent is, and where it keeps its things.
 #[derive(Clone, Debug)]
@@ -122,7 +129,7 @@ pub async fn run(
     counter: Counter,
     stop: CancellationToken,
 ) -> Result<(), Error> {
-    let home = Home::open(&config.state_directory, &config.runtime_directory, &host)?;
+    let home = settle(&config, &host).await?;
     // Before anything is asked of the store: what lives has to be known, whatever the store says.
     let memories = memory::recall(&home, &host, &*processes).await?;
     let unchanged = !memories.is_empty() && memories.iter().all(Memory::is_unchanged);
@@ -144,4 +151,18 @@ pub async fn run(
     }
     // Otherwise the session is left to the next agent: if that comes soon, nobody notices.
     Ok(())
+}
+
+/// Opens the directories. Locks of an agent that was just killed are waited for: what it was starting may hold
+/// them until it has become another program.
+async fn settle(config: &Config, host: &Host) -> Result<Home, Error> {
+    let given_up = host.clock.now() + LOCK_PATIENCE;
+    loop {
+        match Home::open(&config.state_directory, &config.runtime_directory, host) {
+            Err(Error::DirectoryInUse(_)) if host.clock.now() < given_up => {
+                host.clock.sleep(LOCK_PAUSE).await;
+            }
+            opened => return opened,
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! What exactly is started: placeholders replaced, environment complete.
 
 use std::{
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
 };
@@ -9,10 +10,11 @@ use super::{
     Config, Home,
     account::{self, Accounts},
     ports::Ports,
+    secrets::Safe,
 };
 use crate::{
     host::Host,
-    model::{Assignment, Name, assignment::Template, placeholder},
+    model::{Assignment, Name, assignment::Template, placeholder, service::Variable},
     plan::agent::{NOT_ALLOWED, NotStarted, START_FAILED},
     process::{Identity, Program, identity, inherited_environment},
 };
@@ -40,6 +42,9 @@ pub(super) fn resolve(
         "service" => Some(instance.service.to_string()),
         "cluster" => Some(config.cluster.to_string()),
         "quaestor" => Some(config.quaestor.display().to_string()),
+        placeholder::FILES if !template.files.is_empty() => {
+            Some(home.files(instance).display().to_string())
+        }
         _ => {
             let port: Name = name.strip_prefix("port.")?.parse().ok()?;
             ports.get(&port).map(u16::to_string)
@@ -89,8 +94,21 @@ pub(super) fn resolve(
         environment.insert("QUAESTOR_ETCD".to_owned(), config.endpoints.join(","));
         environment.insert("QUAESTOR_CLUSTER".to_owned(), config.cluster.to_string());
     }
+    let safe = Safe { config, host };
+    let mut secrets = BTreeMap::new();
     for (name, value) in &template.env {
-        environment.insert(name.clone(), expand(value)?);
+        match value {
+            Variable::Text(text) => {
+                environment.insert(name.clone(), expand(text)?);
+            }
+            Variable::File(file) => {
+                environment.remove(name);
+                secrets.insert(
+                    name.clone(),
+                    safe.variable(name, &expand(&file.from_file)?)?,
+                );
+            }
+        }
     }
     if let Some(port) = first_port {
         environment.insert("PORT".to_owned(), port.to_string());
@@ -118,10 +136,25 @@ pub(super) fn resolve(
             made(directory, created)?
         }
     };
+    let files = template.files.iter();
+    let files = files
+        .map(|file| safe.file(file, &expand(&file.from_file)?))
+        .collect::<Result<Vec<_>, _>>()?;
+    if !files.is_empty() {
+        let directory = home.files(instance);
+        let reader = identity.as_ref().map(|reader| (reader.user, reader.group));
+        let handed = host.disk.hand_over(
+            &directory,
+            &files,
+            reader.filter(|_| identity::own().0 == 0),
+        );
+        made(directory, handed)?;
+    }
     let run_as = &template.run_as;
     Ok(Program {
         arguments,
         environment,
+        secrets,
         working_directory,
         identity,
         umask: run_as.umask,
@@ -147,8 +180,6 @@ fn give(host: &Host, directory: &Path, runner: Option<&Identity>) -> io::Result<
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::model::{AssignedPort, Desired, Run};
 
@@ -178,8 +209,8 @@ mod tests {
             ],
             working_directory: None,
             env: BTreeMap::from([
-                ("WHERE".to_owned(), "{node}".to_owned()),
-                ("PORT".to_owned(), "not this".to_owned()),
+                ("WHERE".to_owned(), "{node}".into()),
+                ("PORT".to_owned(), "not this".into()),
             ]),
             ..Template::default()
         };

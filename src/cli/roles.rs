@@ -52,6 +52,12 @@ pub(super) async fn agent(
     let allowed = agent::Allowed {
         users: args.allow_users,
         programs: args.allow_programs,
+        // What lies behind a link counts. One that leads nowhere yet counts as it is.
+        secrets: args
+            .allow_secrets
+            .into_iter()
+            .map(|path| path.canonicalize().unwrap_or(path))
+            .collect(),
     };
     if process::is_privileged() && allowed.users.is_empty() {
         tracing::warn!(

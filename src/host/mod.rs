@@ -11,7 +11,7 @@ pub mod network;
 use std::sync::Arc;
 
 pub use clock::{Clock, SystemClock};
-pub use disk::{Disk, Identity, LocalDisk, Parts};
+pub use disk::{Disk, Foreign, Handed, Identity, LocalDisk, Parts};
 pub use entropy::{Entropy, OsEntropy};
 pub use network::{Listener, Network, Stream, TcpNetwork};
 

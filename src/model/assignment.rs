@@ -8,8 +8,8 @@ use super::{
     name::{Instance, Name},
     run_as::RunAs,
     service::{
-        HealthSpec, LoadSpec, LogSpec, OnAgentStop, RecycleSpec, RestartSpec, StopSpec, is_true,
-        yes,
+        FileSpec, HealthSpec, LoadSpec, LogSpec, OnAgentStop, RecycleSpec, RestartSpec, StopSpec,
+        Variable, is_true, yes,
     },
     ticket::TicketSpec,
 };
@@ -107,7 +107,10 @@ pub struct Template {
     pub working_directory: Option<String>,
     /// Environment variables.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, Variable>,
+    /// Files of the host that it is given copies of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileSpec>,
     /// As whom it runs, and what it may use up.
     #[serde(flatten)]
     pub run_as: RunAs,

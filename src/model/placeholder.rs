@@ -8,6 +8,9 @@ pub const GENERAL: [&str; 7] = [
     "cluster", "host", "instance", "node", "quaestor", "service", "slot",
 ];
 
+/// The placeholder for the directory of the files that an instance is given, where it is given any.
+pub const FILES: &str = "files";
+
 /// Why a text cannot be expanded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {

@@ -6,6 +6,7 @@ mod logs;
 mod port_range;
 mod recycle;
 mod restarts;
+mod secret;
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,7 @@ pub use logs::LogSpec;
 pub use port_range::PortRange;
 pub use recycle::{RecycleSpec, RecycleWhen};
 pub use restarts::Restarts;
+pub use secret::{FileMode, FileSpec, FromFile, Variable};
 
 /// Labels of a service or node: short texts by which others select it.
 pub type Labels = BTreeMap<String, String>;
@@ -79,8 +81,8 @@ pub struct ServiceSpec {
     #[serde(default, skip_serializing_if = "is_default")]
     pub placement: Placement,
     /// Program and arguments; no shell. Placeholders: `{host}`, `{port}`, `{port.<name>}`,
-    /// `{instance}`, `{slot}`, `{node}`, `{service}`, `{cluster}`, `{quaestor}`; `{{` and `}}` for
-    /// literal braces. A command that begins with `{quaestor}` finds this cluster by itself.
+    /// `{instance}`, `{slot}`, `{node}`, `{service}`, `{cluster}`, `{quaestor}`, and `{files}`, the
+    /// directory of `files`; `{{` and `}}` for literal braces. A command that begins with `{quaestor}` finds this cluster by itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1))]
     pub command: Vec<String>,
@@ -89,9 +91,14 @@ pub struct ServiceSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_directory: Option<String>,
     /// Environment variables; placeholders as in `command`. Values are text: numbers stand in
-    /// quotes. `PORT` (the first port) and `QUAESTOR_INSTANCE` are always set, and reserved.
+    /// quotes. Or `{fromFile: PATH}`, for what only the host knows. `PORT` (the first port) and
+    /// `QUAESTOR_INSTANCE` are always set, and reserved.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, Variable>,
+    /// Files of the host that the process is given copies of, in the directory `{files}`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1))]
+    pub files: Vec<FileSpec>,
     /// As whom it runs, and what it may use up.
     #[serde(flatten)]
     pub run_as: RunAs,

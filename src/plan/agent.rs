@@ -162,9 +162,10 @@ impl NotStarted {
 type Word = &'static str;
 
 /// The words that [`NotStarted`] is told by.
-const REASONS: [&str; 7] = [
+const REASONS: [&str; 8] = [
     START_FAILED,
     NOT_ALLOWED,
+    SECRET_UNREADABLE,
     "PortInUse",
     "NoFreePort",
     "BadTemplate",
@@ -177,6 +178,9 @@ pub const START_FAILED: &str = "StartFailed";
 
 /// The owner of the host does not let the agent start it.
 pub const NOT_ALLOWED: &str = "NotAllowed";
+
+/// A file of the host that it is to be given cannot be read.
+pub const SECRET_UNREADABLE: &str = "SecretUnreadable";
 
 fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static str, D::Error> {
     let word = String::deserialize(deserializer)?;

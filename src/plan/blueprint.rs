@@ -5,7 +5,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::model::{
     AssignedPort, Assignment, Desired, Instance, Name, Run, RunAs, ServiceObject, ServiceSpec,
-    assignment::Template, service::PortSpec,
+    assignment::Template,
+    service::{FileSpec, PortSpec, Variable},
 };
 
 /// Digits of a revision: 40 bits tell apart all templates that one service will ever have.
@@ -26,7 +27,9 @@ pub struct Blueprint<'a> {
 struct Substance<'a> {
     command: &'a [String],
     working_directory: Option<&'a str>,
-    env: &'a std::collections::BTreeMap<String, String>,
+    env: &'a std::collections::BTreeMap<String, Variable>,
+    #[serde(skip_serializing_if = "<[FileSpec]>::is_empty")]
+    files: &'a [FileSpec],
     ports: Vec<PortSubstance<'a>>,
     /// The last request for a restart.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,6 +90,7 @@ impl<'a> Blueprint<'a> {
             command: &spec.command,
             working_directory: spec.working_directory.as_deref(),
             env: &spec.env,
+            files: &spec.files,
             ports: spec
                 .ports
                 .iter()
@@ -138,6 +142,7 @@ impl<'a> Blueprint<'a> {
                 command: spec.command.clone(),
                 working_directory: spec.working_directory.clone(),
                 env: spec.env.clone(),
+                files: spec.files.clone(),
                 run_as: spec.run_as.clone(),
             }),
         };

@@ -239,6 +239,7 @@ fn bare(instance: &Instance, seat: &Seat) -> Assignment {
             command: Vec::new(),
             working_directory: None,
             env: Default::default(),
+            files: Vec::new(),
             run_as: Default::default(),
         }),
         ports: Vec::new(),

@@ -13,7 +13,7 @@ pub mod identity;
 pub mod shim;
 mod termination;
 
-use std::{collections::BTreeMap, io, path::PathBuf};
+use std::{collections::BTreeMap, fmt, io, path::PathBuf};
 
 use futures::future::BoxFuture;
 
@@ -104,6 +104,8 @@ pub struct Program {
     pub arguments: Vec<String>,
     /// The whole environment; nothing is inherited.
     pub environment: BTreeMap<String, String>,
+    /// Further variables, whose values nobody else is told.
+    pub secrets: BTreeMap<String, Secret>,
     /// Where it starts.
     pub working_directory: PathBuf,
     /// Whom it runs as; none: as this program does.
@@ -122,6 +124,19 @@ pub struct Program {
     pub log_limits: LogSpec,
     /// How it is stopped when nobody else does it.
     pub stop: StopSpec,
+}
+
+/// A text that is shown to nobody.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(
+    /// The text.
+    pub String,
+);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(...)")
+    }
 }
 
 /// How a process ended: by itself with a code, or by a signal. Neither: nobody knows.

@@ -338,3 +338,21 @@ async fn a_second_agent_on_the_same_runtime_directory_is_refused() {
         "{refused}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn locks_that_a_killed_agent_leaves_for_a_moment_are_waited_for() {
+    let world = World::new();
+    let first = world.agent("a");
+    let wanted = kept(script("exec sleep 1000"));
+    world.assign(&wanted).await;
+    let before = world.ready(&wanted.instance).await;
+    first.crash().await;
+    // As by a process that it had forked, and that is not yet another program.
+    let lock = fs::File::open(world.runtime().join("lock")).unwrap();
+    lock.try_lock().unwrap();
+    let _second = world.agent("a");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    drop(lock);
+    let after = world.confirmed(&wanted.instance, before.epoch).await;
+    assert_eq!(after.pid, before.pid);
+}

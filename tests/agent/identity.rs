@@ -141,26 +141,13 @@ async fn what_the_owner_of_the_host_does_not_allow_is_not_started() {
     let wanted = script("touch started; exec sleep 1000");
     world.assign(&wanted).await;
     let allowed = agent::Allowed {
-        users: Vec::new(),
         programs: vec!["/opt".into()],
+        ..Default::default()
     };
-    let stop = CancellationToken::new();
-    let config = agent::Config {
+    let agent = world.agent_by(agent::Config {
         allowed,
         ..world.config("a")
-    };
-    let running = agent::run(
-        config,
-        connect(&world.etcd),
-        Host::system(),
-        Arc::<ShimProcesses>::clone(&world.processes),
-        quaestor::agent::reservations::counter().1,
-        stop.clone(),
-    );
-    let agent = Agent {
-        task: tokio::spawn(running),
-        stop,
-    };
+    });
     let state = world
         .state_when(&wanted.instance, "it is refused", |state| {
             state.phase == Phase::StartFailed

@@ -6,9 +6,9 @@ use quaestor::model::{
     quantity::{Percent, Period, Size},
     run_as::{Ceiling, Limits, RunAs, Umask},
     service::{
-        BalanceSpec, HealthSpec, HttpCheck, Labels, LoadSpec, LogSpec, Metadata, Nothing,
-        OnAgentStop, Placement, Policy, PortCheck, PortRange, PortSpec, RecycleSpec, RecycleWhen,
-        RestartPolicy, RestartSpec, StopSignal, StopSpec,
+        BalanceSpec, FileMode, FileSpec, FromFile, HealthSpec, HttpCheck, Labels, LoadSpec,
+        LogSpec, Metadata, Nothing, OnAgentStop, Placement, Policy, PortCheck, PortRange, PortSpec,
+        RecycleSpec, RecycleWhen, RestartPolicy, RestartSpec, StopSignal, StopSpec, Variable,
     },
 };
 
@@ -224,6 +224,26 @@ fn balance() -> impl Strategy<Value = BalanceSpec> {
     })
 }
 
+fn variable() -> impl Strategy<Value = Variable> {
+    prop_oneof![
+        4 => text().prop_map(Variable::Text),
+        1 => "/[a-z/]{0,9}".prop_map(|from_file| Variable::File(FromFile { from_file })),
+    ]
+}
+
+fn files() -> impl Strategy<Value = Vec<FileSpec>> {
+    let file = ("/[a-z/]{0,9}", 0..0o1000_u32);
+    let files = collection::btree_map("[A-Za-z0-9][A-Za-z0-9._-]{0,9}", file, 0..3);
+    files.prop_map(|files| {
+        let file = |(name, (from_file, mode))| FileSpec {
+            name,
+            from_file,
+            mode: FileMode(mode),
+        };
+        files.into_iter().map(file).collect()
+    })
+}
+
 fn process() -> impl Strategy<Value = ServiceSpec> {
     let many = prop_oneof![
         Just((None, false)),
@@ -238,9 +258,9 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
     let start = (
         collection::vec(text(), 0..4),
         option::of(text().prop_map(|text| format!("/{text}"))),
-        collection::btree_map("[A-Z_]{1,3}[A-Z0-9_a-z]{2,9}", text(), 0..4),
+        collection::btree_map("[A-Z_]{1,3}[A-Z0-9_a-z]{2,9}", variable(), 0..4),
         collection::btree_set("[A-Za-z.]{1,9}", 0..3),
-        run_as(),
+        (run_as(), files()),
     );
     let stop = (period(), signal, period()).prop_map(|(drain, signal, grace)| StopSpec {
         drain,
@@ -262,7 +282,7 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
     let busy = (option::of(period()), option::of(recycle), balance());
     (many, labels(), start, ports(), care, busy).prop_map(
         |(many, node_selector, start, ports, care, (busy, recycle, balance))| {
-            let (mut command, working_directory, env, names, run_as) = start;
+            let (mut command, working_directory, env, names, (run_as, files)) = start;
             let (mut health, load, restart, (stop, on_agent_stop, logs), published) = care;
             if health.none.is_none()
                 && health != HealthSpec::default()
@@ -278,6 +298,7 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
                 command,
                 working_directory,
                 env,
+                files,
                 run_as,
                 ports,
                 service_names: names.into_iter().collect(),

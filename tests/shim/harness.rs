@@ -101,6 +101,7 @@ impl Shim {
     /// `/bin/sh -c script`, starting in this shim's directory.
     pub(crate) fn script(&self, script: &str) -> Program {
         Program {
+            is_secret: false,
             instance: "3c1e".to_owned(),
             arguments: ["/bin/sh", "-c", script].map(Into::into).to_vec(),
             environment: vec![("PATH".into(), "/usr/bin:/bin".into())],

@@ -93,6 +93,7 @@ fn a_program_of_version_1_is_read() {
     let greeting = ["Grüß Gott\n".as_bytes(), &[0xff]].concat();
     let program = Program {
         instance: "1f0c7f9e".to_owned(),
+        is_secret: false,
         arguments: ["/bin/sh", "-c", "echo 100%"].map(Into::into).to_vec(),
         environment: vec![
             ("GREETING".into(), std::ffi::OsString::from_vec(greeting)),

@@ -145,6 +145,26 @@ impl host::Disk for Disk {
         Ok(())
     }
 
+    fn read_foreign(&self, path: &Path, _: u64) -> io::Result<host::Foreign> {
+        let content = self.read(path)?.ok_or(io::ErrorKind::NotFound)?;
+        let path = path.to_owned();
+        Ok(host::Foreign { path, content })
+    }
+
+    fn hand_over(
+        &self,
+        directory: &Path,
+        _: &[host::Handed],
+        _: Option<(u32, u32)>,
+    ) -> io::Result<()> {
+        self.create_directory(directory)
+    }
+
+    fn take_back(&self, directory: &Path) -> io::Result<()> {
+        self.writable()?.directories.remove(directory);
+        Ok(())
+    }
+
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
         let files = self.files();
         let inside = files

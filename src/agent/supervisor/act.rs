@@ -75,6 +75,9 @@ impl Supervisor {
             Ok(program) => self.launch(name, &revision, &program, now).await,
             Err(why) => Err(why),
         };
+        if started.is_err() {
+            self.take_back_files(name);
+        }
         let Some(managed) = self.instances.get_mut(name) else {
             return;
         };
@@ -163,6 +166,7 @@ impl Supervisor {
         };
         let place = self.home.place(name, &managed.uuid);
         let cleared = self.processes.forget(&place).await;
+        self.take_back_files(name);
         // Last: as long as it lies there, an agent looks after the rest.
         let record = memory::path(&self.home, name);
         if let Err(error) = cleared.and_then(|()| self.host.disk.remove(&record)) {
@@ -172,6 +176,7 @@ impl Supervisor {
 
     /// Takes in the end of its process.
     pub(super) fn ended(&mut self, name: &Instance, end: End, now: Moment) {
+        self.take_back_files(name);
         let Some(managed) = self.instances.get_mut(name) else {
             return;
         };
@@ -200,6 +205,13 @@ impl Supervisor {
         managed.last_exit = Some(exit);
         managed.begin(life);
         self.show_next_start(name, now);
+    }
+
+    /// Removes the files that it was given: nobody needs them until its next start.
+    fn take_back_files(&self, name: &Instance) {
+        if let Err(error) = self.host.disk.take_back(&self.home.files(name)) {
+            tracing::error!(instance = %name, %error, "the files that it was given cannot be removed");
+        }
     }
 
     /// Notes on the wall clock when the next start is due: once, so that it does not change with time.

@@ -48,9 +48,13 @@ pub(crate) fn remove(name: &str) {
 /// What to start.
 pub(crate) fn program() -> Result<Program, String> {
     let content = fs::read(names::PROGRAM).map_err(|error| error.to_string());
-    content
+    let program = content
         .and_then(|content| Program::open(&content).map_err(|error| error.to_string()))
-        .map_err(|error| format!("cannot read `{}`: {error}", names::PROGRAM))
+        .map_err(|error| format!("cannot read `{}`: {error}", names::PROGRAM))?;
+    if program.is_secret {
+        remove(names::PROGRAM);
+    }
+    Ok(program)
 }
 
 /// How the last process ended, if that can be read: looking after broken records is up to the agent.

@@ -72,6 +72,9 @@ pub struct AgentArgs {
     /// A program that may be started here, or a directory of such, by full path; may be given again [default: all]
     #[arg(long = "allow-program", value_name = "PATH")]
     pub allow_programs: Vec<PathBuf>,
+    /// A file that `fromFile` may name, or a directory of such, by full path; may be given again [default: all]
+    #[arg(long = "allow-secret", value_name = "PATH")]
+    pub allow_secrets: Vec<PathBuf>,
 }
 
 /// Arguments of `balancer`.

@@ -17,7 +17,7 @@ use crate::model::{
     Name,
     quantity::{Percent, Period, Size},
     run_as::{Ceiling, Umask},
-    service::PortRange,
+    service::{FileMode, PortRange},
 };
 
 /// What is wanted where a number alone does not say enough.
@@ -77,6 +77,8 @@ impl<'a> Walk<'a> {
             None
         } else if let Some(choices) = choices(schema) {
             self.choice(node, &choices, path)
+        } else if is_either(schema) && is_filled_map(node) {
+            self.map(node, schema, path)
         } else {
             match schema["type"].as_str() {
                 Some("object") => self.map(node, schema, path),
@@ -402,6 +404,21 @@ fn choices(schema: &Json) -> Option<Vec<&str>> {
     Some(parts?.concat())
 }
 
+/// Whether a value may be a text or a map.
+fn is_either(schema: &Json) -> bool {
+    let types = schema["type"].as_array();
+    types.is_some_and(|types| types.iter().any(|name| name == "object"))
+}
+
+/// Whether `node` is a map, and not a placeholder that lacks its quotes.
+fn is_filled_map(node: &Node) -> bool {
+    let Value::Map(entries) = &node.value else {
+        return false;
+    };
+    let mut values = entries.iter().map(|entry| &entry.value.value);
+    values.any(|value| !matches!(value, Value::Null))
+}
+
 /// How a bare number, as in `interval: 5`, becomes what is `wanted`.
 fn completed(text: &str, wanted: &str) -> Option<String> {
     let number: u32 = text.parse().ok()?;
@@ -424,6 +441,7 @@ fn conforms(text: &str, format: &str) -> Result<(), String> {
         "size" => text.parse::<Size>().map(drop).map_err(|e| e.to_string()),
         "limit" => text.parse::<Ceiling>().map(drop),
         "umask" => Umask::try_from(text.to_owned()).map(drop),
+        "file-mode" => FileMode::try_from(text.to_owned()).map(drop),
         "port-range" => PortRange::try_from(text.to_owned()).map(drop),
         _ => Ok(()),
     }
@@ -444,6 +462,7 @@ fn example(path: &Path, field: &str) -> String {
         "apiVersion" => "apiVersion: quaestor/v1",
         "kind" => "kind: Service",
         "metadata" => "metadata: {name: my-service}",
+        "fromFile" => "fromFile: /etc/qa/license",
         "spec" => "spec: {command: [my-program]}",
         _ if *path == Path::of("metadata") => "name: my-service",
         _ => "name: grpc",

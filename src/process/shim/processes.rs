@@ -117,7 +117,17 @@ impl ShimProcesses {
         let sealed = seal(place, program);
         let written = self.disk.write(&record, sealed.as_bytes(), false);
         written.map_err(unusable(&record))?;
+        let started = self.begin(place, incarnation).await;
+        if !program.secrets.is_empty() {
+            // The shim has removed it, unless it is an older one or could not be asked.
+            self.disk.remove(&record).map_err(unusable(&record))?;
+        }
+        started
+    }
 
+    /// Lets the shim start what the record says.
+    async fn begin(&self, place: &Place, incarnation: u64) -> Result<Started, StartError> {
+        let directory = &place.directory;
         let failed = |cause: String| StartError::Shim {
             directory: directory.clone(),
             cause,
@@ -258,13 +268,14 @@ fn link_logs(directory: &Path, logs: &Path) -> io::Result<()> {
 
 /// The record that says what to start.
 fn seal(place: &Place, program: &Program) -> String {
-    let mut environment: Vec<_> = program
-        .environment
-        .iter()
+    let secrets = (program.secrets.iter()).map(|(name, value)| (name, &value.0));
+    let mut environment: Vec<_> = (program.environment.iter())
+        .chain(secrets)
         .map(|(name, value)| (name.into(), value.into()))
         .collect();
     environment.push((leftovers::VARIABLE.into(), place.uuid.clone().into()));
     let record = program::Program {
+        is_secret: !program.secrets.is_empty(),
         instance: place.uuid.clone(),
         arguments: program.arguments.iter().map(Into::into).collect(),
         environment,

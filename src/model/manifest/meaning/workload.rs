@@ -6,11 +6,14 @@ use super::{
 };
 use crate::model::{
     placeholder,
-    service::{PortSpec, ServiceSpec},
+    service::{FromFile, ServiceSpec, Variable},
 };
 
 /// Environment variables that the agent sets.
 const RESERVED: [&str; 2] = ["PORT", "QUAESTOR_INSTANCE"];
+
+/// The longest name of a file that a process is given.
+const LONGEST_FILE_NAME: usize = 64;
 
 /// Also in the schema. A typing error must not make the leader plan for millions.
 const MOST_REPLICAS: u32 = 10_000;
@@ -20,6 +23,7 @@ pub(super) fn check(spec: &ServiceSpec) -> Vec<Problem> {
     let mut problems = what_runs(spec);
     problems.extend(how_many(spec));
     problems.extend(texts(spec));
+    problems.extend(files(spec));
     problems
 }
 
@@ -39,6 +43,7 @@ fn what_runs(spec: &ServiceSpec) -> Vec<Problem> {
             ("command", !spec.command.is_empty()),
             ("workingDirectory", spec.working_directory.is_some()),
             ("env", !spec.env.is_empty()),
+            ("files", !spec.files.is_empty()),
             ("user", spec.run_as.user.is_some()),
             ("group", spec.run_as.group.is_some()),
             ("umask", spec.run_as.umask != Default::default()),
@@ -140,7 +145,7 @@ fn texts(spec: &ServiceSpec) -> Vec<Problem> {
                 "no process can be given a NUL character",
             ));
         }
-        problems.extend(placeholders(&path, text, &spec.ports));
+        problems.extend(placeholders(&path, text, spec));
     };
     for (at, word) in spec.command.iter().enumerate() {
         check(Path::of("spec.command").index(at), word);
@@ -149,14 +154,25 @@ fn texts(spec: &ServiceSpec) -> Vec<Problem> {
         check(Path::of("spec.workingDirectory"), directory);
     }
     for (name, value) in &spec.env {
-        check(Path::of("spec.env").key(name), value);
+        let path = Path::of("spec.env").key(name);
+        match value {
+            Variable::Text(text) => check(path, text),
+            Variable::File(FromFile { from_file }) => check(path.key("fromFile"), from_file),
+        }
+    }
+    for (at, file) in spec.files.iter().enumerate() {
+        check(
+            Path::of("spec.files").index(at).key("fromFile"),
+            &file.from_file,
+        );
     }
     problems.extend(spec.env.keys().filter_map(|name| variable(name)));
     problems
 }
 
 /// What is wrong with the placeholders in `text`.
-fn placeholders(path: &Path, text: &str, ports: &[PortSpec]) -> Vec<Problem> {
+fn placeholders(path: &Path, text: &str, spec: &ServiceSpec) -> Vec<Problem> {
+    let ports = &spec.ports;
     let names = match placeholder::names(text) {
         Ok(names) => names,
         Err(error) => return vec![Problem::told(path.clone(), &error)],
@@ -166,6 +182,9 @@ fn placeholders(path: &Path, text: &str, ports: &[PortSpec]) -> Vec<Problem> {
         allowed.push("port".to_owned());
     }
     allowed.extend(ports.iter().map(|port| format!("port.{}", port.name)));
+    if !spec.files.is_empty() {
+        allowed.push(placeholder::FILES.to_owned());
+    }
     names
         .into_iter()
         .filter(|name| !allowed.contains(name))
@@ -175,6 +194,12 @@ fn placeholders(path: &Path, text: &str, ports: &[PortSpec]) -> Vec<Problem> {
                 return Problem::new(path.clone(), message)
                     .considering("ports")
                     .help("add one, as in `ports: [{name: grpc}]`");
+            }
+            if name == placeholder::FILES {
+                let message = "`{files}` has no value: the service has no files";
+                return Problem::new(path.clone(), message)
+                    .considering("files")
+                    .help("add one, as in `files: [{name: license, fromFile: /etc/qa/license}]`");
             }
             let problem = Problem::new(
                 path.clone(),
@@ -198,6 +223,47 @@ fn placeholders(path: &Path, text: &str, ports: &[PortSpec]) -> Vec<Problem> {
             }
         })
         .collect()
+}
+
+/// What is wrong with the files that are read on the host.
+fn files(spec: &ServiceSpec) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut read = |path: Path, from: &str| {
+        if !is_rooted(from) {
+            problems.push(
+                Problem::new(path, format!("`{from}` is no absolute path"))
+                    .help("write the full path of the file on the host"),
+            );
+        }
+    };
+    for (name, value) in &spec.env {
+        if let Variable::File(FromFile { from_file }) = value {
+            read(Path::of("spec.env").key(name).key("fromFile"), from_file);
+        }
+    }
+    for (at, file) in spec.files.iter().enumerate() {
+        read(
+            Path::of("spec.files").index(at).key("fromFile"),
+            &file.from_file,
+        );
+    }
+    for (at, file) in spec.files.iter().enumerate() {
+        let path = Path::of("spec.files").index(at).key("name");
+        let name = &file.name;
+        let plain = |c: char| c.is_ascii_alphanumeric() || ['.', '_', '-'].contains(&c);
+        let fits = (1..=LONGEST_FILE_NAME).contains(&name.len());
+        if !fits || !name.chars().all(plain) || name.starts_with('.') {
+            problems.push(
+                Problem::new(path, format!("`{name}` cannot be the name of a file"))
+                    .help("use up to 64 letters, digits, `.`, `_` and `-`, without a dot in front"),
+            );
+        } else if spec.files[..at].iter().any(|other| other.name == *name) {
+            problems.push(
+                Problem::new(path, format!("`{name}` is listed twice")).help("remove one of them"),
+            );
+        }
+    }
+    problems
 }
 
 /// What is wrong with the name of an environment variable.

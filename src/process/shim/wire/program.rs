@@ -11,6 +11,8 @@ use super::{
 /// What a shim starts. The agent has resolved everything: no name, no placeholder, no default is left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
+    /// Whether the record is removed once it was read: it holds what is not to lie about.
+    pub is_secret: bool,
     /// The uuid of the instance; copied into [`Running`](super::record::Running).
     pub instance: String,
     /// The program and its arguments. One without a slash is looked up in `PATH` of `environment`.
@@ -87,6 +89,9 @@ impl Program {
     pub fn seal(&self) -> String {
         let mut fields = Fields::default();
         fields.add("instance", &self.instance);
+        if self.is_secret {
+            fields.show("secret", true);
+        }
         for argument in &self.arguments {
             fields.add("argument", argument);
         }
@@ -137,6 +142,7 @@ impl Program {
         let umask: String = fields.parse("umask")?;
         Ok(Self {
             instance: fields.parse("instance")?,
+            is_secret: fields.parse_if_there("secret")?.unwrap_or(false),
             arguments: fields.all("argument").map(OsString::from).collect(),
             environment: names.zip(values).collect(),
             directory: PathBuf::from(fields.get("directory")?),
@@ -236,7 +242,7 @@ mod tests {
 
     prop_compose! {
         fn programs()(
-            (instance, no_new_privileges) in any::<(String, bool)>(),
+            (instance, is_secret, no_new_privileges) in any::<(String, bool, bool)>(),
             arguments in vec(bytes(), 0..4),
             environment in vec((bytes(), bytes()), 0..4),
             directory in bytes(),
@@ -250,7 +256,7 @@ mod tests {
         ) -> Program {
             let (directory, cgroup) = (directory.into(), cgroup.map(PathBuf::from));
             Program {
-                instance, arguments, environment, directory, umask, identity, limits, nice,
+                instance, is_secret, arguments, environment, directory, umask, identity, limits, nice,
                 oom_score_adj, no_new_privileges, cgroup, stop, logs,
             }
         }
