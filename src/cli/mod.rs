@@ -3,6 +3,7 @@
 //! - [`args`]: every command and flag
 //! - [`apply`], [`delete`], [`restart`], [`get`], [`describe`], [`logs`], [`pick`], [`import`],
 //!   [`validate`]: the user's commands
+//! - [`config`]: what a host's file says of their flags
 //! - [`roles`]: the long-running parts, one process each
 //! - [`dev`]: all of them in one process
 //! - [`files`], [`output`]: reading manifests, printing
@@ -10,6 +11,7 @@
 pub mod args;
 
 mod apply;
+mod config;
 mod delete;
 mod describe;
 mod dev;
@@ -35,7 +37,7 @@ use crate::{
     operator::Operator,
     store::{Config, Store},
 };
-use args::{Cli, Command, Global, LogFormat};
+use args::{Cli, Command, ConfigCommand, Global, LogFormat};
 use output::BAD;
 
 /// Where the store is when nobody says otherwise.
@@ -43,9 +45,9 @@ const DEFAULT_STORE: &str = "http://127.0.0.1:2379";
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let cli = parse();
-    log_to_stderr(&cli);
-    let outcome = runtime(&cli.command).and_then(|runtime| {
+    let outcome = parse().and_then(|cli| {
+        log_to_stderr(&cli);
+        let runtime = runtime(&cli.command)?;
         let outcome = runtime.block_on(run(cli));
         // A read of standard input may still block a thread of the runtime; nobody waits for it.
         runtime.shutdown_background();
@@ -61,21 +63,25 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// What the process was started with.
-fn parse() -> Cli {
-    let matches = Cli::command().get_matches();
+/// What the process was started with, and what the host's configuration file adds.
+fn parse() -> anyhow::Result<Cli> {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let command = config::layered(Cli::command(), &arguments)?;
+    let matches = command.get_matches_from(arguments);
     let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let chosen = matches
         .subcommand()
         .and_then(|(_, flags)| flags.value_source("etcd"));
-    if matches!(cli.command, Command::Dev(_)) && chosen == Some(ValueSource::EnvVariable) {
+    if matches!(cli.command, Command::Dev(_)) && chosen != Some(ValueSource::CommandLine) {
         // It names the cluster that one works with. What is being tried out must not end up there.
-        output::note(
-            "QUAESTOR_ETCD is not used by `dev`; to run on that store, name it with --etcd",
-        );
+        if chosen == Some(ValueSource::EnvVariable) {
+            output::note(
+                "QUAESTOR_ETCD is not used by `dev`; to run on that store, name it with --etcd",
+            );
+        }
         cli.global.etcd = None;
     }
-    cli
+    Ok(cli)
 }
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -91,6 +97,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Pick(args) => pick::run(&host, args).await,
         Command::Validate(args) => validate::run(args),
         Command::Import(args) => import::run(args),
+        Command::Config(ConfigCommand::Check(args)) => config::check(args.file.or(global.config)),
         Command::Schema => validate::schema(),
         Command::Dev(args) => dev::run(&global, host, args).await,
         Command::Agent(args) => roles::agent(&global, host, args).await,

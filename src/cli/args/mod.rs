@@ -8,12 +8,16 @@ mod look;
 mod operate;
 mod roles;
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::model::Name;
 
 pub use look::{DescribeArgs, DescribeKind, GetArgs, Kind, LogsArgs, OutputFormat, PickArgs};
-pub use operate::{ApplyArgs, DeleteArgs, ImportArgs, RestartArgs, ValidateArgs};
+pub use operate::{
+    ApplyArgs, ConfigCheckArgs, ConfigCommand, DeleteArgs, ImportArgs, RestartArgs, ValidateArgs,
+};
 pub use roles::{AgentArgs, BalancerArgs, DemoWorkerArgs, DevArgs};
 
 /// What stands below the list of commands.
@@ -50,6 +54,15 @@ pub struct Global {
         value_name = "URLS"
     )]
     pub etcd: Option<Vec<String>>,
+    /// Values for flags, as YAML: `quaestor config check` explains [default: /etc/quaestor/config.yaml]
+    #[arg(
+        long,
+        global = true,
+        env = "QUAESTOR_CONFIG",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    pub config: Option<PathBuf>,
     /// The cluster; one etcd can hold several
     #[arg(
         long,
@@ -105,6 +118,9 @@ pub enum Command {
     Validate(ValidateArgs),
     /// Print manifests that do what files of quaestor-mini-cluster say
     Import(ImportArgs),
+    /// Look at the configuration file of this host
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Print the JSON Schema of manifests, for editors
     Schema,
     /// Run a whole cluster in this process, for development

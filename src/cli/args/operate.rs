@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use crate::model::{Name, quantity::Period};
 
@@ -74,4 +74,30 @@ pub struct ImportArgs {
     /// Print the manifest of etcd alone, for the directory of `agent --manifests`
     #[arg(long)]
     pub store: bool,
+}
+
+/// What can be done with the configuration file.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Say whether it can be used, and what it says
+    Check(ConfigCheckArgs),
+}
+
+/// What stands below the help of `config check`.
+const CONFIG: &str = "\
+A key is the long name of a flag: above the sections those of every command, in a section those of that \
+command. A flag overrides the environment, which overrides the file.
+
+    etcd: [http://etcd-1:2379, http://etcd-2:2379]
+    agent:
+      node: qa-1
+      label: [pool=qa]";
+
+/// Arguments of `config check`.
+#[derive(Debug, Args)]
+#[command(after_help = CONFIG)]
+pub struct ConfigCheckArgs {
+    /// The file [default: that of --config, else /etc/quaestor/config.yaml]
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
 }
