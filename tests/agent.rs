@@ -11,6 +11,7 @@
 //! 6. Others' endpoints: `an_external_endpoint_...`
 //! 7. Going on with the processes of the agent before: [`adoption`]
 //! 8. As whom: [`identity`]; what only the host knows: [`secrets`]
+//! 9. Cut off from the store: [`partition`]
 #![cfg(unix)]
 #![allow(
     clippy::disallowed_methods,
@@ -22,6 +23,8 @@
 mod adoption;
 #[path = "agent/identity.rs"]
 mod identity;
+#[path = "agent/partition.rs"]
+mod partition;
 #[path = "agent/secrets.rs"]
 mod secrets;
 mod support;
@@ -255,6 +258,7 @@ fn command(command: &[&str]) -> Assignment {
         },
         tickets: None,
         on_agent_stop: OnAgentStop::Stop,
+        on_partition: Default::default(),
         logs: Default::default(),
     }
 }

@@ -61,6 +61,7 @@ impl World {
             limits: Default::default(),
             nice: None,
             oom_score_adjust: None,
+            stop_within: None,
             logs,
             log_limits: Default::default(),
             stop: Default::default(),

@@ -63,6 +63,9 @@ pub(super) struct Managed {
     pub(super) back_off: BackOff,
     /// Lives exactly while `life` says so.
     pub(super) process: Option<Box<dyn Process>>,
+    /// The moment that the process was last told to stop by, on its own; the outer none: it is not known
+    /// what it was told.
+    pub(super) told_deadline: Option<Option<Moment>>,
     /// Counts starts, so that news of an earlier process is not taken for news of this one.
     pub(super) run: u64,
     /// The ports of the last start.
@@ -101,6 +104,7 @@ impl Managed {
             life: Life::Fresh,
             back_off: BackOff::default(),
             process: None,
+            told_deadline: None,
             run: 0,
             ports: Ports::new(),
             starts: 0,
@@ -167,6 +171,7 @@ impl Managed {
             orphaned: self.orphaned,
             agent_ends,
             reserved: self.tickets.valid(now) > 0,
+            cut_off: false,
         }
     }
 
@@ -193,6 +198,7 @@ impl Managed {
         self.report = None;
         self.next_start_at = None;
         self.tickets.clear();
+        self.told_deadline = None;
     }
 
     /// Whether clients may be sent to it.

@@ -164,6 +164,7 @@ pub(super) fn resolve(
         logs,
         log_limits: assignment.logs.clone(),
         stop: assignment.stop.clone(),
+        stop_within: None,
     })
 }
 
@@ -235,6 +236,7 @@ mod tests {
             stop: Default::default(),
             on_agent_stop: Default::default(),
             tickets: None,
+            on_partition: Default::default(),
             logs: Default::default(),
         };
         let ports = Ports::from([

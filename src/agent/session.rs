@@ -14,7 +14,7 @@ use super::{Config, Error, Home};
 use crate::{
     host::Host,
     keys::{Key, Keys},
-    model::{Name, Session},
+    model::{Moment, Name, Session},
     retry::Retry,
     store::{self, Guard, Lease, Outcome, Store, Txn, Write},
 };
@@ -62,6 +62,8 @@ impl Held {
 pub(super) struct Handle {
     /// The session, while it is held.
     pub(super) held: watch::Receiver<Option<Held>>,
+    /// Until when the session holds for certain, if it is not confirmed before; none before it has begun.
+    pub(super) certain_until: watch::Receiver<Option<Moment>>,
     /// Set once processes are in line with assignments.
     pub(super) reconciled: watch::Sender<bool>,
     /// Raised when a write was refused: the session may be somebody else's.
@@ -78,6 +80,7 @@ pub(super) struct Keeper {
     session: Session,
     lease: Option<Lease>,
     held: watch::Sender<Option<Held>>,
+    certain_until: watch::Sender<Option<Moment>>,
     reconciled: watch::Receiver<bool>,
     doubt: watch::Receiver<()>,
 }
@@ -92,6 +95,7 @@ impl Keeper {
         reconciled: bool,
     ) -> (Self, Handle) {
         let held = watch::channel(None);
+        let certain_until = watch::channel(None);
         let reconciled = watch::channel(reconciled);
         let doubt = watch::channel(());
         let keeper = Self {
@@ -111,11 +115,13 @@ impl Keeper {
             host,
             lease: None,
             held: held.0,
+            certain_until: certain_until.0,
             reconciled: reconciled.1,
             doubt: doubt.1,
         };
         let handle = Handle {
             held: held.1,
+            certain_until: certain_until.1,
             reconciled: reconciled.0,
             doubt: doubt.0,
         };
@@ -186,6 +192,26 @@ impl Keeper {
 
     /// Returns when the session is lost.
     async fn keep(&mut self) {
+        let Some(lease) = self.lease.clone() else {
+            return;
+        };
+        let certain_until = self.certain_until.clone();
+        let telling = async {
+            loop {
+                let deadline = lease.deadline();
+                certain_until.send_replace(Some(deadline));
+                lease.renewed_since(deadline).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.hold_on() => {}
+            () = telling => {}
+        }
+    }
+
+    /// Keeps the lease and the key; returns when one of them is lost.
+    async fn hold_on(&mut self) {
         let Some(lease) = self.lease.clone() else {
             return;
         };
@@ -309,6 +335,7 @@ impl Keeper {
                     value,
                     lease: lease.id(),
                 }));
+                self.certain_until.send_replace(Some(lease.deadline()));
                 self.lease = Some(lease);
                 Ok(true)
             }

@@ -6,6 +6,7 @@
 
 mod act;
 mod adopt;
+mod partition;
 mod reserve;
 
 use std::{
@@ -31,7 +32,7 @@ use crate::{
     keys::{Key, Keys},
     model::{Assignment, Desired, Instance, Moment},
     plan::{
-        agent::{Action, Decision, Life, SHUTDOWN_GRACE, Wait, decide},
+        agent::{Action, Decision, Goal, Life, SHUTDOWN_GRACE, Wait, decide},
         drain::SHUTDOWN_DRAIN,
         recycle,
     },
@@ -138,6 +139,7 @@ impl Supervisor {
                 biased;
                 () = stop.cancelled(), if self.ends_by.is_none() => self.end(),
                 Ok(()) = self.session.held.changed() => self.take_session(),
+                Ok(()) = self.session.certain_until.changed() => self.take_confirmation(),
                 done = self.reporter.done() => {
                     let trusted = self.reporter.absorb(done, clock.now());
                     self.doubt_unless(trusted);
@@ -203,7 +205,10 @@ impl Supervisor {
             && let Some(managed) = self.instances.get(name)
         {
             let room = self.starting.len() < STARTS;
-            let goal = managed.goal(self.ends_by.is_some(), now);
+            let goal = Goal {
+                cut_off: self.is_cut_off(now),
+                ..managed.goal(self.ends_by.is_some(), now)
+            };
             match decide(&goal, &managed.life, room, now) {
                 Decision::Do(action) => self.act(name, action, now).await,
                 Decision::Wait(wait) => {
@@ -238,6 +243,7 @@ impl Supervisor {
             self.counter.show(name, None);
             return;
         };
+        managed.tell_deadline(*self.session.certain_until.borrow(), now);
         let (questions, next) = managed.ask(&self.config, &self.host, now);
         self.events.extend(questions);
         if let Some(next) = next {

@@ -8,8 +8,8 @@ use super::{
     name::{Instance, Name},
     run_as::RunAs,
     service::{
-        FileSpec, HealthSpec, LoadSpec, LogSpec, OnAgentStop, RecycleSpec, RestartSpec, StopSpec,
-        Variable, is_true, yes,
+        FileSpec, HealthSpec, LoadSpec, LogSpec, OnAgentStop, OnPartition, RecycleSpec,
+        RestartSpec, StopSpec, Variable, is_true, yes,
     },
     ticket::TicketSpec,
 };
@@ -61,6 +61,9 @@ pub struct Assignment {
     /// What becomes of it when its agent is told to end.
     #[serde(default)]
     pub on_agent_stop: OnAgentStop,
+    /// What becomes of it while its agent cannot confirm its session.
+    #[serde(default)]
+    pub on_partition: OnPartition,
     /// How much of its output is kept.
     #[serde(default)]
     pub logs: LogSpec,

@@ -26,7 +26,7 @@ pub use name::{Instance, Name};
 pub use node::Session;
 pub use run_as::RunAs;
 pub use service::{ServiceObject, ServiceSpec, Tombstone};
-pub use state::{Exit, InstanceState, Phase};
+pub use state::{Exit, ExitCause, InstanceState, Phase};
 pub use status::{Condition, ConditionStatus, NodeStatus, Route, ServiceStatus};
 pub use ticket::{TicketId, TicketSpec, Units};
 pub use time::{Moment, Timestamp};

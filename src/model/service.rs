@@ -3,6 +3,7 @@
 mod agent_stop;
 mod balance;
 mod logs;
+mod partition;
 mod port_range;
 mod recycle;
 mod restarts;
@@ -18,6 +19,7 @@ use super::{name::Name, quantity::Period, run_as::RunAs, time::Timestamp};
 pub use agent_stop::OnAgentStop;
 pub use balance::{BalanceSpec, Policy};
 pub use logs::LogSpec;
+pub use partition::OnPartition;
 pub use port_range::PortRange;
 pub use recycle::{RecycleSpec, RecycleWhen};
 pub use restarts::Restarts;
@@ -140,6 +142,10 @@ pub struct ServiceSpec {
     /// `quaestor dev` everything ends, whatever this says.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_agent_stop: OnAgentStop,
+    /// What becomes of the processes when their node is cut off from the cluster, so that others may be
+    /// started elsewhere in their place. Default `keep`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_partition: OnPartition,
     /// How much of its output is kept.
     #[serde(default, skip_serializing_if = "is_default")]
     pub logs: LogSpec,

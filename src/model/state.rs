@@ -105,4 +105,20 @@ pub struct Exit {
     pub signal: Option<i32>,
     /// When.
     pub at: Timestamp,
+    /// What ended it, where that is known and was not the process itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<ExitCause>,
+}
+
+/// What ended a process from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ExitCause {
+    /// Its processes used up the memory that they may have (`limits.memory`).
+    OutOfMemory,
+    /// Its agent could not confirm its session for as long as `onPartition: stop` allows.
+    Partition,
+    /// Something that only a younger version knows.
+    #[serde(other)]
+    Unknown,
 }

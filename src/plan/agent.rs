@@ -25,7 +25,11 @@ use super::{
     health::{Checks, Failure, Verdict},
     recycle,
 };
-use crate::model::{Assignment, Desired, Exit, Moment, Run, quantity::Period, service::StopSpec};
+use crate::model::{
+    Assignment, Desired, Exit, Moment, Run,
+    quantity::Period,
+    service::{OnPartition, StopSpec},
+};
 
 /// A process that does not even answer its health checks rarely hears a signal: it gets this long to
 /// write down what it can, or its own grace where that is shorter.
@@ -48,6 +52,8 @@ pub struct Goal<'a> {
     pub agent_ends: bool,
     /// Clients hold tickets for it: a drain waits for them.
     pub reserved: bool,
+    /// The agent has not been able to confirm its session for as long as that lasts.
+    pub cut_off: bool,
 }
 
 /// What an instance is, as far as decisions are concerned.
@@ -213,6 +219,8 @@ pub enum StopCause {
     },
     /// The agent ends.
     AgentEnds,
+    /// The agent could not confirm its session, and `onPartition` asks for a stop then.
+    Partition,
 }
 
 impl fmt::Display for StopCause {
@@ -231,6 +239,9 @@ impl fmt::Display for StopCause {
                 write!(f, "it has run for {age} and is recycled")
             }
             Self::AgentEnds => f.write_str("its agent ends"),
+            Self::Partition => {
+                f.write_str("its agent could not confirm its session for 20s (onPartition: stop)")
+            }
         }
     }
 }
@@ -282,6 +293,8 @@ pub enum Wait {
     BackOff(Moment),
     /// Other starts: too many are under way.
     Room,
+    /// The store's word that the session holds: `onPartition: stop` lets nothing run without it.
+    Session,
     /// A new revision: the process has done what it was for, or failed too often.
     Revision,
 }
@@ -295,7 +308,7 @@ impl Wait {
             | Self::Idle(at)
             | Self::Grace(at)
             | Self::BackOff(at) => Some(at),
-            Self::Content | Self::Death | Self::Room | Self::Revision => None,
+            Self::Content | Self::Death | Self::Room | Self::Session | Self::Revision => None,
         }
     }
 }
@@ -305,6 +318,9 @@ pub fn decide(goal: &Goal<'_>, life: &Life, room: bool, now: Moment) -> Decision
     let wanted = goal.assignment;
     let start = || match wanted.run {
         Run::External { .. } => Decision::Do(Action::Attach),
+        Run::Process(_) if goal.cut_off && wanted.on_partition == OnPartition::Stop => {
+            Decision::Wait(Wait::Session)
+        }
         Run::Process(_) if room => Decision::Do(Action::Start),
         Run::Process(_) => Decision::Wait(Wait::Room),
     };

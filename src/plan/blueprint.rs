@@ -169,6 +169,7 @@ impl<'a> Blueprint<'a> {
             recycle: spec.recycle.clone(),
             stop: spec.stop.clone(),
             on_agent_stop: spec.on_agent_stop,
+            on_partition: spec.on_partition,
             logs: spec.logs.clone(),
         }
     }

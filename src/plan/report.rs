@@ -7,7 +7,7 @@ use super::{
     agent::{Goal, HowEnded, Life, StopCause},
     health::Verdict,
 };
-use crate::model::{Exit, Phase};
+use crate::model::{Exit, ExitCause, Phase};
 
 /// So many ends in a row, none after a run of `restart.resetAfter`, are a crash loop: the first is an
 /// accident, and the second may be its echo.
@@ -121,10 +121,15 @@ fn ending(how: &HowEnded) -> (&'static str, String) {
 
 /// How a process ended, for people.
 pub fn describe(exit: &Exit) -> String {
-    match (exit.code, exit.signal) {
+    let how = match (exit.code, exit.signal) {
         (Some(code), _) => format!("exited with code {code}"),
         (None, Some(signal)) => format!("ended by signal {signal}{}", signal_name(signal)),
         (None, None) => "ended with its quaestor-shim, nobody knows how".to_owned(),
+    };
+    match exit.cause {
+        Some(ExitCause::OutOfMemory) => format!("{how}: out of memory"),
+        Some(ExitCause::Partition) => format!("{how}: {}", StopCause::Partition),
+        Some(ExitCause::Unknown) | None => how,
     }
 }
 
@@ -153,6 +158,7 @@ fn word(cause: &StopCause) -> &'static str {
         StopCause::Unhealthy(_) => "Unhealthy",
         StopCause::Recycled { .. } => "Recycled",
         StopCause::AgentEnds => "AgentEnds",
+        StopCause::Partition => "Partition",
     }
 }
 
@@ -171,6 +177,7 @@ mod tests {
             code,
             signal,
             at: Timestamp::from_millis(0),
+            cause: None,
         }
     }
 
@@ -194,6 +201,7 @@ mod tests {
             orphaned,
             agent_ends: false,
             reserved: false,
+            cut_off: false,
         };
         let report = report(&goal, life);
         (report.phase, report.ready, report.reason)

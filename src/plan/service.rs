@@ -252,6 +252,7 @@ fn bare(instance: &Instance, seat: &Seat) -> Assignment {
         stop: Default::default(),
         on_agent_stop: Default::default(),
         tickets: None,
+        on_partition: Default::default(),
         logs: Default::default(),
     }
 }

@@ -13,12 +13,12 @@ pub mod identity;
 pub mod shim;
 mod termination;
 
-use std::{collections::BTreeMap, fmt, io, path::PathBuf};
+use std::{collections::BTreeMap, fmt, io, path::PathBuf, time::Duration};
 
 use futures::future::BoxFuture;
 
 use crate::model::{
-    Timestamp,
+    ExitCause, Timestamp,
     run_as::{Limits, Umask},
     service::{LogSpec, StopSignal, StopSpec},
 };
@@ -94,6 +94,13 @@ pub trait Process: Send + Sync {
     /// # Errors
     /// As the system says.
     fn signal(&self, signal: StopSignal) -> io::Result<()>;
+
+    /// Lets it be stopped, as its program says, this long from now, whatever becomes of this program by
+    /// then; none: never. The last word counts.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn stop_within(&self, time: Option<Duration>) -> io::Result<()>;
 }
 
 /// What is started, and with what.
@@ -124,6 +131,8 @@ pub struct Program {
     pub log_limits: LogSpec,
     /// How it is stopped when nobody else does it.
     pub stop: StopSpec,
+    /// It is stopped this long from its start, unless another time is set by then; none: never.
+    pub stop_within: Option<Duration>,
 }
 
 /// A text that is shown to nobody.
@@ -148,6 +157,8 @@ pub struct End {
     pub signal: Option<i32>,
     /// When; none if nobody knows.
     pub at: Option<Timestamp>,
+    /// What ended it, where it was not the process itself and no signal of the agent.
+    pub cause: Option<ExitCause>,
 }
 
 impl End {
@@ -156,6 +167,7 @@ impl End {
         code: None,
         signal: None,
         at: None,
+        cause: None,
     };
 }
 

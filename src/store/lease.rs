@@ -6,6 +6,7 @@ use std::{
 };
 
 use etcd_client::{LeaseKeepAliveStream, LeaseKeeper};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{Error, Store, endpoint::within, failure::Failure};
@@ -23,7 +24,7 @@ struct Shared {
     ttl: Duration,
     /// When the last answered renewal was *sent*: the store counts from some moment after it, so
     /// that the lease never ends in the store before it ends here.
-    renewed: Mutex<Moment>,
+    renewed: watch::Sender<Moment>,
     /// Cancelled once the lease is known to have ended.
     ended: CancellationToken,
 }
@@ -52,7 +53,7 @@ impl Lease {
                 id: answer.id(),
                 // The store may give more than was asked for.
                 ttl: Duration::from_secs(u64::try_from(answer.ttl()).unwrap_or(1)),
-                renewed: asked,
+                renewed: watch::Sender::new(*lock(&asked)),
                 ended: CancellationToken::new(),
             }),
         })
@@ -160,12 +161,21 @@ impl Lease {
     }
 
     /// When the lease may end if it is not renewed before.
-    fn deadline(&self) -> Moment {
-        *lock(&self.shared.renewed) + self.shared.ttl
+    pub fn deadline(&self) -> Moment {
+        *self.shared.renewed.borrow() + self.shared.ttl
+    }
+
+    /// Resolves when the lease was renewed since `deadline` was what [`Lease::deadline`] said.
+    pub async fn renewed_since(&self, deadline: Moment) {
+        let mut renewals = self.shared.renewed.subscribe();
+        // It cannot fail: the sender lives in the lease.
+        let _ = renewals
+            .wait_for(|sent| *sent + self.shared.ttl != deadline)
+            .await;
     }
 
     fn renewed(&self, sent: Moment) {
-        *lock(&self.shared.renewed) = sent;
+        self.shared.renewed.send_replace(sent);
     }
 }
 

@@ -7,8 +7,9 @@ use quaestor::model::{
     run_as::{Ceiling, Limits, RunAs, Umask},
     service::{
         BalanceSpec, FileMode, FileSpec, FromFile, HealthSpec, HttpCheck, Labels, LoadSpec,
-        LogSpec, Metadata, Nothing, OnAgentStop, Placement, Policy, PortCheck, PortRange, PortSpec,
-        RecycleSpec, RecycleWhen, RestartPolicy, RestartSpec, StopSignal, StopSpec, Variable,
+        LogSpec, Metadata, Nothing, OnAgentStop, OnPartition, Placement, Policy, PortCheck,
+        PortRange, PortSpec, RecycleSpec, RecycleWhen, RestartPolicy, RestartSpec, StopSignal,
+        StopSpec, Variable,
     },
 };
 
@@ -268,11 +269,12 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
         grace,
     });
     let end = select(vec![OnAgentStop::Keep, OnAgentStop::Stop]);
+    let cut_off = select(vec![OnPartition::Keep, OnPartition::Stop]);
     let logs = (1..99_u64, 1..9_u32).prop_map(|(mebibytes, max_files)| LogSpec {
         max_size: Size::from_mebibytes(mebibytes),
         max_files,
     });
-    let stop = (stop, end, logs);
+    let stop = (stop, end, cut_off, logs);
     let care = (health(), load(), restart(), stop, any::<bool>());
     let recycle = (period(), 0..=100_u8).prop_map(|(every, jitter)| RecycleSpec {
         every,
@@ -283,7 +285,8 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
     (many, labels(), start, ports(), care, busy).prop_map(
         |(many, node_selector, start, ports, care, (busy, recycle, balance))| {
             let (mut command, working_directory, env, names, (run_as, files)) = start;
-            let (mut health, load, restart, (stop, on_agent_stop, logs), published) = care;
+            let (mut health, load, restart, (stop, on_agent_stop, on_partition, logs), published) =
+                care;
             if health.none.is_none()
                 && health != HealthSpec::default()
                 && load.report_load.is_some()
@@ -311,6 +314,7 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
                 recycle,
                 stop,
                 on_agent_stop,
+                on_partition,
                 logs,
                 external: Vec::new(),
             }

@@ -76,6 +76,8 @@ struct Disturbance {
     /// Of these, how many let nothing at all through.
     total: u32,
     changed: Duration,
+    /// Since when there is always one of those.
+    total_since: Duration,
 }
 
 impl Cast {
@@ -181,6 +183,9 @@ impl Cast {
         };
         change(&mut disturbance.count);
         if total {
+            if disturbance.total == 0 {
+                disturbance.total_since = now;
+            }
             change(&mut disturbance.total);
         }
         disturbance.changed = now;
@@ -212,5 +217,12 @@ impl Cast {
         let inner = self.inner();
         let disturbance = inner.disturbances.get(&host)?;
         (disturbance.total > 0).then_some(disturbance.changed)
+    }
+
+    /// The same, whatever else came and went meanwhile.
+    pub fn silent_since(&self, host: HostId) -> Option<Duration> {
+        let inner = self.inner();
+        let disturbance = inner.disturbances.get(&host)?;
+        (disturbance.total > 0).then_some(disturbance.total_since)
     }
 }

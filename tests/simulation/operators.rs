@@ -192,6 +192,7 @@ fn manifest(service: usize, wanted: Wanted) -> (Metadata, ServiceSpec) {
         }
         "job" => {
             spec["replicas"] = json!(wanted.replicas);
+            spec["onPartition"] = json!("stop");
             spec["ports"] = json!([{"name": "grpc", "range": "6001-6006"}]);
             spec["health"] = health;
         }

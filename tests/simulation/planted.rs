@@ -20,13 +20,15 @@ pub enum Planted {
     EmptyLie,
     /// An operator writes without end (I14).
     Storm,
+    /// Processes do not heed the deadline that they are to stop by (I16).
+    Immortal,
     /// Processes keep ending after the faults have stopped (L1).
     Restless,
 }
 
 impl Planted {
     /// The bugs, and the invariant that each breaks.
-    pub const ALL: [(Planted, &'static str); 9] = [
+    pub const ALL: [(Planted, &'static str); 10] = [
         (Planted::DoubleStart, "I1"),
         (Planted::Whim, "I3"),
         (Planted::StepBack, "I6"),
@@ -35,6 +37,7 @@ impl Planted {
         (Planted::Invention, "I10"),
         (Planted::EmptyLie, "I11"),
         (Planted::Storm, "I14"),
+        (Planted::Immortal, "I16"),
         (Planted::Restless, "L1"),
     ];
 }

@@ -17,7 +17,7 @@ use std::{
 use futures::future::BoxFuture;
 use quaestor::{
     host::Host,
-    model::service::StopSignal,
+    model::{ExitCause, service::StopSignal},
     process::{End, Found, Place, Process, Processes, Program, StartError, Started},
     worker::{self, Requests},
 };
@@ -57,6 +57,9 @@ struct Entry {
     program: ProgramId,
     deaf: bool,
     stop: CancellationToken,
+    /// When it stops by itself.
+    deadline: Option<Duration>,
+    grace: Duration,
     health: Option<worker::Health>,
     task: Option<AbortHandle>,
     end: watch::Sender<Option<End>>,
@@ -79,6 +82,8 @@ pub struct Record {
     /// When something last went wrong with it that checks may see.
     pub unwell: Option<Duration>,
     pub hung: bool,
+    /// When its deadline passed, and it was stopped by itself.
+    pub lapsed: Option<Duration>,
 }
 
 impl Table {
@@ -154,6 +159,7 @@ impl Table {
                 code: None,
                 signal: Some(11),
                 at: None,
+                cause: None,
             },
         );
     }
@@ -205,6 +211,13 @@ impl Table {
             return;
         }
         entry.record.ended = Some(now);
+        let end = match entry.record.lapsed {
+            Some(_) => End {
+                cause: Some(ExitCause::Partition),
+                ..end
+            },
+            None => end,
+        };
         entry.health = None;
         let (program, task) = (entry.program, entry.task.take());
         let told = entry.end.clone();
@@ -219,6 +232,53 @@ impl Table {
             task.abort();
         }
         told.send_replace(Some(end));
+    }
+
+    /// Lets the process stop by itself after `time`, as its shim would see to.
+    fn stop_within(&self, pid: Pid, time: Option<Duration>) {
+        let deadline = time.map(|time| self.clock.elapsed() + time);
+        if let Some(entry) = self.inner().processes.get_mut(&pid) {
+            entry.deadline = deadline;
+        }
+        let (Some(time), table) = (time, self.clone()) else {
+            return;
+        };
+        tokio::spawn(async move {
+            tokio::time::sleep(time).await;
+            let Some(grace) = table.lapse(pid, deadline) else {
+                return;
+            };
+            tokio::time::sleep(grace).await;
+            table.end(
+                pid,
+                End {
+                    code: None,
+                    signal: Some(9),
+                    at: None,
+                    cause: Some(ExitCause::Partition),
+                },
+            );
+        });
+    }
+
+    /// Asks the process to end if `deadline` still stands; none if it does not.
+    fn lapse(&self, pid: Pid, deadline: Option<Duration>) -> Option<Duration> {
+        let now = self.clock.elapsed();
+        let mut inner = self.inner();
+        let entry = inner.processes.get_mut(&pid)?;
+        if entry.deadline != deadline || entry.record.ended.is_some() {
+            return None;
+        }
+        entry.record.lapsed = Some(now);
+        entry.record.unwell = Some(now);
+        if !entry.deaf && !entry.record.hung {
+            entry.stop.cancel();
+        }
+        self.trace.note(format!(
+            "process {pid} {} on {} stops by itself",
+            entry.record.instance, entry.record.node
+        ));
+        Some(entry.grace)
     }
 
     fn signal(&self, pid: Pid, signal: StopSignal) {
@@ -244,6 +304,7 @@ impl Table {
                     code: None,
                     signal: Some(9),
                     at: None,
+                    cause: None,
                 },
             );
         } else if !entry.deaf && !entry.record.hung {
@@ -305,9 +366,12 @@ impl Processes for Starter {
                 self.begin(program);
             }
             let pid = self.begin(program);
+            if self.planted != Planted::Immortal {
+                self.table.stop_within(pid, program.stop_within);
+            }
             let at = (self.node.clone(), place.directory.clone());
             self.table.inner().places.insert(at, (incarnation, pid));
-            Ok(self.table.started(pid))
+            Ok(self.table.started(pid, self.planted))
         })
     }
 
@@ -331,7 +395,7 @@ impl Processes for Starter {
                 },
                 None => Found::Running {
                     incarnation,
-                    started: self.table.started(pid),
+                    started: self.table.started(pid, self.planted),
                 },
             })
         })
@@ -376,6 +440,7 @@ impl Starter {
             signalled: None,
             unwell: None,
             hung: false,
+            lapsed: None,
         };
         let line = format!(
             "process {pid} {} on {} started, version {}",
@@ -387,6 +452,8 @@ impl Starter {
             program: own,
             deaf: nature.deaf,
             stop: stop.clone(),
+            deadline: None,
+            grace: program.stop.grace.get(),
             health: None,
             task: None,
             end: watch::Sender::new(None),
@@ -478,6 +545,7 @@ async fn live(
             code: Some(code),
             signal: None,
             at: None,
+            cause: None,
         },
     );
 }
@@ -486,6 +554,7 @@ async fn live(
 struct Child {
     table: Table,
     pid: Pid,
+    planted: Planted,
 }
 
 impl Process for Child {
@@ -497,11 +566,18 @@ impl Process for Child {
         self.table.signal(self.pid, signal);
         Ok(())
     }
+
+    fn stop_within(&self, time: Option<Duration>) -> io::Result<()> {
+        if self.planted != Planted::Immortal {
+            self.table.stop_within(self.pid, time);
+        }
+        Ok(())
+    }
 }
 
 impl Table {
     /// A process, for its agent.
-    fn started(&self, pid: Pid) -> Started {
+    fn started(&self, pid: Pid, planted: Planted) -> Started {
         let inner = self.inner();
         let entry = inner.processes.get(&pid);
         let end = entry.map(|entry| entry.end.subscribe());
@@ -517,6 +593,7 @@ impl Table {
         let process = Box::new(Child {
             table: self.clone(),
             pid,
+            planted,
         });
         Started { process, ended }
     }

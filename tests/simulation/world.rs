@@ -35,7 +35,7 @@ use super::{
     operators::{Operators, SERVICES},
     planted::Planted,
     processes::Table,
-    schedule::{Event, schedule},
+    schedule::{Event, Fault, schedule},
     trace::Trace,
 };
 
@@ -451,12 +451,31 @@ impl World {
         });
     }
 
+    /// Keeps every agent from the store for longer than its session lasts.
+    fn cut_off_all(&self) {
+        let world = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            let operators = world.operators();
+            for host in AGENTS {
+                let span = Duration::from_secs(40);
+                let cut = Fault::Cut {
+                    a: host,
+                    b: STORE,
+                    span,
+                };
+                world.strike(cut, &operators).await;
+            }
+        });
+    }
+
     /// Puts in the bugs that come from outside the roles.
     fn plant(&self) {
         let (role, key, value) = match self.planted {
             Planted::Usurper => (Role::Controller, "assign/n1/web-0", "{}"),
             Planted::Meddler => (Role::Balancer, "state/n1/web-0", "{}"),
             Planted::Storm => (Role::Operator, "spec/cluster", "{}"),
+            Planted::Immortal => return self.cut_off_all(),
             _ => return,
         };
         let forever = self.planted == Planted::Storm;

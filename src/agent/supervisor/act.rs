@@ -59,7 +59,7 @@ impl Supervisor {
 
     /// Starts a process, or records why that cannot be.
     async fn start(&mut self, name: &Instance, now: Moment) {
-        let prepared = self.prepare(name).await;
+        let prepared = self.prepare(name, now).await;
         let Some(managed) = self.instances.get_mut(name) else {
             return;
         };
@@ -131,7 +131,8 @@ impl Supervisor {
     }
 
     /// Everything up to the start of the process.
-    async fn prepare(&mut self, name: &Instance) -> Result<Program, NotStarted> {
+    async fn prepare(&mut self, name: &Instance, now: Moment) -> Result<Program, NotStarted> {
+        let certain_until = *self.session.certain_until.borrow();
         let others = self.instances.iter().filter(|(other, _)| *other != name);
         let taken = others
             .flat_map(|(_, other)| other.ports.values().copied())
@@ -149,14 +150,19 @@ impl Supervisor {
             &taken,
         )
         .await?;
-        program::resolve(
+        let deadline = certain_until.filter(|_| managed.stops_when_cut_off());
+        let program = program::resolve(
             &self.config,
             &self.home,
             &self.host,
             assignment,
             template,
             &managed.ports,
-        )
+        )?;
+        Ok(Program {
+            stop_within: deadline.map(|deadline| deadline.since(now)),
+            ..program
+        })
     }
 
     /// Clears away what is kept of an instance that is to be no more.
@@ -184,6 +190,7 @@ impl Supervisor {
             code: end.code,
             signal: end.signal,
             at: end.at.unwrap_or_else(|| self.host.clock.timestamp()),
+            cause: end.cause,
         };
         let cause = match &managed.life {
             Life::Stopping { cause, .. } => cause.to_string(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{HowEnded, Life, NotStarted, StopCause, grace};
 use crate::{
     model::{
-        Exit, Moment,
+        Exit, ExitCause, Moment,
         service::{RestartSpec, StopSpec},
     },
     plan::{
@@ -133,6 +133,8 @@ impl Life {
             } => (revision, since, Some(cause)),
             other => return other,
         };
+        let parted = exit.cause == Some(ExitCause::Partition);
+        let cause = cause.or(parted.then_some(StopCause::Partition));
         // Stopped on purpose: if it is wanted (again), it is wanted now.
         if let Some(cause) = cause.clone()
             && !matches!(cause, StopCause::Unhealthy(_))

@@ -4,7 +4,7 @@ mod chance;
 
 use super::*;
 use crate::model::{
-    LoadReport, ServerStats, Timestamp,
+    ExitCause, LoadReport, ServerStats, Timestamp,
     assignment::Template,
     quantity::{Percent, Period},
     service::{HealthSpec, LoadSpec, PortCheck, RecycleSpec, RecycleWhen, RestartSpec},
@@ -42,6 +42,7 @@ fn assignment(revision: &str, desired: Desired) -> Assignment {
         },
         on_agent_stop: Default::default(),
         tickets: None,
+        on_partition: Default::default(),
         logs: Default::default(),
     }
 }
@@ -53,6 +54,7 @@ fn goal(assignment: &Assignment) -> Goal<'_> {
         orphaned: false,
         agent_ends: false,
         reserved: false,
+        cut_off: false,
     }
 }
 
@@ -61,6 +63,7 @@ fn exit(code: i32) -> Exit {
         code: Some(code),
         signal: None,
         at: Timestamp::from_millis(0),
+        cause: None,
     }
 }
 
@@ -77,6 +80,53 @@ fn an_assigned_instance_is_started_once_there_is_room() {
     let decide = |room| decide(&goal(&wanted), &Life::Fresh, room, at(0));
     assert_eq!(decide(true), Decision::Do(Action::Start));
     assert_eq!(decide(false), Decision::Wait(Wait::Room));
+}
+
+#[test]
+fn what_stops_when_cut_off_is_started_again_only_once_the_session_is_confirmed() {
+    let mut wanted = assignment("a", Desired::Present);
+    let keeps = wanted.clone();
+    wanted.on_partition = OnPartition::Stop;
+    let decide = |wanted: &Assignment, life: &Life, cut_off| {
+        let goal = Goal {
+            cut_off,
+            ..goal(wanted)
+        };
+        decide(&goal, life, true, at(30))
+    };
+    let alive = Life::started("a", at(0));
+    assert_eq!(
+        decide(&wanted, &alive, true),
+        Decision::Wait(Wait::Content),
+        "the agent itself stops nothing"
+    );
+    let by_itself = Exit {
+        cause: Some(ExitCause::Partition),
+        ..exit(0)
+    };
+    let mut back_off = BackOff::default();
+    let ended = alive.ended(&wanted.restart, &mut back_off, by_itself, 0.5, at(30));
+    assert!(
+        matches!(
+            &ended,
+            Life::Ended {
+                how: HowEnded::Stopped(StopCause::Partition),
+                streak: 0,
+                ..
+            }
+        ),
+        "{ended:?}"
+    );
+    assert_eq!(decide(&wanted, &ended, true), Decision::Wait(Wait::Session));
+    assert_eq!(
+        decide(&wanted, &Life::Fresh, true),
+        Decision::Wait(Wait::Session)
+    );
+    assert_eq!(decide(&wanted, &ended, false), Decision::Do(Action::Start));
+    assert_eq!(
+        decide(&keeps, &Life::Fresh, true),
+        Decision::Do(Action::Start)
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::{
     io::{self, PipeReader, PipeWriter},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use futures::future::{BoxFuture, Either, select};
@@ -117,7 +118,7 @@ impl ShimProcesses {
         let sealed = seal(place, program);
         let written = self.disk.write(&record, sealed.as_bytes(), false);
         written.map_err(unusable(&record))?;
-        let started = self.begin(place, incarnation).await;
+        let started = self.begin(place, incarnation, program.stop_within).await;
         if !program.secrets.is_empty() {
             // The shim has removed it, unless it is an older one or could not be asked.
             self.disk.remove(&record).map_err(unusable(&record))?;
@@ -125,14 +126,22 @@ impl ShimProcesses {
         started
     }
 
-    /// Lets the shim start what the record says.
-    async fn begin(&self, place: &Place, incarnation: u64) -> Result<Started, StartError> {
+    /// Lets the shim start what the record says, to be stopped after `stop_within`.
+    async fn begin(
+        &self,
+        place: &Place,
+        incarnation: u64,
+        stop_within: Option<Duration>,
+    ) -> Result<Started, StartError> {
         let directory = &place.directory;
         let failed = |cause: String| StartError::Shim {
             directory: directory.clone(),
             cause,
         };
         let mut link = self.shim(place).await?;
+        // Before the start: a shim whose deadline has passed starts nothing.
+        let deadline = link.ask(Command::Deadline(stop_within)).await;
+        deadline.map_err(|error| failed(error.to_string()))?;
         let mut answer = link.ask(Command::Start { incarnation }).await;
         if let Ok(Message::Error {
             refusal: Refusal::Busy,

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     host::Clock,
-    model::{Timestamp, service::StopSignal},
+    model::{ExitCause, Timestamp, service::StopSignal},
     process::{End, Place, Process, Started},
 };
 
@@ -60,6 +60,16 @@ impl Process for Shimmed {
             StopSignal::SigKill => Command::Kill,
             other => Command::Signal(wire_signal(other)),
         };
+        self.send(command)
+    }
+
+    fn stop_within(&self, time: Option<Duration>) -> io::Result<()> {
+        self.send(Command::Deadline(time))
+    }
+}
+
+impl Shimmed {
+    fn send(&self, command: Command) -> io::Result<()> {
         let shim = self.shim.lock().unwrap_or_else(PoisonError::into_inner);
         link::send(&shim, command)
     }
@@ -200,5 +210,10 @@ pub(super) fn end(exit: &Exit) -> End {
         at: Some(Timestamp::from_millis(
             i64::try_from(exit.at).unwrap_or(i64::MAX),
         )),
+        cause: match exit.cause {
+            record::Cause::Memory => Some(ExitCause::OutOfMemory),
+            record::Cause::Deadline => Some(ExitCause::Partition),
+            record::Cause::Own | record::Cause::Kill => None,
+        },
     }
 }

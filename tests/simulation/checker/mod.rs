@@ -3,7 +3,7 @@
 //!
 //! - [`history`]: what the store held when
 //! - [`writes`]: I7, I8, I15
-//! - [`processes`]: I1, I3, I4, I5, I6
+//! - [`processes`]: I1, I3, I4, I5, I6, I16
 //! - [`answers`]: I10, I11
 //! - [`rest`]: I9 and L1, once the faults have stopped
 //!

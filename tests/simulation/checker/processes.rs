@@ -1,5 +1,6 @@
 //! Invariants of processes: one per instance (I1), no stop without a cause (I3, I4), no process without an
-//! agent that looks after it (I5), no step back to an older template (I6).
+//! agent that looks after it (I5), no step back to an older template (I6), and what is to stop when it is cut off
+//! does so in time (I16). Only that may stop while the store is away.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -15,11 +16,22 @@ const ECHO: Duration = Duration::from_secs(1);
 /// A new agent adopts what the one before it has left within this time.
 const ADOPTION: Duration = Duration::from_secs(10);
 
+/// What is to stop when it is cut off does so when its agent was without an answer for this long: its session
+/// may be over then.
+const SESSION: Duration = Duration::from_secs(20);
+
+/// Renewals are under way, and looks take place, for less than this.
+const SLACK: Duration = Duration::from_secs(9);
+
+/// Longer than any grace of this world, and the looks of the checker.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// What was looked at already.
 #[derive(Default)]
 pub struct Processes {
     started: BTreeSet<Pid>,
     stopped: BTreeSet<Pid>,
+    lapsed: BTreeSet<Pid>,
 }
 
 impl Processes {
@@ -42,6 +54,10 @@ impl Processes {
             {
                 wrong.extend(cause(record, at, history, cast));
             }
+            if record.lapsed.is_some() && self.lapsed.insert(record.pid) {
+                wrong.extend(may_lapse(record, history, cast, now));
+            }
+            wrong.extend(lives_on(record, history, cast, now));
             let heir = cast.agent_since(&record.node, now.saturating_sub(ADOPTION));
             if record.ended.is_none() && heir.is_some_and(|heir| heir > record.agent) {
                 wrong.push((
@@ -59,6 +75,56 @@ fn describe(record: &Record) -> String {
         "process {} of {} on {}",
         record.pid, record.instance, record.node
     )
+}
+
+/// Whether its manifest asks for a stop when it is cut off.
+fn stops_when_cut_off(record: &Record, history: &History) -> bool {
+    let key = format!("assign/{}/{}", record.node, record.instance);
+    let mut versions = history.versions(&key).iter();
+    versions.any(|version| {
+        let value = version.value.as_ref();
+        value.is_some_and(|value| value["onPartition"] == "stop")
+    })
+}
+
+/// A process stops by itself only if it is to, and if its agent may have been without an answer.
+fn may_lapse(
+    record: &Record,
+    history: &History,
+    cast: &Cast,
+    now: Duration,
+) -> Option<(&'static str, String)> {
+    let host = AGENTS.into_iter().find(|host| node(*host) == record.node)?;
+    let long = SESSION + SLACK;
+    let before = now.saturating_sub(long);
+    let undisturbed = cast.clear_for(host) > long
+        && cast.agent_since(&record.node, now) == cast.agent_since(&record.node, before);
+    let wanted = stops_when_cut_off(record, history);
+    (undisturbed || !wanted).then(|| {
+        let what = format!(
+            "{} stopped by itself: asked for: {wanted}, agent undisturbed: {undisturbed}",
+            describe(record)
+        );
+        ("I4", what)
+    })
+}
+
+/// A process that is to stop when it is cut off does not live on.
+fn lives_on(
+    record: &Record,
+    history: &History,
+    cast: &Cast,
+    now: Duration,
+) -> Option<(&'static str, String)> {
+    let host = AGENTS.into_iter().find(|host| node(*host) == record.node)?;
+    let since = cast.silent_since(host)?;
+    let overdue = record.ended.is_none()
+        && now.saturating_sub(since) > SESSION + GRACE
+        && stops_when_cut_off(record, history);
+    overdue.then(|| {
+        let what = format!("{} lives on, cut off since {since:?}", describe(record));
+        ("I16", what)
+    })
 }
 
 fn alone(record: &Record, records: &[Record]) -> Option<(&'static str, String)> {

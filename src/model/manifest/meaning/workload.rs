@@ -56,6 +56,7 @@ fn what_runs(spec: &ServiceSpec) -> Vec<Problem> {
             ("recycle", spec.recycle.is_some()),
             ("stop", spec.stop != Default::default()),
             ("onAgentStop", spec.on_agent_stop != Default::default()),
+            ("onPartition", spec.on_partition != Default::default()),
             ("logs", spec.logs != Default::default()),
         ];
         for (field, _) in idle.iter().filter(|(_, given)| *given) {

@@ -28,6 +28,9 @@ enum Event {
         secs: u64,
     },
     AgentEnds,
+    Session {
+        lost: bool,
+    },
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -43,6 +46,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::CannotStart),
         4 => (0..20_u64).prop_map(|secs| Event::Pass { secs }),
         1 => Just(Event::AgentEnds),
+        1 => any::<bool>().prop_map(|lost| Event::Session { lost }),
     ]
 }
 
@@ -52,6 +56,7 @@ struct World {
     stored_at: i64,
     orphaned: bool,
     agent_ends: bool,
+    cut_off: bool,
     /// None: forgotten.
     life: Option<Life>,
     processes: u32,
@@ -67,6 +72,7 @@ impl World {
             stored_at: 1,
             orphaned: false,
             agent_ends: false,
+            cut_off: false,
             life: Some(Life::Fresh),
             processes: 0,
             can_start: true,
@@ -106,6 +112,7 @@ impl World {
                     });
                 }
                 if revision == 2 {
+                    self.wanted.on_partition = OnPartition::Stop;
                     self.wanted.stop.drain = Period::from_secs(30);
                 }
                 self.stored_at += 1;
@@ -146,6 +153,7 @@ impl World {
             }
             Event::Pass { secs } => self.now = self.now + Duration::from_secs(secs),
             Event::AgentEnds => self.agent_ends = true,
+            Event::Session { lost } => self.cut_off = lost,
             Event::CannotStart | Event::Exit { .. } => {}
         }
     }
@@ -161,6 +169,7 @@ impl World {
             orphaned: self.orphaned,
             agent_ends: self.agent_ends,
             reserved: false,
+            cut_off: self.cut_off,
         };
         let aged = match recycle::next(&self.wanted, &life, true, self.now) {
             recycle::Next::Do(action) => Some(action),
@@ -181,6 +190,7 @@ impl World {
             Action::Start => {
                 assert_eq!(self.processes, 0, "a start while a process lives");
                 assert!(!absent && !self.agent_ends);
+                assert!(!self.cut_off || self.wanted.on_partition == OnPartition::Keep);
                 if self.can_start {
                     self.processes = 1;
                     Some(Life::started(&revision, self.now))
@@ -233,6 +243,7 @@ impl World {
                         assert!(life.checks().unwrap().idle_since(at(0)), "it works");
                     }
                     StopCause::AgentEnds => assert!(self.agent_ends),
+                    StopCause::Partition => panic!("the agent itself stops nothing for it"),
                 }
                 Some(life.stopping(&self.wanted.stop, cause, self.now))
             }
