@@ -131,6 +131,7 @@ impl World {
             runtime_directory: self.path(state_directory).join("runtime"),
             ends_all: false,
             allowed: Default::default(),
+            manifests: None,
             quaestor: "/opt/quaestor".into(),
             endpoints: Vec::new(),
         }

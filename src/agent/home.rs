@@ -3,6 +3,7 @@
 //! ```text
 //! lock                           held while the agent runs
 //! node-uuid                      who the agent is, across restarts
+//! own-instances.json             how the instances of the agent's own manifests are
 //! logs/<instance>/               what instances print
 //! run/<instance>/                where they start, unless their manifest says otherwise; their user's
 //! ```
@@ -127,6 +128,11 @@ impl Home {
             directory: self.runtime.join(instance.to_string()),
             uuid: uuid.to_owned(),
         }
+    }
+
+    /// Where the instances of the agent's own manifests are shown.
+    pub(super) fn own_states(&self) -> PathBuf {
+        self.root.join("own-instances.json")
     }
 
     /// Where the output of an instance goes.

@@ -59,6 +59,8 @@ pub(super) struct Managed {
     pub(super) stored_at: i64,
     /// The assignment vanished without saying absent.
     pub(super) orphaned: bool,
+    /// It runs by the agent's own manifests.
+    pub(super) is_local: bool,
     pub(super) life: Life,
     pub(super) back_off: BackOff,
     /// Lives exactly while `life` says so.
@@ -101,6 +103,7 @@ impl Managed {
             remembered: Vec::new(),
             stored_at,
             orphaned: false,
+            is_local: false,
             life: Life::Fresh,
             back_off: BackOff::default(),
             process: None,
@@ -124,6 +127,7 @@ impl Managed {
         Self {
             incarnation: record.incarnation,
             orphaned: record.orphaned,
+            is_local: record.local,
             back_off: record.back_off,
             ports: record.ports,
             starts: record.starts,
@@ -144,6 +148,7 @@ impl Managed {
             assignment: self.assignment.clone(),
             stored_at: self.stored_at,
             orphaned: self.orphaned,
+            local: self.is_local,
             // Plain data cannot fail to become JSON.
             life: serde_json::to_value(&self.life).unwrap_or_default(),
             revision: self.life.revision().to_owned(),

@@ -47,6 +47,9 @@ pub(super) struct Record {
     pub(super) stored_at: i64,
     /// Whether the assignment has vanished.
     pub(super) orphaned: bool,
+    /// Whether it runs by the agent's own manifests.
+    #[serde(default)]
+    pub(super) local: bool,
     /// What it was doing: a [`Life`], which agents of other versions may know other forms of.
     pub(super) life: serde_json::Value,
     /// What its process ran: for those who cannot read `life`.
@@ -247,6 +250,7 @@ mod tests {
             assignment: serde_json::from_value(assignment).unwrap(),
             stored_at: 7,
             orphaned: false,
+            local: false,
             life: serde_json::to_value(Life::started("a", Default::default())).unwrap(),
             revision: "a".to_owned(),
             ready: true,

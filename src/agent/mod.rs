@@ -7,6 +7,7 @@
 //! - `program`, `ports`, `account`: what exactly is started, and as whom; `allowed`: what may be
 //! - [`logs`]: what instances printed
 //! - [`reservations`]: who has an instance to himself
+//! - `local`: the manifests that it runs without the store
 //! - `reporter`, `load`: what is written to `state/` and `load/`
 //! - `wakes`: who is to be looked at next
 //!
@@ -18,6 +19,7 @@ mod allowed;
 mod home;
 mod instance;
 mod load;
+mod local;
 pub mod logs;
 mod memory;
 mod ports;
@@ -72,6 +74,8 @@ pub struct Config {
     pub ends_all: bool,
     /// What may be started on this host, whatever the store says.
     pub allowed: Allowed,
+    /// A directory of manifests that it runs on its node whatever the store says; none if there is none.
+    pub manifests: Option<PathBuf>,
     /// Path of the running program: `{quaestor}`.
     pub quaestor: PathBuf,
     /// The store's endpoints: a command that begins with `{quaestor}` finds this cluster by them.
@@ -117,7 +121,8 @@ pub enum Error {
 
 /// Runs an agent until `stop` is cancelled. It goes on with the processes of the agent before it; when it
 /// ends it stops those that are to end with it, takes back what it reported of them, and leaves the others
-/// to the next agent. While the store is away it goes on with what it knows.
+/// to the next agent. While the store is away it goes on with what it knows, even where it has just
+/// started: then that is what the agent before it was told last.
 ///
 /// # Errors
 /// At the start only: see [`Error`].
@@ -134,17 +139,18 @@ pub async fn run(
     let memories = memory::recall(&home, &host, &*processes).await?;
     let unchanged = !memories.is_empty() && memories.iter().all(Memory::is_unchanged);
     let (mut keeper, handle) = Keeper::new(&config, &home, store.clone(), host.clone(), unchanged);
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => return Ok(()),
-        begun = keeper.begin() => begun?,
-    }
     let mut supervisor = Supervisor::new(config, home, store, host, processes, counter, handle);
     supervisor.adopt(memories);
+    let session = async {
+        match keeper.begin().await {
+            Ok(()) => match keeper.hold().await {},
+            Err(refusal) => refusal,
+        }
+    };
     tokio::select! {
         biased;
         () = supervisor.run(&stop) => {}
-        never = keeper.hold() => match never {},
+        refusal = session => return Err(refusal),
     }
     if supervisor.leaves_nothing() {
         keeper.end().await;

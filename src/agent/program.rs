@@ -199,6 +199,7 @@ mod tests {
             runtime_directory: directory.path().join("runtime"),
             ends_all: false,
             allowed: Default::default(),
+            manifests: None,
             quaestor: "/opt/quaestor".into(),
             endpoints: vec!["http://a:1".to_owned(), "http://b:2".to_owned()],
         };

@@ -6,6 +6,8 @@
 
 mod act;
 mod adopt;
+mod assigned;
+mod local;
 mod partition;
 mod reserve;
 
@@ -22,13 +24,14 @@ use super::{
     Config, Home,
     instance::{Event, Managed, What},
     load::LoadRecord,
+    local::Local,
     reporter::Reporter,
     reservations::Counter,
     session::Handle,
     wakes::Wakes,
 };
 use crate::{
-    host::Host,
+    host::{Host, Pulse},
     keys::{Key, Keys},
     model::{Assignment, Desired, Instance, Moment},
     plan::{
@@ -37,7 +40,7 @@ use crate::{
         recycle,
     },
     process::Processes,
-    store::{Change, Entry, Store, Update},
+    store::Store,
 };
 
 /// So many starts may be under way at once: enough that a hundred instances are up in a dozen waves,
@@ -53,6 +56,10 @@ const CHUNK: usize = 16;
 
 /// Every instance is looked at this often, whether or not something woke it.
 const FULL_PASS: Duration = Duration::from_secs(30);
+
+/// The store gets this long to say what is assigned before what the last agent was told is gone by: a
+/// store that is there answers within milliseconds, and starting what is out of date helps nobody.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// After its processes are gone, an agent that ends tries this long to take back what it reported.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -79,6 +86,22 @@ pub(super) struct Supervisor {
     /// Of the assignments known at first, those that nothing has been done about yet; none until they
     /// are known.
     unreconciled: Option<BTreeSet<Instance>>,
+    /// Whether the node was this agent's at least once. Before that no assignment is looked at: they may
+    /// be another agent's.
+    admitted: bool,
+    /// From then on, what the last agent was told counts until the store says more.
+    trusts_memory_at: Moment,
+    /// The agent's own manifests.
+    local: Option<Local>,
+    /// What their instances wait for, as it was last said.
+    waiting: Vec<String>,
+    /// Assignments whose names belong to the agent's own instances, with the store's revisions.
+    shadowed: BTreeMap<Instance, (Assignment, i64)>,
+    /// Whether one of the agent's own instances may have changed, and what was last shown of them.
+    own_changed: bool,
+    own_shown: Vec<u8>,
+    /// Tells the service manager how things are.
+    pulse: Pulse,
     next_full_pass: Moment,
     /// Set when the agent is to end: when it ends at the latest.
     ends_by: Option<Moment>,
@@ -104,6 +127,9 @@ impl Supervisor {
                 config.node.clone(),
             ),
             load: LoadRecord::new(store.clone(), host.clone(), load),
+            local: config.manifests.clone().map(Local::new),
+            pulse: Pulse::new(&host),
+            trusts_memory_at: host.clock.now() + PATIENCE,
             config,
             home,
             store,
@@ -118,6 +144,11 @@ impl Supervisor {
             starting: BTreeMap::new(),
             queued: BTreeSet::new(),
             unreconciled: None,
+            admitted: false,
+            waiting: Vec::new(),
+            shadowed: BTreeMap::new(),
+            own_changed: false,
+            own_shown: Vec::new(),
             next_full_pass: Moment::default(),
             ends_by: None,
         }
@@ -151,7 +182,7 @@ impl Supervisor {
                 }
                 Some(asked) = self.counter.asked.recv() => self.reserve(asked),
                 Some(event) = self.events.next() => self.hear(event),
-                update = follow.next() => self.follow(update),
+                update = follow.next(), if self.admitted => self.follow(update),
                 () = clock.sleep_until(wake) => {}
             }
         }
@@ -167,11 +198,14 @@ impl Supervisor {
                 self.wakes.by(instance, now);
             }
         }
+        self.look_at_manifests(now);
         for _ in 0..CHUNK {
             let Some(instance) = self.wakes.pop(now) else {
                 break;
             };
             self.settle(&instance).await;
+            // Starts take their time, each for itself.
+            self.pulse.beat();
         }
         let mut reporting = None;
         if self.unreconciled.is_some() {
@@ -179,7 +213,11 @@ impl Supervisor {
             self.check_reconciled();
         }
         let loading = self.load.advance(now);
-        let wakes = [self.wakes.next(), reporting, loading, self.ends_by];
+        self.show_own(now);
+        let sign = self.tell_manager(now);
+        let look = self.local.as_ref().map(Local::next_look);
+        let next = self.wakes.next();
+        let wakes = [next, reporting, loading, look, sign, self.ends_by];
         let wake = wakes.into_iter().flatten().min();
         wake.map_or(self.next_full_pass, |wake| wake.min(self.next_full_pass))
     }
@@ -200,13 +238,14 @@ impl Supervisor {
         {
             drain.tell(now);
         }
-        // What is wanted is known once all assignments are.
-        while self.unreconciled.is_some()
-            && let Some(managed) = self.instances.get(name)
-        {
+        while let Some(managed) = self.instances.get(name) {
+            if !self.is_known(managed, now) {
+                self.wakes.by(name, self.trusts_memory_at);
+                break;
+            }
             let room = self.starting.len() < STARTS;
             let goal = Goal {
-                cut_off: self.is_cut_off(now),
+                cut_off: self.is_cut_off(now) && !managed.is_local,
                 ..managed.goal(self.ends_by.is_some(), now)
             };
             match decide(&goal, &managed.life, room, now) {
@@ -238,6 +277,7 @@ impl Supervisor {
         }
         let agent_ends = self.ends_by.is_some();
         let Some(managed) = self.instances.get_mut(name) else {
+            self.own_changed |= self.local.is_some();
             self.reporter.want(name, None);
             self.load.set(name, None);
             self.counter.show(name, None);
@@ -249,11 +289,54 @@ impl Supervisor {
         if let Some(next) = next {
             self.wakes.by(name, next);
         }
+        if managed.is_local {
+            self.own_changed = true;
+            self.load.set(name, None);
+            self.counter.show(name, None);
+            return;
+        }
         let state = managed.state(&self.config, agent_ends, now);
         self.reporter.want(name, Some(state));
         self.load.set(name, managed.load_report());
         let units = managed.units(agent_ends);
         self.counter.show(name, units);
+    }
+
+    /// Whether what is wanted of an instance is known: once all assignments are, or once the store has been
+    /// away for so long that the last one known has to do. The agent's own manifests need no store.
+    fn is_known(&self, managed: &Managed, now: Moment) -> bool {
+        self.unreconciled.is_some()
+            || managed.is_local
+            || self.ends_by.is_some()
+            || now >= self.trusts_memory_at
+    }
+
+    /// Tells the service manager what there is to tell. Returns when to do so again.
+    fn tell_manager(&mut self, now: Moment) -> Option<Moment> {
+        let is_away = self.session.held.borrow().is_none();
+        if *self.session.reconciled.borrow() || now >= self.trusts_memory_at {
+            self.pulse.ready();
+        }
+        let ready = self.instances.values().filter(|it| it.is_ready()).count();
+        let mut status = format!("{ready} of {} instances ready", self.instances.len());
+        if self.ends_by.is_some() {
+            status.push_str("; ending");
+        } else if is_away {
+            status.push_str("; the store is away");
+        }
+        if self.local.as_ref().is_some_and(Local::is_troubled) {
+            status.push_str("; the agent's own manifests are wrong: see the log");
+        }
+        self.pulse.status(status);
+        self.pulse.beat()
+    }
+
+    /// Something has happened to an instance that the store has not been told yet. While the assignments
+    /// are not known, the session must not say that all is reported.
+    fn disturb(&self) {
+        if self.unreconciled.is_none() && *self.session.reconciled.borrow() {
+            self.session.reconciled.send_replace(false);
+        }
     }
 
     /// What is to be done about the age of an instance that has nothing else to do. What is left running
@@ -262,7 +345,8 @@ impl Supervisor {
         let managed = self.instances.get(name)?;
         managed.assignment.recycle.as_ref()?;
         let busy = managed.orphaned || !managed.tickets.is_empty();
-        if busy || self.session.held.borrow().is_none() {
+        let is_away = self.session.held.borrow().is_none();
+        if busy || (is_away && !managed.is_local) {
             return None;
         }
         let mut others = self.instances.iter().filter(|(other, managed)| {
@@ -321,8 +405,12 @@ impl Supervisor {
                     tracing::warn!(node = %self.config.node, instance = %name, %why, "not ready");
                 }
                 managed.checked(asked, result, now);
-                if !was && managed.is_ready() {
+                let is = managed.is_ready();
+                if !was && is {
                     tracing::info!(node = %self.config.node, instance = %name, "ready");
+                }
+                if was != is {
+                    self.disturb();
                 }
             }
             What::Loaded { asked, result } => managed.loaded(asked, result, now),
@@ -330,101 +418,9 @@ impl Supervisor {
         self.wakes.by(&name, now);
     }
 
-    /// Takes in what was written to the store.
-    fn follow(&mut self, update: Update) {
-        if self.unreconciled.is_none() {
-            self.find_orphans(&update);
-        }
-        for change in update.changes {
-            let (key, revision) = match &change {
-                Change::Put(entry) => (&entry.key, entry.mod_revision),
-                Change::Delete { key, revision } => (key, *revision),
-            };
-            match (self.keys.parse(key), &change) {
-                (Some(Key::Assignment(_, name)), Change::Put(entry)) => self.assign(name, entry),
-                (Some(Key::Assignment(_, name)), Change::Delete { .. }) => self.orphan(&name),
-                (Some(Key::State(_, name)), Change::Put(entry)) => {
-                    self.reporter.seen(name, revision, Some(&entry.value));
-                }
-                (Some(Key::State(_, name)), Change::Delete { .. }) => {
-                    self.reporter.seen(name, revision, None);
-                }
-                _ => tracing::warn!(key, "a key that means nothing here"),
-            }
-        }
-        if self.unreconciled.is_none() {
-            let wanted = self
-                .instances
-                .iter()
-                .filter(|(_, managed)| managed.assignment.desired == Desired::Present);
-            self.unreconciled = Some(wanted.map(|(name, _)| name.clone()).collect());
-        }
-    }
-
-    /// The first update holds every assignment: what was adopted and is not among them has lost its own.
-    fn find_orphans(&mut self, update: &Update) {
-        let put = |change: &Change| match change {
-            Change::Put(entry) => self.keys.parse(&entry.key),
-            Change::Delete { .. } => None,
-        };
-        let keys = update.changes.iter().filter_map(put);
-        let assigned: BTreeSet<Instance> = keys
-            .filter_map(|key| match key {
-                Key::Assignment(_, name) => Some(name),
-                _ => None,
-            })
-            .collect();
-        let adopted: Vec<_> = self.instances.keys().cloned().collect();
-        for name in adopted.iter().filter(|name| !assigned.contains(name)) {
-            self.orphan(name);
-        }
-    }
-
-    fn assign(&mut self, name: Instance, entry: &Entry) {
-        let assignment = match serde_json::from_slice::<Assignment>(&entry.value) {
-            Ok(assignment) if assignment.instance == name => assignment,
-            Ok(other) => {
-                tracing::warn!(
-                    key = entry.key, instance = %other.instance,
-                    "an assignment of another instance; what runs is left as it is"
-                );
-                return;
-            }
-            Err(error) => {
-                tracing::warn!(
-                    key = entry.key, %error,
-                    "an assignment that cannot be read; what runs is left as it is"
-                );
-                return;
-            }
-        };
-        match self.instances.get_mut(&name) {
-            Some(managed) => managed.assign(assignment, entry.mod_revision),
-            None => {
-                let uuid = self.host.entropy.uuid();
-                let managed = Managed::new(assignment, entry.mod_revision, uuid);
-                self.instances.insert(name.clone(), managed);
-            }
-        }
-        self.wakes.by(&name, self.host.clock.now());
-    }
-
-    fn orphan(&mut self, name: &Instance) {
-        let Some(managed) = self.instances.get_mut(name) else {
-            return;
-        };
-        managed.orphaned = true;
-        if managed.assignment.desired == Desired::Present {
-            tracing::warn!(
-                node = %self.config.node, instance = %name,
-                "its assignment vanished without saying absent; it is left running"
-            );
-        }
-        self.wakes.by(name, self.host.clock.now());
-    }
-
     fn take_session(&mut self) {
         let held = self.session.held.borrow_and_update().clone();
+        self.admitted |= held.is_some();
         self.reporter.session(held.clone());
         self.load.session(held);
     }
@@ -456,6 +452,7 @@ impl Supervisor {
     /// Begins the end: every process that ends with the agent is asked to stop.
     fn end(&mut self) {
         let now = self.host.clock.now();
+        self.pulse.ends();
         self.ends_by = Some(now + SHUTDOWN_DRAIN + SHUTDOWN_GRACE + FAREWELL);
         for name in self.instances.keys() {
             self.wakes.by(name, now);

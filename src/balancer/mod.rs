@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    host::Host,
+    host::{Host, Pulse},
     keys::Keys,
     model::Name,
     store::Store,
@@ -53,11 +53,21 @@ pub async fn run(
     let mut index = Index::new(Arc::clone(&directory));
     let started = host.clock.now();
     let mut lost = false;
+    let mut pulse = Pulse::new(&host);
     loop {
+        pulse.status(status(&directory, lost));
+        if directory.is_synced() {
+            pulse.ready();
+        }
+        pulse.beat();
         let update = tokio::select! {
-            () = stop.cancelled() => return Ok(()),
+            () = stop.cancelled() => {
+                pulse.ends();
+                return Ok(());
+            }
             update = follow.next() => Some(update),
             () = host.clock.sleep(LOOK) => None,
+            () = pulse.due() => None,
         };
         let silence = follow.silence();
         directory.heard(host.clock.now() - silence);
@@ -89,5 +99,17 @@ pub async fn run(
                 }
             }
         }
+    }
+}
+
+/// What a balancer is doing, in one line.
+fn status(directory: &Directory, lost: bool) -> String {
+    match (directory.is_synced(), lost) {
+        (false, _) => "reads the store; nothing to answer from yet".to_owned(),
+        (true, false) => format!("answers for {} names", directory.names()),
+        (true, true) => format!(
+            "answers for {} names from its last view: the store is lost",
+            directory.names()
+        ),
     }
 }

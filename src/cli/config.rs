@@ -346,7 +346,10 @@ mod tests {
             ("agent: {node: [a, b]}", "agent.node: write one value"),
             ("agent: {node: {a: b}}", "agent.node: write a text"),
             ("agent: {label: x}", "agent.label: invalid value 'x'"),
-            ("config: {config: x}", "config.config: there is no such flag"),
+            (
+                "config: {config: x}",
+                "config.config: there is no such flag",
+            ),
             ("apply: {wait: maybe}", "apply.wait: write true or false"),
         ] {
             let wrong = parse(text).unwrap_err();

@@ -98,6 +98,7 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
         state_directory,
         ends_all: true,
         allowed: Default::default(),
+        manifests: None,
         quaestor: roles::this_program()?,
         endpoints: place.endpoints.clone(),
     };

@@ -11,9 +11,6 @@ use anyhow::{Context as _, bail};
 use super::output::failure;
 use crate::model::manifest::{self, Manifest, Source};
 
-/// What a manifest's name ends in, where a directory is given.
-const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
-
 /// The manifests in `paths`, checked.
 ///
 /// # Errors
@@ -54,13 +51,7 @@ fn in_directory(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(path).with_context(cannot)? {
         let file = entry.with_context(cannot)?.path();
-        let extension = file.extension().and_then(|extension| extension.to_str());
-        // A JSON Schema beside its manifests is not one of them.
-        let is_schema = file.to_string_lossy().ends_with(".schema.json");
-        if file.is_file()
-            && extension.is_some_and(|found| EXTENSIONS.contains(&found))
-            && !is_schema
-        {
+        if file.is_file() && manifest::is_named_so(&file) {
             files.push(file);
         }
     }

@@ -6,6 +6,7 @@
 //! - [`config`]: what a host's file says of their flags
 //! - [`roles`]: the long-running parts, one process each
 //! - [`dev`]: all of them in one process
+//! - [`install`]: one of them as a service of this host
 //! - [`files`], [`output`]: reading manifests, printing
 
 pub mod args;
@@ -18,6 +19,7 @@ mod dev;
 mod files;
 mod get;
 mod import;
+mod install;
 mod logs;
 mod output;
 mod pick;
@@ -35,6 +37,7 @@ use crate::{
     host::Host,
     model::manifest::Diagnostics,
     operator::Operator,
+    process,
     store::{Config, Store},
 };
 use args::{Cli, Command, ConfigCommand, Global, LogFormat};
@@ -86,7 +89,12 @@ fn parse() -> anyhow::Result<Cli> {
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { global, command } = cli;
-    let host = Host::system();
+    let mut host = Host::system();
+    if command.is_service()
+        && let Some(manager) = process::manager()
+    {
+        host.manager = manager;
+    }
     match command {
         Command::Apply(args) => apply::run(&operator(&global, &host)?, &host, args).await,
         Command::Delete(args) => delete::run(&operator(&global, &host)?, &host, args).await,
@@ -103,6 +111,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Agent(args) => roles::agent(&global, host, args).await,
         Command::Controller => roles::controller(&global, host).await,
         Command::Balancer(args) => roles::balancer(&global, host, args).await,
+        Command::Install(args) => install::install(&global, &host, args).await,
+        Command::Uninstall(args) => install::uninstall(&host, args).await,
         Command::DemoWorker(args) => roles::demo_worker(host, args).await,
     }
 }

@@ -76,6 +76,7 @@ pub(super) async fn agent(
         runtime_directory,
         ends_all: false,
         allowed,
+        manifests: args.manifests,
         quaestor: this_program()?,
         endpoints: endpoints(global),
     };

@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    host::Host,
+    host::{Host, Pulse},
     keys::{Key, Keys},
     model::Name,
     store::{self, Store},
@@ -82,10 +82,21 @@ pub async fn run(
         }
     }
     let key = keys.of(&Key::Leader);
+    let mut pulse = Pulse::new(&host);
     while !stop.is_cancelled() {
-        let leadership = tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            won = store.campaign(&key, LEADER_TTL) => won?,
+        pulse.status("standby: another controller leads, or the store is away".to_owned());
+        pulse.ready();
+        let mut campaign = std::pin::pin!(store.campaign(&key, LEADER_TTL));
+        let leadership = loop {
+            pulse.beat();
+            tokio::select! {
+                () = stop.cancelled() => {
+                    pulse.ends();
+                    return Ok(());
+                }
+                won = &mut campaign => break won?,
+                () = pulse.due() => {}
+            }
         };
         tracing::info!(cluster = %config.cluster, "leading");
         let mut term = Term::new(
@@ -96,6 +107,7 @@ pub async fn run(
         );
         tokio::select! {
             () = stop.cancelled() => {
+                pulse.ends();
                 // Dropped first, so that nothing is written after the resignation.
                 drop(term);
                 match leadership.resign().await {
@@ -105,7 +117,7 @@ pub async fn run(
                 return Ok(());
             }
             () = leadership.hold() => tracing::warn!("no longer leading"),
-            () = term.lead() => {}
+            () = term.lead(&mut pulse) => {}
         }
     }
     Ok(())

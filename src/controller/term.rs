@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 
 use crate::{
-    host::Host,
+    host::{Host, Pulse},
     keys::Keys,
     model::Moment,
     plan::{
@@ -72,17 +72,28 @@ impl Term {
     }
 
     /// Leads. Does not end by itself.
-    pub(super) async fn lead(&mut self) {
+    pub(super) async fn lead(&mut self, pulse: &mut Pulse) {
+        pulse.status("leads; reads the store".to_owned());
         // Nothing is decided before everything is known.
-        let first = self.follow.next().await;
-        self.take_in(first);
+        loop {
+            pulse.beat();
+            tokio::select! {
+                first = self.follow.next() => break self.take_in(first),
+                () = pulse.due() => {}
+            }
+        }
         self.schedule_full_pass();
         loop {
             self.plan_and_write().await;
+            let services = self.cluster.services().len();
+            let nodes = self.cluster.nodes().len();
+            pulse.status(format!("leads; {services} services, {nodes} nodes"));
+            pulse.beat();
             let wake = self.wake();
             tokio::select! {
                 update = self.follow.next() => self.take_in(update),
                 () = self.host.clock.sleep_until(wake) => {}
+                () = pulse.due() => {}
             }
             // A burst is planned for once.
             while let Some(update) = self.follow.next().now_or_never() {

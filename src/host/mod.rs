@@ -1,4 +1,4 @@
-//! The machine, behind seams: clock, randomness, network, disk and processes.
+//! The machine, behind seams: clock, randomness, network, disk, and the manager of services.
 //!
 //! Roles reach the outside world only through a [`Host`], so that a whole cluster can run in one
 //! process on virtual time. No implementation hides a thread.
@@ -6,6 +6,7 @@
 mod clock;
 mod disk;
 mod entropy;
+mod manager;
 pub mod network;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 pub use clock::{Clock, SystemClock};
 pub use disk::{Disk, Foreign, Handed, Identity, LocalDisk, Parts};
 pub use entropy::{Entropy, OsEntropy};
+pub use manager::{Manager, Nobody, Pulse};
 pub use network::{Listener, Network, Stream, TcpNetwork};
 
 /// What a role gets from the machine it runs on. Cheap to clone.
@@ -26,6 +28,8 @@ pub struct Host {
     pub network: Arc<dyn Network>,
     /// Keeps files.
     pub disk: Arc<dyn Disk>,
+    /// Hears how this program is, where it runs as a service.
+    pub manager: Arc<dyn Manager>,
 }
 
 impl Host {
@@ -36,6 +40,7 @@ impl Host {
             entropy: Arc::new(OsEntropy),
             network: Arc::new(TcpNetwork),
             disk: Arc::new(LocalDisk),
+            manager: Arc::new(Nobody),
         }
     }
 }

@@ -44,7 +44,7 @@ pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(50);
 pub struct Goal<'a> {
     /// The last assignment that could be read.
     pub assignment: &'a Assignment,
-    /// The revision of the store at which it was written.
+    /// The revision of the store at which it was written; 0: not there, but by the agent's own manifests.
     pub stored_at: i64,
     /// Its key vanished without having said `absent`: what runs is left running.
     pub orphaned: bool,
@@ -200,14 +200,14 @@ fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static str, D:
 pub enum StopCause {
     /// The assignment written at this revision of the store says `absent`.
     Absent {
-        /// That revision.
+        /// That revision; 0: the agent's own manifests.
         stored_at: i64,
     },
     /// The assignment written at this revision of the store asks for another process.
     Replaced {
         /// The revision of the template that is wanted now.
         by: String,
-        /// The revision of the store.
+        /// The revision of the store; 0: the agent's own manifests.
         stored_at: i64,
     },
     /// Its checks failed too often in a row.
@@ -226,8 +226,14 @@ pub enum StopCause {
 impl fmt::Display for StopCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Absent { stored_at: 0 } => {
+                f.write_str("the agent's own manifests do not ask for it any more")
+            }
             Self::Absent { stored_at } => {
                 write!(f, "its assignment says absent (store revision {stored_at})")
+            }
+            Self::Replaced { by, stored_at: 0 } => {
+                write!(f, "the agent's own manifests ask for revision {by}")
             }
             Self::Replaced { by, stored_at } => write!(
                 f,

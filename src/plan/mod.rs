@@ -3,6 +3,7 @@
 //!
 //! - [`agent`], [`health`], [`restart`], [`recycle`], [`drain`], [`report`], [`load`]: one instance on
 //!   its node; [`reservation`]: who has it to himself
+//! - [`local`]: what a node runs by manifests of its own
 //! - [`cluster`]: all that the leader knows, kept up to date change by change
 //! - [`controller`]: the plan for a cluster: what the leader writes, and what it waits for
 //! - [`service`], [`blueprint`], [`roster`], [`rollout`]: the same for one service, what its spec makes
@@ -20,6 +21,7 @@ pub mod controller;
 pub mod drain;
 pub mod health;
 pub mod load;
+pub mod local;
 pub mod placement;
 pub mod recycle;
 pub mod report;

@@ -3,12 +3,16 @@
 //!
 //! - [`Processes`] and [`Process`]: what an agent needs; a simulation fakes them
 //! - [`identity`]: whom they run as
+//! - [`manager`]: whoever started this program as a service
+//! - [`errand`]: programs of the system that are run once
 //! - `shim`: real processes, each behind a `quaestor-shim` of its own
 //!
 //! The rule of this module: a signal goes only to a process that is provably ours: a child of its shim that
 //! nobody has reaped yet or, where the shim was killed, one that carries the instance's uuid.
 
+pub mod errand;
 pub mod identity;
+mod manager;
 #[cfg(unix)]
 pub mod shim;
 mod termination;
@@ -27,6 +31,7 @@ use crate::model::{
 pub use shim::{ShimMissing, ShimProcesses, runtime_home};
 
 pub use identity::Identity;
+pub use manager::manager;
 pub use termination::{Terminations, is_privileged};
 
 /// Starts processes and finds them again. At one [`Place`] lives at most one, whoever asks how often.

@@ -93,6 +93,11 @@ impl Directory {
         self.names.load().is_some()
     }
 
+    /// How many names are served; none before the first full sync.
+    pub fn names(&self) -> usize {
+        self.names.load().as_ref().map_or(0, |names| names.len())
+    }
+
     /// Resolves at the first full sync; at once when it has happened.
     pub fn synced(&self) -> impl Future<Output = ()> + Send + use<> {
         self.synced.clone().then(|dropped| match dropped {

@@ -195,5 +195,6 @@ pub fn machine(
         entropy: Arc::new(SeededEntropy::new(dice)),
         network: network.of(program),
         disk: Arc::new(disk.clone()),
+        manager: Arc::new(quaestor::host::Nobody),
     }
 }

@@ -279,6 +279,7 @@ impl World {
                 runtime_directory: "/run/quaestor".into(),
                 ends_all: false,
                 allowed: Default::default(),
+                manifests: None,
                 quaestor: "/usr/bin/quaestor".into(),
                 endpoints: Vec::new(),
             };

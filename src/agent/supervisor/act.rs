@@ -20,6 +20,7 @@ use super::{
 impl Supervisor {
     /// Carries out what was decided.
     pub(super) async fn act(&mut self, name: &Instance, action: Action, now: Moment) {
+        self.disturb();
         let node = &self.config.node;
         let Some(managed) = self.instances.get_mut(name) else {
             return;
@@ -178,10 +179,12 @@ impl Supervisor {
         if let Err(error) = cleared.and_then(|()| self.host.disk.remove(&record)) {
             tracing::error!(instance = %name, %error, "what is left of it cannot be cleared away");
         }
+        self.yield_name(name, self.host.clock.now());
     }
 
     /// Takes in the end of its process.
     pub(super) fn ended(&mut self, name: &Instance, end: End, now: Moment) {
+        self.disturb();
         self.take_back_files(name);
         let Some(managed) = self.instances.get_mut(name) else {
             return;

@@ -43,6 +43,13 @@ impl Supervisor {
         let rest = serde_json::from_value(record.life.clone()).ok();
         let rest = rest.filter(|life: &Life| !life.lives());
         let mut managed = Managed::recall(record);
+        if managed.is_local && self.local.is_none() {
+            tracing::warn!(
+                node = %self.config.node, instance = %name,
+                "it ran by the agent's own manifests, and now no --manifests are named: it is left running"
+            );
+            managed.orphaned = true;
+        }
         let node = &self.config.node;
         match found {
             Ok(Found::Running {

@@ -26,9 +26,10 @@ impl Supervisor {
 }
 
 impl Managed {
-    /// Whether it stops by itself when its agent is cut off from the store.
+    /// Whether it stops by itself when its agent is cut off from the store. The agent's own instances are
+    /// nobody else's to run.
     pub(in super::super) fn stops_when_cut_off(&self) -> bool {
-        self.assignment.on_partition == OnPartition::Stop
+        !self.is_local && self.assignment.on_partition == OnPartition::Stop
     }
 
     /// Tells its process until when it may live without another word, if that has changed. The session is

@@ -3,10 +3,12 @@
 //! - [`operate`]: of those that change what is wanted, or check it
 //! - [`look`]: of those that show things
 //! - [`roles`]: of the long-running parts
+//! - [`service`]: of those that make such a part a service of this host
 
 mod look;
 mod operate;
 mod roles;
+mod service;
 
 use std::path::PathBuf;
 
@@ -19,6 +21,7 @@ pub use operate::{
     ApplyArgs, ConfigCheckArgs, ConfigCommand, DeleteArgs, ImportArgs, RestartArgs, ValidateArgs,
 };
 pub use roles::{AgentArgs, BalancerArgs, DemoWorkerArgs, DevArgs};
+pub use service::{InstallArgs, ServiceRole, UninstallArgs, UnitPlace};
 
 /// What stands below the list of commands.
 const TOUR: &str = "\
@@ -131,11 +134,20 @@ pub enum Command {
     Controller,
     /// Run a balancer
     Balancer(BalancerArgs),
+    /// Make an agent, controller or balancer a service of this host, run by systemd
+    Install(InstallArgs),
+    /// Undo what `install` did
+    Uninstall(UninstallArgs),
     /// Run a worker to try things with
     DemoWorker(DemoWorkerArgs),
 }
 
 impl Command {
+    /// Whether it is a part of a cluster that hosts run as a service of theirs.
+    pub fn is_service(&self) -> bool {
+        matches!(self, Self::Agent(_) | Self::Controller | Self::Balancer(_))
+    }
+
     /// Whether it runs until it is told to stop.
     pub fn is_role(&self) -> bool {
         matches!(

@@ -66,6 +66,14 @@ pub struct AgentArgs {
         value_name = "DIR"
     )]
     pub state_dir: Option<PathBuf>,
+    /// A directory of manifests whose services run on this host without the store, etcd itself for one
+    #[arg(
+        long,
+        env = "QUAESTOR_MANIFESTS",
+        hide_env_values = true,
+        value_name = "DIR"
+    )]
+    pub manifests: Option<PathBuf>,
     /// A user whose processes may run here, by name or number; may be given again [default: all]
     #[arg(long = "allow-user", value_name = "USER")]
     pub allow_users: Vec<String>,

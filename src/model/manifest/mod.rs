@@ -39,6 +39,18 @@ use tree::{Node, Value};
 /// Longer sources are refused unread.
 const LARGEST_SOURCE: usize = 4 * 1024 * 1024;
 
+/// What names of manifests end in, where a directory is given.
+const ENDINGS: [&str; 3] = [".yaml", ".yml", ".json"];
+
+/// Whether the name of a file in a directory of manifests is that of one. A JSON Schema beside them is none.
+pub fn is_named_so(path: &std::path::Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    ENDINGS
+        .iter()
+        .any(|ending| name.len() > ending.len() && name.ends_with(ending))
+        && !name.ends_with(".schema.json")
+}
+
 /// A text with manifests in it: YAML, one document or more, or JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
