@@ -9,6 +9,7 @@
 //!                     session/<node>
 //!                     route/<service>
 //!                     status/service/<name>, status/node/<name>
+//!                     revision/<service>/<hash>
 //!                     leader
 //!                     meta/identity
 //! ```
@@ -43,6 +44,8 @@ pub enum Key {
     ServiceStatus(Name),
     /// Reported status of a node.
     NodeStatus(Name),
+    /// A template that a service once had.
+    Revision(Name, String),
     /// Who leads.
     Leader,
     /// The store's random identity and layout version.
@@ -70,6 +73,7 @@ impl Keys {
             Key::Route(service) => format!("{root}route/{service}"),
             Key::ServiceStatus(service) => format!("{root}status/service/{service}"),
             Key::NodeStatus(node) => format!("{root}status/node/{node}"),
+            Key::Revision(service, hash) => format!("{root}revision/{service}/{hash}"),
             Key::Leader => format!("{root}leader"),
             Key::Identity => format!("{root}meta/identity"),
         }
@@ -91,6 +95,9 @@ impl Keys {
             ["route", service] => Key::Route(service.parse().ok()?),
             ["status", "service", name] => Key::ServiceStatus(name.parse().ok()?),
             ["status", "node", name] => Key::NodeStatus(name.parse().ok()?),
+            ["revision", service, hash] if is_hash(hash) => {
+                Key::Revision(service.parse().ok()?, hash.to_owned())
+            }
             ["leader"] => Key::Leader,
             ["meta", "identity"] => Key::Identity,
             _ => return None,
@@ -142,10 +149,25 @@ impl Keys {
         format!("{}route/", self.root)
     }
 
+    /// Prefix of the templates that services once had.
+    pub fn revisions(&self) -> String {
+        format!("{}revision/", self.root)
+    }
+
+    /// Prefix of the templates that one service once had.
+    pub fn revisions_of(&self, service: &Name) -> String {
+        format!("{}revision/{service}/", self.root)
+    }
+
     /// Prefix of all reported status.
     pub fn statuses(&self) -> String {
         format!("{}status/", self.root)
     }
+}
+
+/// Whether `text` can be the hash of a template.
+fn is_hash(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 #[cfg(test)]
@@ -170,6 +192,7 @@ mod tests {
             Key::Route(name("a")),
             Key::ServiceStatus(name("a")),
             Key::NodeStatus(name("n")),
+            Key::Revision(name("a"), "0f".to_owned()),
             Key::Leader,
             Key::Identity,
         ] {
@@ -189,6 +212,7 @@ mod tests {
             "/quaestor/default/assign/n/worker-1/x",
             "/quaestor/default/spec/service/UPPER",
             "/quaestor/default/spec/service/..",
+            "/quaestor/default/revision/a/x-1",
         ] {
             assert_eq!(keys.parse(text), None, "{text}");
         }

@@ -253,6 +253,7 @@ fn command(command: &[&str]) -> Assignment {
         load: LoadSpec::default(),
         restart: Default::default(),
         recycle: None,
+        min_ready: Period::from_secs(0),
         stop: StopSpec {
             grace: Period::from_secs(20),
             ..StopSpec::default()

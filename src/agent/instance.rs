@@ -1,4 +1,8 @@
 //! One instance on this node: what was assigned, what lives, who asks it how it is.
+//!
+//! - `shown`: what is reported of it
+
+mod shown;
 
 use futures::{FutureExt as _, future::BoxFuture};
 
@@ -6,16 +10,13 @@ use super::{Config, memory::Record, ports::Ports};
 use crate::{
     host::Host,
     model::{
-        Assignment, Desired, Exit, Instance, InstanceState, LoadReport, Moment, Name, Run,
-        Timestamp, Units,
+        Assignment, Desired, Exit, Instance, LoadReport, Moment, Name, Run, Timestamp, Units,
         service::{HealthSpec, OnAgentStop},
-        state::Endpoint,
     },
     plan::{
         agent::{Goal, Life},
         drain::Drain,
         health::{Checks, Failure, Verdict},
-        report::report,
         reservation::Ledger,
         restart::BackOff,
     },
@@ -79,6 +80,8 @@ pub(super) struct Managed {
     pub(super) last_exit: Option<Exit>,
     /// Who has its process to himself.
     pub(super) tickets: Ledger,
+    /// Since when clients may be sent to it without a break.
+    ready_since: Option<Moment>,
     health: Question,
     load: Question,
     next_load: Moment,
@@ -115,6 +118,7 @@ impl Managed {
             next_start_at: None,
             last_exit: None,
             tickets: Ledger::default(),
+            ready_since: None,
             health: Question::default(),
             load: Question::default(),
             next_load: Moment::default(),
@@ -135,6 +139,7 @@ impl Managed {
             next_start_at: record.next_start_at,
             last_exit: record.last_exit,
             tickets: record.tickets,
+            ready_since: record.ready_since,
             ..Self::new(record.assignment, record.stored_at, record.uuid)
         }
     }
@@ -160,6 +165,7 @@ impl Managed {
             next_start_at: self.next_start_at,
             last_exit: self.last_exit.clone(),
             tickets: self.tickets.clone(),
+            ready_since: self.ready_since,
         }
     }
 
@@ -201,6 +207,7 @@ impl Managed {
         self.health = Question::default();
         self.load = Question::default();
         self.report = None;
+        self.ready_since = None;
         self.next_start_at = None;
         self.tickets.clear();
         self.told_deadline = None;
@@ -212,6 +219,16 @@ impl Managed {
         let verdict = self.life.checks();
         let verdict = verdict.map(|checks| checks.verdict(&self.assignment.health));
         !draining && verdict == Some(Verdict::Healthy)
+    }
+
+    /// Takes in whether it is ready at `now`. Returns when it will have been for long enough.
+    pub(super) fn note_readiness(&mut self, now: Moment) -> Option<Moment> {
+        self.ready_since = match self.is_ready() {
+            true => Some(self.ready_since.unwrap_or(now)),
+            false => None,
+        };
+        let settled = self.ready_since? + self.assignment.min_ready.get();
+        (settled > now).then_some(settled)
     }
 
     /// Its drain, while the store has not been seen to say that it is not ready.
@@ -424,50 +441,6 @@ impl Managed {
         match same {
             Some(prober) => Ok(prober.clone()),
             None => Prober::new(target, host).map_err(|error| impossible(error.to_string())),
-        }
-    }
-
-    /// What is reported of it. The epoch is filled in by who writes it.
-    pub(super) fn state(&self, config: &Config, agent_ends: bool, now: Moment) -> InstanceState {
-        let report = report(&self.goal(agent_ends, now), &self.life);
-        let lives = self.life.lives();
-        InstanceState {
-            instance: self.assignment.instance.clone(),
-            node: config.node.clone(),
-            phase: report.phase,
-            ready: report.ready,
-            pid: self.process.as_ref().map(|process| process.pid()),
-            endpoint: self.endpoint(config),
-            ports: self
-                .ports
-                .iter()
-                .map(|(name, number)| (name.to_string(), *number))
-                .collect(),
-            restarts: self.starts.saturating_sub(1),
-            reason: report.reason.to_owned(),
-            message: report.message,
-            last_exit: self.last_exit.clone(),
-            started_at: self.started_at.filter(|_| lives),
-            next_start_at: self.next_start_at,
-            observed_generation: self.assignment.generation,
-            revision: self.life.revision().to_owned(),
-            epoch: 0,
-        }
-    }
-
-    fn endpoint(&self, config: &Config) -> Option<Endpoint> {
-        match &self.assignment.run {
-            Run::External { host, port } => Some(Endpoint {
-                host: host.clone(),
-                port: *port,
-            }),
-            Run::Process(_) => {
-                let first = self.assignment.ports.first()?;
-                Some(Endpoint {
-                    host: first.advertise.as_ref().unwrap_or(&config.address).clone(),
-                    port: *self.ports.get(&first.name)?,
-                })
-            }
         }
     }
 }

@@ -99,6 +99,7 @@ impl Local {
                 // Nobody counts: what changed is told by the revision.
                 generation: 1,
                 restarts: Default::default(),
+                paused: false,
                 spec: manifest.spec,
             };
             (object.metadata.name.clone(), object)

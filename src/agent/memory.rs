@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Error, Home, ports::Ports};
 use crate::{
     host::Host,
-    model::{Assignment, Exit, Instance, Timestamp},
+    model::{Assignment, Exit, Instance, Moment, Timestamp},
     plan::{agent::Life, reservation::Ledger, restart::BackOff},
     process::{Found, Processes},
 };
@@ -65,6 +65,9 @@ pub(super) struct Record {
     /// Who has the process to himself.
     #[serde(default, skip_serializing_if = "Ledger::is_empty")]
     pub(super) tickets: Ledger,
+    /// Since when clients were sent to it without a break.
+    #[serde(default)]
+    pub(super) ready_since: Option<Moment>,
 }
 
 /// A record, and what there is of the process.
@@ -261,6 +264,7 @@ mod tests {
             next_start_at: None,
             last_exit: None,
             tickets: Ledger::default(),
+            ready_since: None,
         }
     }
 

@@ -234,6 +234,7 @@ mod tests {
             load: Default::default(),
             restart: Default::default(),
             recycle: None,
+            min_ready: crate::model::quantity::Period::from_secs(0),
             stop: Default::default(),
             on_agent_stop: Default::default(),
             tickets: None,

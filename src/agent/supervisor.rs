@@ -269,6 +269,8 @@ impl Supervisor {
                 }
             }
         }
+        let settled = self.instances.get_mut(name);
+        let settled = settled.and_then(|managed| managed.note_readiness(now));
         if let Err(error) = self.remember(name) {
             tracing::error!(
                 instance = %name, %error,
@@ -289,13 +291,16 @@ impl Supervisor {
         if let Some(next) = next {
             self.wakes.by(name, next);
         }
+        if let Some(settled) = settled {
+            self.wakes.by(name, settled);
+        }
         if managed.is_local {
             self.own_changed = true;
             self.load.set(name, None);
             self.counter.show(name, None);
             return;
         }
-        let state = managed.state(&self.config, agent_ends, now);
+        let state = managed.state(&self.config, agent_ends, settled.is_some(), now);
         self.reporter.want(name, Some(state));
         self.load.set(name, managed.load_report());
         let units = managed.units(agent_ends);

@@ -78,6 +78,7 @@ pub(super) async fn wait(
     let done = match &goal {
         Goal::Ready(_) => "ready",
         Goal::Gone(_) => "gone",
+        Goal::Condition { .. } => "so",
     };
     let mut waiter = operator.wait(goal);
     let mut deadline = host.clock.sleep(timeout);
@@ -92,13 +93,22 @@ pub(super) async fn wait(
                 match progress {
                     Progress::Done => note(format_args!("{name}: {done}")),
                     Progress::Waiting(reason) => note(format_args!("{name}: {}", clean(reason))),
+                    Progress::Ended(how) => note(format_args!("{name}: {}", clean(how))),
+                    // The error says it.
+                    Progress::Failed(_) => {}
                 }
             }
         }
-        if progress
-            .values()
-            .all(|progress| *progress == Progress::Done)
-        {
+        let failed = |(name, progress): (&Name, &Progress)| match progress {
+            Progress::Failed(why) => Some(format!("{name} failed: {}", clean(why))),
+            _ => None,
+        };
+        let failures: Vec<String> = progress.iter().filter_map(failed).collect();
+        if !failures.is_empty() {
+            return Err(failure(&failures));
+        }
+        let over = |progress| matches!(progress, &Progress::Done | &Progress::Ended(_));
+        if progress.values().all(over) {
             return Ok(());
         }
         last = progress;
@@ -117,7 +127,7 @@ fn overdue(
 ) -> anyhow::Error {
     let reason = |(name, progress): (&Name, &Progress)| match progress {
         Progress::Waiting(reason) => Some(format!("\n  {name}: {}", clean(reason))),
-        Progress::Done => None,
+        _ => None,
     };
     let reasons: String = last.iter().filter_map(reason).collect();
     let silent = match last.is_empty() || silence > SILENT {

@@ -2,7 +2,7 @@
 //!
 //! - [`args`]: every command and flag
 //! - [`apply`], [`delete`], [`restart`], [`get`], [`describe`], [`logs`], [`pick`], [`import`],
-//!   [`validate`]: the user's commands
+//!   [`validate`], [`rollout`], [`wait`]: the user's commands
 //! - [`config`]: what a host's file says of their flags
 //! - [`roles`]: the long-running parts, one process each
 //! - [`dev`]: all of them in one process
@@ -25,7 +25,9 @@ mod output;
 mod pick;
 mod restart;
 mod roles;
+mod rollout;
 mod validate;
+mod wait;
 
 use std::process::ExitCode;
 
@@ -99,6 +101,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Apply(args) => apply::run(&operator(&global, &host)?, &host, args).await,
         Command::Delete(args) => delete::run(&operator(&global, &host)?, &host, args).await,
         Command::Restart(args) => restart::run(&operator(&global, &host)?, &host, args).await,
+        Command::Rollout(command) => rollout::run(&operator(&global, &host)?, &host, command).await,
+        Command::Scale(args) => rollout::scale(&operator(&global, &host)?, &host, args).await,
+        Command::Wait(args) => wait::run(&operator(&global, &host)?, &host, args).await,
         Command::Get(args) => get::run(&operator(&global, &host)?, &host, args).await,
         Command::Describe(args) => describe::run(&operator(&global, &host)?, &host, args).await,
         Command::Logs(args) => logs::run(&operator(&global, &host)?, &host, args).await,

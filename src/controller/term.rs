@@ -1,13 +1,13 @@
 //! One time of leading: follow, plan, write, until the leadership ends.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use futures::FutureExt as _;
 
 use crate::{
     host::{Host, Pulse},
     keys::Keys,
-    model::Moment,
+    model::{Moment, Name},
     plan::{
         cluster::{Cluster, Scope},
         controller::{Waiting, plan},
@@ -44,6 +44,8 @@ pub(super) struct Term {
     /// When everything is planned again.
     full_pass: Moment,
     waiting: Vec<Waiting>,
+    /// Services to be planned again at a time.
+    wakes: BTreeMap<Name, Moment>,
 }
 
 impl Term {
@@ -56,6 +58,7 @@ impl Term {
             keys.sessions(),
             keys.routes(),
             keys.statuses(),
+            keys.revisions(),
         ]);
         Self {
             scribe: Scribe::new(keys.clone(), store, leadership),
@@ -65,6 +68,7 @@ impl Term {
             not_before: host.clock.now(),
             full_pass: host.clock.now(),
             waiting: Vec::new(),
+            wakes: BTreeMap::new(),
             keys,
             host,
             follow,
@@ -103,6 +107,10 @@ impl Term {
             if self.scribe.give_up(now, PATIENCE) {
                 self.due = Scope::everything();
             }
+            while let Some(name) = self.awake(now) {
+                self.wakes.remove(&name);
+                self.due.add(name);
+            }
             if now >= self.full_pass {
                 self.due = Scope::everything();
                 self.schedule_full_pass();
@@ -111,6 +119,7 @@ impl Term {
     }
 
     fn take_in(&mut self, update: Update) {
+        self.cluster.set_now(self.host.clock.now());
         for change in update.changes {
             let (text, revision) = (change.key(), change.revision());
             self.scribe.seen(text, revision);
@@ -135,7 +144,12 @@ impl Term {
         if self.due.is_empty() || self.scribe.is_waiting() || now < self.not_before {
             return;
         }
+        self.cluster.set_now(now);
         let plan = plan(&self.cluster, &self.due, self.host.clock.timestamp());
+        for (name, _) in self.due.services(&self.cluster) {
+            self.wakes.remove(name);
+        }
+        self.wakes.extend(plan.wakes);
         self.explain(plan.waiting);
         match self.scribe.write(plan.steps, &*self.host.clock).await {
             Written::All => {
@@ -156,12 +170,20 @@ impl Term {
         self.waiting = waiting;
     }
 
+    /// A service whose time to be planned again has come.
+    fn awake(&self, now: Moment) -> Option<Name> {
+        let due = self.wakes.iter().find(|(_, at)| now >= **at);
+        due.map(|(name, _)| name.clone())
+    }
+
     /// When there is something to do although nothing has changed.
     fn wake(&self) -> Moment {
+        let next = self.wakes.values().min().copied();
+        let rest = next.map_or(self.full_pass, |next| next.min(self.full_pass));
         if self.scribe.is_waiting() {
             self.host.clock.now() + PATIENCE
         } else if self.due.is_empty() {
-            self.full_pass
+            rest
         } else {
             self.not_before
         }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     name::{Instance, Name},
+    quantity::Period,
     run_as::RunAs,
     service::{
         FileSpec, HealthSpec, LoadSpec, LogSpec, OnAgentStop, OnPartition, RecycleSpec,
@@ -55,6 +56,9 @@ pub struct Assignment {
     /// When its process is replaced only because it is old.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recycle: Option<RecycleSpec>,
+    /// How long it has to be ready before a rollout builds on it.
+    #[serde(default = "at_once", skip_serializing_if = "is_at_once")]
+    pub min_ready: Period,
     /// How it is stopped.
     #[serde(default)]
     pub stop: StopSpec,
@@ -131,4 +135,12 @@ pub struct AssignedPort {
     /// The host that clients are told, where it is not the node's address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advertise: Option<String>,
+}
+
+const fn at_once() -> Period {
+    Period::from_secs(0)
+}
+
+fn is_at_once(period: &Period) -> bool {
+    *period == at_once()
 }

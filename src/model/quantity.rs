@@ -1,12 +1,14 @@
 //! Quantities as people write them: durations such as `30s`, `5m`, `1h30m`, parts such as `10%`,
 //! and sizes such as `10MiB`.
 
+mod share;
 mod size;
 
 use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+pub use share::{InvalidShare, Share};
 pub use size::{InvalidSize, Size};
 
 /// A length of time, written as `100ms`, `30s`, `5m`, `24h` or a sum of such, as in `1h30m`.

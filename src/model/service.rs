@@ -7,6 +7,7 @@ mod partition;
 mod port_range;
 mod recycle;
 mod restarts;
+mod rollout;
 mod secret;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ pub use partition::OnPartition;
 pub use port_range::PortRange;
 pub use recycle::{RecycleSpec, RecycleWhen};
 pub use restarts::Restarts;
+pub use rollout::{Budget, RolloutSpec};
 pub use secret::{FileMode, FileSpec, FromFile, Variable};
 
 /// Labels of a service or node: short texts by which others select it.
@@ -34,12 +36,15 @@ pub type Labels = BTreeMap<String, String>;
 pub struct ServiceObject {
     /// Name and labels.
     pub metadata: Metadata,
-    /// Grows by one with every change of `metadata` or `spec` and with every request for a restart; the
-    /// first is 1.
+    /// Grows by one with every change of `metadata` or `spec` and with every request (for a restart, a
+    /// pause, or its end); the first is 1.
     pub generation: u64,
     /// The restarts that were asked for.
     #[serde(default, skip_serializing_if = "Restarts::is_none")]
     pub restarts: Restarts,
+    /// Whether nothing is replaced until the operator says so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
     /// What is wanted.
     pub spec: ServiceSpec,
 }
@@ -138,6 +143,9 @@ pub struct ServiceSpec {
     /// How it is stopped.
     #[serde(default, skip_serializing_if = "is_default")]
     pub stop: StopSpec,
+    /// How a changed template reaches what runs.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub rollout: RolloutSpec,
     /// What becomes of the processes when their node's agent is told to end. Default `keep`. With
     /// `quaestor dev` everything ends, whatever this says.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -454,6 +462,19 @@ pub enum StopSignal {
 }
 
 impl ServiceSpec {
+    /// How long an instance has to be ready before it counts as available.
+    pub fn min_ready(&self) -> Period {
+        /// Without a check, this tells a process that works from one that ends at once.
+        const PROOF: Period = Period::from_secs(2);
+        let health = &self.health;
+        let is_checked = health.grpc.is_some() || health.http.is_some() || health.tcp.is_some();
+        let default = match is_checked || !self.external.is_empty() {
+            true => Period::from_secs(0),
+            false => PROOF,
+        };
+        self.rollout.min_ready.unwrap_or(default)
+    }
+
     /// The names by which clients find the service: `serviceNames`, else its own name.
     pub fn discovery_names<'a>(&'a self, name: &'a Name) -> Vec<&'a str> {
         if self.service_names.is_empty() {

@@ -21,6 +21,10 @@ pub struct InstanceState {
     pub phase: Phase,
     /// Whether clients may be sent to it: it runs, and its last check succeeded.
     pub ready: bool,
+    /// Whether it has been ready for less than the manifest asks (`rollout.minReady`): clients are sent to
+    /// it, but a rollout does not build on it yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub settling: bool,
     /// Process id, while a process lives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
@@ -55,6 +59,13 @@ pub struct InstanceState {
     pub revision: String,
     /// The session under which the agent wrote this: the mod-revision of its session key.
     pub epoch: i64,
+}
+
+impl InstanceState {
+    /// Whether a rollout may build on it: it has been ready for long enough.
+    pub fn is_available(&self) -> bool {
+        self.ready && !self.settling
+    }
 }
 
 /// Host and port of an instance, as clients are told.

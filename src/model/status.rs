@@ -20,10 +20,33 @@ pub struct ServiceStatus {
     pub ready: u32,
     /// The generation of the spec that was planned.
     pub observed_generation: u64,
+    /// Instances that have been ready for as long as the manifest asks (`rollout.minReady`).
+    #[serde(default)]
+    pub available: u32,
     /// The current revision of the process template.
     pub revision: String,
-    /// What holds: `Placed`, `Updated`, `Ready`.
+    /// The last revision that all instances ran and were available with; none before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable_revision: Option<String>,
+    /// That the template of the manifest failed, and another one is in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolled_back: Option<RolledBack>,
+    /// What holds: `Placed`, `Updated`, `Ready`, `Available`, `Progressing`.
     pub conditions: Vec<Condition>,
+}
+
+/// That a template failed, and what is run instead until the manifest has another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RolledBack {
+    /// The generation whose rollout failed.
+    pub generation: u64,
+    /// The revision that failed.
+    pub from: String,
+    /// The revision in force instead.
+    pub to: String,
+    /// What failed, for people.
+    pub cause: String,
 }
 
 /// What lies under `status/node/<name>`.

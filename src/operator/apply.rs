@@ -46,25 +46,31 @@ impl fmt::Display for Change {
     }
 }
 
+/// Read even from a value that is otherwise unknown.
+#[derive(Default, Deserialize)]
+struct Requests {
+    #[serde(default)]
+    restarts: Restarts,
+    #[serde(default)]
+    paused: bool,
+}
+
 impl Before {
-    /// The restarts that were asked for: were they forgotten, they would be undone by further ones.
-    fn restarts(&self) -> Restarts {
-        /// Read even from a value that is otherwise unknown.
-        #[derive(Deserialize)]
-        struct Found {
-            #[serde(default)]
-            restarts: Restarts,
-        }
-        let found = self.spec.as_ref().and_then(decode::<Found>);
-        found.map(|found| found.restarts).unwrap_or_default()
+    /// What was asked for beside the manifest: were restarts forgotten, they would be undone by further
+    /// ones, and a pause is to last until its end is asked for.
+    fn requests(&self) -> Requests {
+        let found = self.spec.as_ref().and_then(decode::<Requests>);
+        found.unwrap_or_default()
     }
 
     /// What to store for the manifest, and how that differs.
     fn apply(&self, metadata: &Metadata, spec: &ServiceSpec) -> (Change, ServiceObject) {
+        let requests = self.requests();
         let object = |generation| ServiceObject {
             metadata: metadata.clone(),
             generation,
-            restarts: self.restarts(),
+            restarts: requests.restarts.clone(),
+            paused: requests.paused,
             spec: spec.clone(),
         };
         let stored: Option<ServiceObject> = self.spec.as_ref().and_then(decode);

@@ -7,6 +7,7 @@
 //! - `before`: what both of them depend on
 //! - [`inventory`]: services, instances, nodes and endpoints as one reads them
 //! - [`restart`]: new processes for what runs
+//! - [`rollout`]: pause, resume, undo, scale; the templates there were
 //! - [`wait`]: until what was asked for has come true
 
 pub mod apply;
@@ -14,6 +15,7 @@ mod before;
 pub mod delete;
 pub mod inventory;
 pub mod restart;
+pub mod rollout;
 pub mod wait;
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -47,6 +49,22 @@ pub enum Error {
         "there is neither a service nor an instance `{0}`; `quaestor get instances` lists what there is"
     )]
     Unknown(String),
+    /// There is no service of that name.
+    #[error("there is no service `{0}`; `quaestor get services` lists them")]
+    NoService(Name),
+    /// The service cannot be like that.
+    #[error("service `{0}` cannot be like that: {1}")]
+    Impossible(Name, String),
+    /// No such template is remembered.
+    #[error(
+        "{missing} of service `{service}` is remembered; `quaestor rollout history {service}` lists them"
+    )]
+    NoRevision {
+        /// The service.
+        service: Name,
+        /// What was asked for.
+        missing: String,
+    },
     /// What is stored of the service cannot be read.
     #[error("what is stored of service `{0}` cannot be read; apply its manifest again")]
     Unreadable(Name),

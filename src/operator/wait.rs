@@ -9,6 +9,7 @@ use super::{Operator, decode};
 use crate::{
     keys::Key,
     model::{Condition, ConditionStatus, Instance, Name, ServiceStatus},
+    plan::conditions,
     store::{Change, Follow},
 };
 
@@ -19,6 +20,10 @@ pub enum Progress {
     Done,
     /// It is not, and this is why.
     Waiting(String),
+    /// It is over, in good order: what there was to do is done.
+    Ended(String),
+    /// It will not get there by itself, and this is why.
+    Failed(String),
 }
 
 /// How far the service is from having every replica of `generation` ready.
@@ -38,6 +43,20 @@ pub fn readiness(status: Option<&ServiceStatus>, generation: u64) -> Progress {
             .iter()
             .find(|condition| condition.r#type == name)
     };
+    let says = |name, reason| condition(name).filter(|found| found.reason == reason);
+    // Of a template that failed nothing more is to come.
+    let failed = [
+        says(conditions::PROGRESSING, conditions::ROLLED_BACK),
+        says(conditions::PROGRESSING, conditions::DEADLINE_EXCEEDED),
+        says(conditions::PROGRESSING, conditions::GIVEN_UP),
+        says(conditions::READY, conditions::GIVEN_UP),
+    ];
+    if let Some(failed) = failed.into_iter().flatten().next() {
+        return Progress::Failed(failed.message.clone());
+    }
+    if let Some(done) = says(conditions::READY, conditions::COMPLETED) {
+        return Progress::Ended(done.message.clone());
+    }
     let holds = |condition: &&Condition| condition.status == ConditionStatus::True;
     if condition("Ready").is_some_and(|ready| holds(&ready)) {
         return Progress::Done;
@@ -51,6 +70,21 @@ pub fn readiness(status: Option<&ServiceStatus>, generation: u64) -> Progress {
         Some(condition) => condition.message.clone(),
         None => format!("{} of {} ready", status.ready, status.replicas),
     })
+}
+
+/// How far the service is from having the condition at `status`.
+fn condition(reported: Option<&ServiceStatus>, r#type: &str, status: ConditionStatus) -> Progress {
+    let Some(reported) = reported else {
+        return Progress::Waiting("no controller has seen it yet".to_owned());
+    };
+    match conditions::find(&reported.conditions, r#type) {
+        Some(found) if found.status == status => Progress::Done,
+        Some(found) => Progress::Waiting(format!(
+            "{type} is {:?} ({}): {}",
+            found.status, found.reason, found.message
+        )),
+        None => Progress::Waiting(format!("nothing is reported about {type}")),
+    }
 }
 
 /// Waits for services, and says how far each is.
@@ -69,13 +103,22 @@ pub enum Goal {
     Ready(BTreeMap<Name, u64>),
     /// Nothing of the service is left: no instance, no status.
     Gone(BTreeSet<Name>),
+    /// A condition of the services has a status.
+    Condition {
+        /// Of these.
+        services: BTreeSet<Name>,
+        /// Its type.
+        r#type: String,
+        /// The status.
+        status: ConditionStatus,
+    },
 }
 
 impl Operator {
     /// Begins to wait for `goal`.
     pub fn wait(&self, goal: Goal) -> Waiter {
         let prefixes = match &goal {
-            Goal::Ready(_) => vec![self.keys.statuses()],
+            Goal::Ready(_) | Goal::Condition { .. } => vec![self.keys.statuses()],
             Goal::Gone(_) => vec![
                 self.keys.statuses(),
                 self.keys.assignments(),
@@ -145,6 +188,17 @@ impl Waiter {
                 .iter()
                 .map(|name| (name.clone(), self.absence(name)))
                 .collect(),
+            Goal::Condition {
+                services,
+                r#type,
+                status,
+            } => services
+                .iter()
+                .map(|name| {
+                    let progress = condition(self.statuses.get(name), r#type, *status);
+                    (name.clone(), progress)
+                })
+                .collect(),
         }
     }
 
@@ -193,6 +247,27 @@ mod tests {
             Progress::Waiting(_)
         ));
         assert!(matches!(readiness(None, 1), Progress::Waiting(_)));
+    }
+
+    #[test]
+    fn a_failed_rollout_ends_the_wait_and_work_that_is_done_does_too() {
+        let with = |r#type: &str, reason: &str| {
+            let mut status = status(1, "False");
+            status.conditions[0].r#type = r#type.to_owned();
+            status.conditions[0].reason = reason.to_owned();
+            readiness(Some(&status), 1)
+        };
+        for (r#type, reason) in [
+            ("Progressing", "RolledBack"),
+            ("Progressing", "ProgressDeadlineExceeded"),
+            ("Ready", "Failed"),
+        ] {
+            assert!(
+                matches!(with(r#type, reason), Progress::Failed(_)),
+                "{reason}"
+            );
+        }
+        assert!(matches!(with("Ready", "Completed"), Progress::Ended(_)));
     }
 
     #[test]

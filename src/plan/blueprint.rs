@@ -53,6 +53,16 @@ impl<'a> Blueprint<'a> {
         Self { object }
     }
 
+    /// Whether both are made from one object.
+    pub fn is(self, other: Self) -> bool {
+        std::ptr::eq(self.object, other.object)
+    }
+
+    /// Whether nothing is replaced until the operator says so.
+    pub fn is_paused(self) -> bool {
+        self.object.paused
+    }
+
     /// The wanted spec.
     pub fn spec(self) -> &'a ServiceSpec {
         &self.object.spec
@@ -167,6 +177,7 @@ impl<'a> Blueprint<'a> {
             load: spec.load.clone(),
             restart: spec.restart.clone(),
             recycle: spec.recycle.clone(),
+            min_ready: spec.min_ready(),
             stop: spec.stop.clone(),
             on_agent_stop: spec.on_agent_stop,
             on_partition: spec.on_partition,

@@ -6,16 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     keys::Key,
-    model::{Assignment, Desired, Instance, InstanceState, Name, Phase, ServiceSpec},
+    model::{Assignment, Desired, Instance, Name, Phase, ServiceObject, ServiceSpec},
 };
 
 use super::{
+    blueprint::Blueprint,
     cluster::{Cluster, Seat, Service, Wish},
     controller::{Intent, Plan, Value},
 };
 
 /// The rules that `plan` breaks for `cluster`, in words; empty for a good plan.
-pub fn violations(cluster: &Cluster, plan: &Plan) -> Vec<String> {
+pub fn violations<'a>(cluster: &'a Cluster, plan: &'a Plan) -> Vec<String> {
     let mut judge = Judge {
         cluster,
         deleted: (plan.writes().filter(|intent| intent.value.is_none()))
@@ -50,12 +51,20 @@ pub fn carry_out(cluster: &mut Cluster, plan: &Plan, revision: &mut i64) {
     }
 }
 
+/// An instance that is taken from its process.
+struct Taken<'a> {
+    slot: u32,
+    node: &'a Name,
+    /// It has to leave its node.
+    leaves: bool,
+}
+
 struct Judge<'a> {
     cluster: &'a Cluster,
     found: Vec<String>,
     deleted: BTreeSet<Key>,
-    /// Instances that this plan takes from their process, by service.
-    replaced: BTreeMap<&'a Name, Vec<Instance>>,
+    /// Instances that this plan takes from their process, and the node that they leave it on, by service.
+    replaced: BTreeMap<&'a Name, Vec<Taken<'a>>>,
 }
 
 impl<'a> Judge<'a> {
@@ -64,7 +73,7 @@ impl<'a> Judge<'a> {
     }
 
     /// What one write must observe, whatever the others do.
-    fn intent(&mut self, intent: &Intent) {
+    fn intent(&mut self, intent: &'a Intent) {
         if intent.cause.is_empty() {
             self.say(intent, "it has no cause");
         }
@@ -84,6 +93,9 @@ impl<'a> Judge<'a> {
                 let node = self.cluster.nodes().get(name);
                 node.and_then(|n| n.status.as_ref()).map(|s| s.revision)
             }
+            Key::Revision(name, hash) => service(name)
+                .and_then(|s| s.revisions.get(hash))
+                .map(|s| s.revision),
             _ => return self.say(intent, "the leader does not write this key"),
         };
         if stored != intent.expects {
@@ -125,7 +137,7 @@ impl<'a> Judge<'a> {
     fn assignment(
         &mut self,
         intent: &Intent,
-        node: &Name,
+        node: &'a Name,
         instance: &Instance,
         after: &Assignment,
     ) {
@@ -139,6 +151,11 @@ impl<'a> Judge<'a> {
         let seat = self.seat(node, instance);
         let running = seat.and_then(|seat| seat.state.as_ref()).is_some();
         let before = seat.and_then(Seat::asked);
+        if let Some(before) = before
+            && after.generation < before.generation
+        {
+            self.say(intent, "the generation falls");
+        }
         let was_present = before.map(|a| a.desired) == Some(Desired::Present)
             || seat.is_some_and(|s| s.asked().is_none());
         match (service.wish(), after.desired) {
@@ -150,10 +167,7 @@ impl<'a> Judge<'a> {
             (Wish::Run(object), Desired::Absent) => {
                 let is_surplus = self.is_surplus(service, &object.spec, node, instance);
                 if was_present && !is_surplus {
-                    self.replaced
-                        .entry(name)
-                        .or_default()
-                        .push(instance.clone());
+                    self.take(name, instance.slot, node, true);
                 }
             }
             (Wish::Run(object), Desired::Present) => {
@@ -182,58 +196,98 @@ impl<'a> Judge<'a> {
                     && !is_external
                     && revision.is_some_and(|r| r != after.revision)
                 {
-                    self.replaced
-                        .entry(name)
-                        .or_default()
-                        .push(instance.clone());
+                    self.take(name, instance.slot, node, false);
                 }
+                self.origin(intent, service, object, after);
             }
         }
     }
 
-    /// At most one instance of a service is taken from its process at a time, and one that is ready only
-    /// while those that were touched before are done.
+    fn take(&mut self, service: &'a Name, slot: u32, node: &'a Name, leaves: bool) {
+        let taken = self.replaced.entry(service).or_default();
+        taken.push(Taken { slot, node, leaves });
+    }
+
+    /// What is assigned comes from the manifest, or from a template that is remembered, or stays.
+    fn origin(
+        &mut self,
+        intent: &Intent,
+        service: &Service,
+        object: &ServiceObject,
+        after: &Assignment,
+    ) {
+        let from = |object: &ServiceObject| {
+            Blueprint::new(object).revision_of(after.instance.slot) == after.revision
+        };
+        let remembered = service.revisions.values().filter_map(|s| s.value.as_ref());
+        let mut remembered = remembered.map(|record| record.restore(object));
+        if !from(object) && !remembered.any(|object| from(&object)) {
+            self.say(intent, "its revision comes from nowhere");
+        }
+    }
+
+    /// An instance that is ready is taken from its process only while enough others are available, and one
+    /// at a time goes elsewhere.
     fn replacements(&mut self) {
-        for (name, instances) in &self.replaced {
-            if instances.len() > 1 {
-                self.found.push(format!(
-                    "{name}: several are replaced at once: {instances:?}"
-                ));
-            }
+        for (name, taken) in &self.replaced {
             let Some(service) = self.cluster.services().get(*name) else {
                 continue;
             };
             let Wish::Run(object) = service.wish() else {
                 continue;
             };
-            let blueprint = super::blueprint::Blueprint::new(object);
-            let serves = service.seats.iter().any(|((slot, node), seat)| {
-                let moves = instances.iter().any(|instance| instance.slot == *slot);
+            let is_taken = |slot: u32, at: &Name| {
+                taken
+                    .iter()
+                    .any(|taken| taken.slot == slot && taken.node == at)
+            };
+            let seats = || service.seats.iter();
+            let serves = seats().any(|((slot, node), seat)| {
                 let ready = seat.observed().is_some_and(|state| state.ready);
-                moves && ready && self.cluster.is_live(node)
+                is_taken(*slot, node) && ready && self.cluster.is_live(node)
             });
-            for ((slot, node), seat) in &service.seats {
-                let Some(asked) = seat.asked() else { continue };
-                let who = Instance::new((*name).clone(), *slot);
-                if instances.contains(&who) {
-                    continue;
-                }
-                let present = asked.desired == Desired::Present;
-                let current = present && asked.revision == blueprint.revision_of(*slot);
-                let surplus = self.is_surplus(service, &object.spec, node, &who);
-                let done = seat.observed().is_some_and(|s| is_done(s, asked));
-                if serves && current && !surplus && !done {
-                    self.found.push(format!(
-                        "{name}: {instances:?} replaced before {who} is ready"
-                    ));
-                }
-                if !present && seat.state.is_some() && self.cluster.is_live(node) {
-                    self.found.push(format!(
-                        "{name}: {instances:?} replaced before {who} has left node {node}"
-                    ));
-                }
+            let available = seats().filter(|((slot, node), seat)| {
+                let live = self.cluster.is_live(node);
+                !is_taken(*slot, node) && does_its_part(seat, live)
+            });
+            let available = available.count();
+            let least = self.least(object);
+            if serves && available < least {
+                self.found.push(format!(
+                    "{name}: of {least} that have to be available {available} are left"
+                ));
+            }
+            let moves = taken.iter().filter(|taken| taken.leaves).count();
+            let leaving = seats().find(|((_, node), seat)| {
+                let absent = seat.asked().is_some_and(|a| a.desired == Desired::Absent);
+                absent && seat.state.is_some() && self.cluster.is_live(node)
+            });
+            if moves > 1 {
+                self.found
+                    .push(format!("{name}: {moves} go elsewhere at once"));
+            }
+            if let (true, Some(((slot, node), _))) = (moves > 0, leaving) {
+                self.found.push(format!(
+                    "{name}: another one goes elsewhere before {name}-{slot} has left node {node}"
+                ));
             }
         }
+    }
+
+    /// So many instances have to be available.
+    fn least(&self, object: &ServiceObject) -> usize {
+        let spec = &object.spec;
+        let live = || {
+            self.cluster
+                .nodes()
+                .keys()
+                .filter(|node| self.admits(node, spec))
+        };
+        let wanted = match (spec.one_per_node, spec.replicas) {
+            (true, _) => live().count(),
+            (false, replicas) => replicas.unwrap_or(1) as usize,
+        };
+        spec.rollout.budget(wanted).least
     }
 
     /// What must hold when all of it has been written.
@@ -269,6 +323,7 @@ impl<'a> Judge<'a> {
                 ([], replicas) => replicas.unwrap_or(1) as usize,
                 (addresses, _) => addresses.len(),
             };
+            let limit = limit + object.spec.rollout.budget(limit).surge;
             if slots.len() > limit {
                 self.found
                     .push(format!("{name}: {} instances, {limit} wanted", slots.len()));
@@ -339,9 +394,19 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// Whether the agent has taken up what is asked, and the instance serves or has done its work.
-fn is_done(state: &InstanceState, asked: &Assignment) -> bool {
-    state.revision == asked.revision
-        && state.observed_generation >= asked.generation
-        && (state.ready || state.phase == Phase::Completed)
+/// Whether clients can rely on the instance: it is available with the process that it is to have, or has
+/// done its work.
+fn does_its_part(seat: &Seat, live: bool) -> bool {
+    let Some(state) = seat.observed() else {
+        return false;
+    };
+    let (present, same, done) = match seat.asked() {
+        Some(asked) => (
+            asked.desired == Desired::Present,
+            asked.revision == state.revision,
+            state.phase == Phase::Completed && state.observed_generation >= asked.generation,
+        ),
+        None => (true, true, false),
+    };
+    present && same && (done || (live && state.ready && !state.settling))
 }

@@ -10,16 +10,20 @@ use serde::de::DeserializeOwned;
 use crate::{
     keys::Key,
     model::{
-        Assignment, Instance, InstanceState, Name, NodeStatus, Route, Run, ServiceObject,
-        ServiceStatus, Session, Tombstone, manifest,
+        Assignment, Instance, InstanceState, Moment, Name, NodeStatus, Revision, Route, Run,
+        ServiceObject, ServiceStatus, Session, Tombstone, manifest,
     },
 };
 
-use super::conditions;
+use super::{
+    conditions,
+    lineage::{Progress, Templates},
+};
 
 /// Everything the leader decides on.
 #[derive(Clone, Debug, Default)]
 pub struct Cluster {
+    now: Moment,
     services: BTreeMap<Name, Service>,
     nodes: BTreeMap<Name, Node>,
     /// Services with an instance that found no node or no port: whatever frees a port may help them.
@@ -51,6 +55,12 @@ pub struct Service {
     pub route: Option<Stored<Route>>,
     /// What is reported.
     pub status: Option<Stored<ServiceStatus>>,
+    /// The templates that it once had, by their hash.
+    pub revisions: BTreeMap<String, Stored<Revision>>,
+    /// What instances are made from, where that is not the manifest.
+    pub templates: Templates,
+    /// When its rollout last got further.
+    pub progress: Option<Progress>,
 }
 
 /// One instance on one node: what is asked of the node, and what the node says.
@@ -110,6 +120,11 @@ impl Scope {
         !self.everything && self.services.is_empty() && self.nodes.is_empty()
     }
 
+    /// Adds a service.
+    pub fn add(&mut self, service: Name) {
+        self.services.insert(service);
+    }
+
     /// Adds what `other` holds.
     pub fn extend(&mut self, other: Self) {
         self.everything |= other.everything;
@@ -149,7 +164,7 @@ impl Service {
         let tombstone = self.tombstone.as_ref().and_then(|t| t.value.as_ref());
         match (&self.spec, tombstone) {
             (Some(spec), _) => match &spec.value {
-                Some(object) => Wish::Run(object),
+                Some(object) => Wish::Run(self.templates.fallback().unwrap_or(object)),
                 None => Wish::Unreadable(spec.problem.as_deref().unwrap_or_default()),
             },
             (None, Some(tombstone)) => Wish::Delete(tombstone),
@@ -163,6 +178,7 @@ impl Service {
             && self.seats.is_empty()
             && self.route.is_none()
             && self.status.is_none()
+            && self.revisions.is_empty()
     }
 }
 
@@ -207,6 +223,16 @@ impl Node {
 }
 
 impl Cluster {
+    /// What is put from now on is seen at `now`, and plans are made at that time.
+    pub fn set_now(&mut self, now: Moment) {
+        self.now = now;
+    }
+
+    /// The time at which plans are made.
+    pub fn now(&self) -> Moment {
+        self.now
+    }
+
     /// All services of which anything is known.
     pub fn services(&self) -> &BTreeMap<Name, Service> {
         &self.services
@@ -297,9 +323,20 @@ impl Cluster {
                     set(&mut service.route, entry, |_| Ok(()));
                 });
             }
+            Key::Revision(name, hash) => self.change_service(name, |service| {
+                let mut slot = service.revisions.remove(hash);
+                set(&mut slot, entry, |_| Ok(()));
+                service
+                    .revisions
+                    .extend(slot.map(|stored| (hash.clone(), stored)));
+            }),
             Key::ServiceStatus(name) => {
+                let now = self.now;
                 self.change_service(name, |service| {
                     set(&mut service.status, entry, |_| Ok(()));
+                    let status = service.status.as_ref().and_then(|s| s.value.as_ref());
+                    let before = service.progress.take();
+                    service.progress = status.map(|s| Progress::after(before, s, now));
                 });
                 self.note_hindrance(name);
             }
@@ -329,6 +366,7 @@ impl Cluster {
     fn change_service(&mut self, name: &Name, change: impl FnOnce(&mut Service)) {
         let service = self.services.entry(name.clone()).or_default();
         change(service);
+        service.templates = Templates::of(service);
         if service.is_empty() {
             self.services.remove(name);
         }

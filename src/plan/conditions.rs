@@ -3,7 +3,11 @@
 //! Messages name instances and causes, never times or counters, so that nothing is written while
 //! nothing happens.
 
-use crate::model::{Condition, ConditionStatus, Name, NodeStatus, ServiceStatus, Timestamp};
+use std::collections::BTreeSet;
+
+use crate::model::{
+    Condition, ConditionStatus, Name, NodeStatus, RolledBack, ServiceStatus, Timestamp,
+};
 
 use super::{
     cluster::{Cluster, Node, Service},
@@ -15,8 +19,29 @@ use super::{
 pub const PLACED: &str = "Placed";
 /// The condition that every instance runs the current revision.
 pub const UPDATED: &str = "Updated";
-/// The condition that every instance is ready and runs the current revision.
+/// The condition that every instance runs the current revision and is available: ready, and for as long as
+/// `rollout.minReady` asks.
 pub const READY: &str = "Ready";
+/// The condition that as many instances are available as a rollout has to leave.
+pub const AVAILABLE: &str = "Available";
+/// The condition that the rollout is complete or gets further.
+pub const PROGRESSING: &str = "Progressing";
+
+/// All conditions of a service.
+pub const OF_SERVICES: [&str; 5] = [PLACED, UPDATED, READY, AVAILABLE, PROGRESSING];
+
+/// The reason that a rollout gets further.
+pub const ROLLING_OUT: &str = "RollingOut";
+/// The reason that a rollout got no further for too long.
+pub const DEADLINE_EXCEEDED: &str = "ProgressDeadlineExceeded";
+/// The reason that an instance was given up.
+pub const GIVEN_UP: &str = "Failed";
+/// The reason that what instances had to do is done.
+pub const COMPLETED: &str = "Completed";
+/// The reason that the operator has paused the rollout.
+pub const PAUSED: &str = "Paused";
+/// The reason that another template is in force than that of the manifest.
+pub const ROLLED_BACK: &str = "RolledBack";
 
 /// The reason that an instance found no node.
 const NO_NODE: &str = "NoNode";
@@ -70,6 +95,16 @@ pub struct Report<'a> {
     pub nowhere: Option<String>,
     /// Why a later spec was refused; what is reported is of the one before.
     pub problem: Option<&'a str>,
+    /// The slots of members that stand in during a rollout.
+    pub stand_ins: BTreeSet<u32>,
+    /// So many have to be available, at least.
+    pub least: usize,
+    /// Whether the operator has paused the rollout.
+    pub paused: bool,
+    /// Why the rollout has failed, if nothing else is in force for it.
+    pub failure: Option<(&'static str, String)>,
+    /// That the rollout has failed, and another template is in force.
+    pub rolled_back: Option<RolledBack>,
 }
 
 /// A condition without its time.
@@ -103,7 +138,7 @@ impl Verdict {
     }
 }
 
-impl Report<'_> {
+impl<'a> Report<'a> {
     /// The status of `service` at this generation and revision.
     pub fn status(
         &self,
@@ -113,24 +148,106 @@ impl Report<'_> {
         before: Option<&ServiceStatus>,
         now: Timestamp,
     ) -> ServiceStatus {
+        let stable = match self.is_complete() {
+            true => Some(revision.clone()),
+            false => before.and_then(|status| status.stable_revision.clone()),
+        };
         let verdicts = [
             self.placed(service),
             self.updated(service),
             self.ready(service),
+            self.available(),
+            self.progressing(service, stable.as_ref() == Some(&revision)),
         ];
         let before = before.map_or(&[][..], |status| &status.conditions);
-        let count = |holds: &dyn Fn(&Member<'_>) -> bool| {
+        let of_all = |holds: &dyn Fn(&Member<'_>) -> bool| {
             count(self.members.iter().filter(|member| holds(member)).count())
         };
         ServiceStatus {
             name: service.clone(),
-            replicas: self::count(self.replicas),
-            assigned: count(&|member| member.generation.is_some()),
-            updated: count(&|member| member.is_updated()),
-            ready: count(&|member| member.is_ready()),
+            replicas: count(self.replicas),
+            assigned: of_all(&|member| member.generation.is_some()),
+            updated: count(self.wanted().filter(|member| member.is_updated()).count()),
+            ready: of_all(&|member| member.is_ready()),
+            available: of_all(&|member| member.is_available()),
             observed_generation: generation,
             conditions: verdicts.map(|v| v.since(before, now)).to_vec(),
             revision,
+            stable_revision: stable,
+            rolled_back: self.rolled_back.clone(),
+        }
+    }
+
+    /// The members that are wanted for good.
+    fn wanted(&self) -> impl Iterator<Item = &Member<'a>> {
+        let members = self.members.iter();
+        members.filter(|member| !self.stand_ins.contains(&member.slot))
+    }
+
+    /// Whether all run the current revision and do what can be asked of them.
+    fn is_complete(&self) -> bool {
+        let done = |member: &Member<'_>| member.is_updated() && member.is_settled();
+        self.wanted().filter(|member| done(member)).count() == self.replicas
+            && self.nowhere.is_none()
+    }
+
+    fn available(&self) -> Verdict {
+        let available = self.members.iter().filter(|m| m.is_settled()).count();
+        let message = format!("{available} available, {} have to be", self.least);
+        match available >= self.least {
+            true => Verdict::new(AVAILABLE, ConditionStatus::True, "EnoughAvailable", message),
+            false => Verdict::new(
+                AVAILABLE,
+                ConditionStatus::False,
+                "TooFewAvailable",
+                message,
+            ),
+        }
+    }
+
+    /// How the rollout goes on. One that is `over` stays so, whatever becomes of the instances later.
+    fn progressing(&self, service: &Name, over: bool) -> Verdict {
+        let verdict = |status, reason, message| Verdict::new(PROGRESSING, status, reason, message);
+        if let Some(failed) = &self.rolled_back {
+            let message = format!(
+                "generation {} (revision {}) failed: {}; revision {} is in force until the template \
+                 changes",
+                failed.generation, failed.from, failed.cause, failed.to
+            );
+            return verdict(ConditionStatus::False, ROLLED_BACK, message);
+        }
+        let updated = self.wanted().filter(|member| member.is_updated()).count();
+        let in_turn = self.wanted().filter(|member| member.is_due()).count();
+        let held = self.wanted().filter(|member| member.held).count();
+        if over && in_turn == 0 {
+            let message = "all instances have been updated and available".to_owned();
+            return verdict(ConditionStatus::True, "Complete", message);
+        }
+        if self.paused {
+            let message = format!("{updated} of {} updated; paused", self.replicas);
+            return verdict(ConditionStatus::Unknown, PAUSED, message);
+        }
+        let finished = self.wanted().filter(|member| member.is_finished()).count();
+        if held > 0 && finished == self.replicas {
+            let message = format!(
+                "{updated} of {} updated, as `partition` allows",
+                self.replicas
+            );
+            return verdict(ConditionStatus::True, "PartitionComplete", message);
+        }
+        let behind = self.wanted().find(|member| !member.is_finished());
+        let why = self.awaited.clone();
+        let why = why.or_else(|| behind.map(|member| member.describe(service)));
+        let why = why.map_or(String::new(), |why| format!("; {why}"));
+        match &self.failure {
+            Some((reason, failure)) => {
+                let message = format!("{failure}: {updated} of {} updated{why}", self.replicas);
+                verdict(ConditionStatus::False, reason, message)
+            }
+            None => {
+                let message = format!("{updated} of {} updated{why}", self.replicas);
+                verdict(ConditionStatus::True, ROLLING_OUT, message)
+            }
         }
     }
 
@@ -163,10 +280,23 @@ impl Report<'_> {
     }
 
     fn updated(&self, service: &Name) -> Verdict {
-        let updated = self.members.iter().filter(|m| m.is_updated()).count();
+        let updated = self.wanted().filter(|m| m.is_updated()).count();
+        let held = self.wanted().filter(|m| m.held).count();
         let (status, reason, message) = if let Some(problem) = self.problem {
             let message = format!("the stored spec is refused, the one before stays: {problem}");
             (ConditionStatus::False, SPEC_REFUSED, message)
+        } else if self.paused && held > 0 {
+            let message = format!(
+                "{updated} of {} updated; the rollout is paused",
+                self.replicas
+            );
+            (ConditionStatus::False, PAUSED, message)
+        } else if held > 0 && updated + held == self.replicas {
+            let message = format!(
+                "{updated} of {} updated, as `partition` allows",
+                self.replicas
+            );
+            (ConditionStatus::False, "Partitioned", message)
         } else if updated == self.replicas {
             let message = format!("{} updated", all(self.replicas));
             (ConditionStatus::True, "AllUpdated", message)
@@ -174,12 +304,12 @@ impl Report<'_> {
             let progress = format!("{updated} of {} updated", self.replicas);
             let awaited = self.awaited.as_ref().map(|a| format!("waiting until {a}"));
             let behind = || {
-                let behind = self.members.iter().filter(|m| !m.is_updated());
+                let behind = self.wanted().filter(|m| !m.is_updated());
                 let parts: Vec<String> = behind.map(|m| m.describe(service)).collect();
                 (!parts.is_empty()).then(|| some(&parts))
             };
             let stuck = (!self.stuck.is_empty()).then(|| some(&self.stuck));
-            let reason = if stuck.is_some() { STUCK } else { "RollingOut" };
+            let reason = if stuck.is_some() { STUCK } else { ROLLING_OUT };
             let why = awaited.or(stuck).or_else(behind);
             let message = why.map_or(progress.clone(), |why| format!("{progress}; {why}"));
             (ConditionStatus::False, reason, message)
@@ -188,15 +318,16 @@ impl Report<'_> {
     }
 
     fn ready(&self, service: &Name) -> Verdict {
-        let good = |m: &&Member<'_>| m.is_ready() && m.is_updated();
-        let ready = self.members.iter().filter(good).count();
+        let counts = |m: &Member<'_>| m.is_updated() || (m.held && !self.paused);
+        let good = |m: &&Member<'_>| m.is_available() && counts(m);
+        let ready = self.wanted().filter(good).count();
         if ready == self.replicas && self.nowhere.is_none() {
             let message = format!("{} ready", all(self.replicas));
             return Verdict::new(READY, ConditionStatus::True, "AllReady", message);
         }
-        let others = self.members.iter().filter(|member| !good(member));
+        let others = self.wanted().filter(|member| !good(member));
         let (unready, outdated): (Vec<&Member<'_>>, Vec<&Member<'_>>) =
-            others.partition(|m| !m.is_ready());
+            others.partition(|m| !m.is_available());
         let mut parts: Vec<String> = unready.iter().map(|m| m.describe(service)).collect();
         let slots = self.unplaced.iter().map(|(slot, _)| *slot);
         let slots = slots.chain(self.leaving.iter().map(|(slot, _)| *slot));
@@ -206,16 +337,23 @@ impl Report<'_> {
         if !outdated.is_empty() {
             parts.push(format!("{} still to be updated", outdated.len()));
         }
-        let unknown = self.unplaced.is_empty()
+        let placed = self.unplaced.is_empty()
             && self.held.is_empty()
             && self.leaving.is_empty()
-            && self.nowhere.is_none()
-            && outdated.is_empty()
-            && unready.iter().all(|member| !member.live);
+            && self.nowhere.is_none();
+        let unknown = placed && outdated.is_empty() && unready.iter().all(|member| !member.live);
         let (status, reason) = if unknown {
             (ConditionStatus::Unknown, "NodeUnknown")
+        } else if unready.iter().any(|member| member.has_failed()) {
+            (ConditionStatus::False, GIVEN_UP)
+        } else if placed && outdated.is_empty() && unready.iter().all(|m| m.is_settled()) {
+            (ConditionStatus::False, COMPLETED)
         } else if unready.is_empty() && !outdated.is_empty() {
-            (ConditionStatus::False, "RollingOut")
+            let paused = self.paused && outdated.iter().all(|member| member.held);
+            (
+                ConditionStatus::False,
+                if paused { PAUSED } else { ROLLING_OUT },
+            )
         } else {
             (ConditionStatus::False, "NotReady")
         };
@@ -277,6 +415,9 @@ fn frozen(
         assigned: 0,
         updated: 0,
         ready: 0,
+        available: 0,
+        stable_revision: None,
+        rolled_back: None,
         observed_generation: asked.map(|a| a.generation).max().unwrap_or(0),
         revision: String::new(),
         conditions: Vec::new(),
@@ -286,6 +427,7 @@ fn frozen(
         is_live(node) && seat.observed().is_some_and(|state| state.ready)
     });
     status.ready = count(ready.count());
+    status.available = status.available.min(status.ready);
     status
 }
 
@@ -296,7 +438,7 @@ fn uniform(
     message: &str,
     now: Timestamp,
 ) -> ServiceStatus {
-    status.conditions = [PLACED, UPDATED, READY]
+    status.conditions = OF_SERVICES
         .map(|r#type| {
             Verdict::new(r#type, verdict, reason, message.to_owned()).since(&status.conditions, now)
         })

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::{
     keys::Key,
-    model::{Assignment, Desired, Name, NodeStatus, Route, ServiceStatus, Timestamp},
+    model::{
+        Assignment, Desired, Moment, Name, NodeStatus, Revision, Route, ServiceStatus, Timestamp,
+    },
 };
 
 use super::{
@@ -21,6 +23,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What has to happen before more is planned.
     pub waiting: Vec<Waiting>,
+    /// Services to be planned again at a time, though nothing may have changed.
+    pub wakes: BTreeMap<Name, Moment>,
 }
 
 /// The writes about one service or node.
@@ -55,6 +59,8 @@ pub enum Value {
     Assignment(Box<Assignment>),
     /// What balancers are told.
     Route(Route),
+    /// A template to remember.
+    Revision(Box<Revision>),
     /// What is reported of a service.
     ServiceStatus(ServiceStatus),
     /// What is reported of a node.
@@ -104,19 +110,24 @@ impl Value {
         match self {
             Self::Assignment(value) => serde_json::to_vec(value),
             Self::Route(value) => serde_json::to_vec(value),
+            Self::Revision(value) => serde_json::to_vec(value),
             Self::ServiceStatus(value) => serde_json::to_vec(value),
             Self::NodeStatus(value) => serde_json::to_vec(value),
         }
     }
 }
 
-/// Plans what `scope` names. `now` is what is shown as the time of a changed condition; nothing is
-/// decided on it.
+/// Plans what `scope` names. `now` is what is shown as the time of a changed condition; decisions are
+/// taken on the time of `cluster`.
 pub fn plan(cluster: &Cluster, scope: &Scope, now: Timestamp) -> Plan {
     let mut plan = Plan::default();
     let mut room = Room::new(cluster);
     for (name, service) in scope.services(cluster) {
-        let (writes, waiting) = service::plan(cluster, &mut room, name, service, now);
+        let service::Planned {
+            writes,
+            waiting,
+            wake,
+        } = service::plan(cluster, &mut room, name, service, now);
         if !writes.is_empty() {
             plan.steps.push(Step {
                 about: format!("service {name}"),
@@ -124,6 +135,7 @@ pub fn plan(cluster: &Cluster, scope: &Scope, now: Timestamp) -> Plan {
             });
         }
         plan.waiting.extend(waiting);
+        plan.wakes.extend(wake.map(|at| (name.clone(), at)));
     }
     let moved = moved(&plan);
     let mut nodes: BTreeMap<&Name, &Node> = scope.nodes(cluster).into_iter().collect();

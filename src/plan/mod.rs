@@ -8,6 +8,7 @@
 //! - [`controller`]: the plan for a cluster: what the leader writes, and what it waits for
 //! - [`service`], [`blueprint`], [`roster`], [`rollout`]: the same for one service, what its spec makes
 //!   of an instance, who stays and who ends, whose turn it is to be replaced
+//! - [`lineage`]: which template is in force, and what becomes of its rollout
 //! - [`placement`], [`room`]: which node takes a new instance; ports and load of the nodes
 //! - [`conditions`]: what is reported
 //! - [`check`]: an independent judge of the leader's plans
@@ -20,10 +21,12 @@ pub mod conditions;
 pub mod controller;
 pub mod drain;
 pub mod health;
+pub mod lineage;
 pub mod load;
 pub mod local;
 pub mod placement;
 pub mod recycle;
+mod replacing;
 pub mod report;
 pub mod reservation;
 pub mod restart;

@@ -1,7 +1,8 @@
 //! Whose turn it is to be replaced.
 //!
-//! One instance of a service at a time, and only while every one that was replaced or newly placed has
-//! become ready. Those that serve nobody anyway go first, then the lowest slot.
+//! So many at a time that enough stay available: `rollout.maxUnavailable` counts all that is missing or
+//! not ready, whatever the cause. Those that serve nobody anyway go first and cost nothing, then the lowest
+//! slot.
 
 use crate::model::{InstanceState, Name, Phase};
 
@@ -22,6 +23,10 @@ pub struct Member<'a> {
     pub shown: bool,
     /// Whether it has to leave its node, or its port numbers.
     pub leaves: bool,
+    /// Whether it keeps another template on purpose: behind a partition, or while the rollout is paused.
+    pub held: bool,
+    /// Whether its process is the one that its assignment asks for, so that its agent does not replace it.
+    pub steady: bool,
     /// The generation of its assignment; none while it has none.
     pub generation: Option<u64>,
 }
@@ -29,7 +34,7 @@ pub struct Member<'a> {
 impl Member<'_> {
     /// Whether it cannot stay as it is.
     pub fn is_due(&self) -> bool {
-        self.leaves || !self.current
+        self.leaves || !(self.current || self.held)
     }
 
     /// Whether it is as it should be, and its agent has taken that up.
@@ -48,11 +53,35 @@ impl Member<'_> {
         self.live && self.state.is_some_and(|state| state.ready)
     }
 
-    /// Whether its replacement or start is over, so that the next one may be touched. That its node
-    /// has gone since is no reason to hold up the others.
+    /// Whether it is available, and its agent is not about to replace its process.
+    pub fn is_available(&self) -> bool {
+        self.live && self.steady && self.state.is_some_and(InstanceState::is_available)
+    }
+
+    /// Whether it does what can be asked of it: it is available, or has done its work.
     pub fn is_settled(&self) -> bool {
-        let done = |state: &InstanceState| state.ready || state.phase == Phase::Completed;
-        self.has_taken_up() && self.state.is_some_and(done)
+        let done = self
+            .state
+            .is_some_and(|state| state.phase == Phase::Completed);
+        self.is_available() || (done && self.has_taken_up())
+    }
+
+    /// Whether it was given up, or what it had to do ended in failure: nothing is tried any more.
+    pub fn has_failed(&self) -> bool {
+        let badly = |state: &InstanceState| match state.phase {
+            Phase::Failed => true,
+            Phase::Completed => state
+                .last_exit
+                .as_ref()
+                .is_some_and(|exit| exit.code != Some(0)),
+            _ => false,
+        };
+        self.has_taken_up() && self.state.is_some_and(badly)
+    }
+
+    /// Whether the rollout has nothing more to do about it.
+    pub fn is_finished(&self) -> bool {
+        (self.held || self.is_updated()) && self.is_settled()
     }
 
     /// What it does, for people.
@@ -69,6 +98,10 @@ impl Member<'_> {
                 }
                 if !state.message.is_empty() {
                     text.push_str(&format!(": {}", state.message));
+                } else if state.settling {
+                    text.push_str(", ready for too short a time");
+                } else if !self.steady {
+                    text.push_str(", to be replaced");
                 }
                 text
             }
@@ -76,23 +109,49 @@ impl Member<'_> {
     }
 }
 
-/// Those of `members` of which one may be replaced now, the first choice first.
+/// Those of `members` that are to be replaced, the first choice first.
 pub fn queue<'a>(members: &[Member<'a>]) -> Vec<Member<'a>> {
-    let in_flight = in_flight(members).map(|member| member.slot);
-    let mut queue: Vec<Member<'a>> = (members.iter())
-        .filter(|member| member.is_due())
-        .filter(|m| in_flight.is_none_or(|slot| slot == m.slot && !m.is_ready()))
-        .copied()
-        .collect();
+    let due = members.iter().filter(|member| member.is_due());
+    let mut queue: Vec<Member<'a>> = due.copied().collect();
     queue.sort_by_key(|member| (member.is_ready(), member.slot));
     queue
 }
 
-/// The instance that has to become ready before the next one is replaced. One that is not ready and
-/// has to leave comes last: nothing but its own move may make it ready.
-pub fn in_flight<'m, 'a>(members: &'m [Member<'a>]) -> Option<&'m Member<'a>> {
-    members
-        .iter()
-        .filter(|member| member.current && !member.is_settled())
-        .min_by_key(|member| (member.leaves && !member.is_ready(), member.slot))
+/// How many of those that do their part may be taken from their processes.
+#[derive(Clone, Copy, Debug)]
+pub struct Spare {
+    settled: usize,
+    least: usize,
+}
+
+impl Spare {
+    /// Of `members`, so many have to be settled at `least`.
+    pub fn of<'m, 'a: 'm>(members: impl Iterator<Item = &'m Member<'a>>, least: usize) -> Self {
+        Self {
+            settled: members.filter(|member| member.is_settled()).count(),
+            least,
+        }
+    }
+
+    /// Whether `member` may be replaced. One that is not ready costs nobody anything; one that is ready but
+    /// does not count yet may go while enough others do.
+    pub fn allows(&self, member: &Member<'_>) -> bool {
+        let cost = usize::from(member.is_settled());
+        !member.is_ready() || self.settled >= self.least + cost
+    }
+
+    /// `member` is replaced.
+    pub fn take(&mut self, member: &Member<'_>) {
+        self.settled -= usize::from(member.is_settled()).min(self.settled);
+    }
+
+    /// So many are settled.
+    pub fn settled(&self) -> usize {
+        self.settled
+    }
+
+    /// So many have to be, at least.
+    pub fn least(&self) -> usize {
+        self.least
+    }
 }

@@ -1,6 +1,7 @@
 //! Who stays, who ends, and which slots are open.
 //!
-//! - `replicas`: slots that are taken stay; of too many the highest end. People who scale down expect
+//! - `replicas`: slots that are taken stay; of too many the highest are surplus: they stand in during a
+//!   rollout (`maxSurge`), else they end. People who scale down expect
 //!   the last ones to go, whatever their health. Of too few, those that are just being stopped are
 //!   opened again, then the lowest free numbers.
 //! - `onePerNode`: every live node that the selector admits has one; the lowest slot on it stays.
@@ -47,6 +48,8 @@ pub struct Opening<'a> {
 pub struct Roster<'a> {
     /// Stay, one per slot, by slot.
     pub stay: Vec<Place<'a>>,
+    /// More than are wanted, by slot, with the cause to end them.
+    pub surplus: Vec<(Place<'a>, String)>,
     /// End, with the cause.
     pub end: Vec<(Place<'a>, String)>,
     /// Are to be filled, by slot.
@@ -142,7 +145,7 @@ impl<'a> Roster<'a> {
                     1 => "1 replica is wanted, and those with lower slots stay".to_owned(),
                     _ => format!("{wanted} replicas are wanted, and those with lower slots stay"),
                 };
-                self.end.push((place, cause));
+                self.surplus.push((place, cause));
             } else {
                 self.stay.push(place);
             }

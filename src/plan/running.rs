@@ -1,70 +1,98 @@
-//! The plan for a service that is to run: bring what stays up to date, fill open slots, replace one.
+//! The plan for a service that is to run: bring what stays up to date, fill open slots, replace what the
+//! rollout allows.
 
 use std::collections::BTreeMap;
 
-use crate::model::{Assignment, Instance, Name, Run, ServiceObject, ServiceSpec};
+use crate::model::{Assignment, Instance, Name, Run, ServiceObject, ServiceSpec, service::Budget};
 
 use super::{
     blueprint::{self, Blueprint},
     cluster::Seat,
     conditions::Report,
+    lineage,
     placement::{self, Candidates},
-    rollout::{self, Member},
+    replacing::Turn,
+    rollout::Member,
     room::Numbers,
     roster::{Opening, Place, Roster},
     service::Draft,
 };
 
-/// Why an instance that stays cannot stay as it is.
-struct Turn<'a> {
-    place: Place<'a>,
-    /// It has to leave its node, for this reason. None: it gets a new process where it is.
-    leaves: Option<String>,
-}
-
 /// What the steps of a plan for a running service share.
-struct Course<'a> {
-    blueprint: Blueprint<'a>,
+pub(super) struct Course<'a> {
+    pub(super) blueprint: Blueprint<'a>,
+    /// Makes the instances that the rollout leaves alone, where that is another one.
+    stable: Option<Blueprint<'a>>,
+    /// The revision of `blueprint`.
     revision: String,
-    numbers: Numbers,
-    candidates: Option<Candidates<'a>>,
-    report: Report<'a>,
+    pub(super) budget: Budget,
+    pub(super) numbers: Numbers,
+    pub(super) candidates: Option<Candidates<'a>>,
+    pub(super) report: Report<'a>,
 }
 
-impl Course<'_> {
-    /// The current revision of one instance.
-    fn revision_of(&self, slot: u32) -> String {
-        match self.blueprint.is_uniform() {
+impl<'a> Course<'a> {
+    /// Whether the rollout leaves the instance in `slot` alone.
+    fn holds(&self, slot: u32) -> bool {
+        self.blueprint.is_paused() || slot < self.blueprint.spec().rollout.partition
+    }
+
+    /// What makes the instance in `slot`, if it has to be made anew.
+    pub(super) fn blueprint_of(&self, slot: u32) -> Blueprint<'a> {
+        let stable = self.stable.filter(|_| self.holds(slot));
+        stable.unwrap_or(self.blueprint)
+    }
+
+    /// The revision that `blueprint` gives to one instance.
+    pub(super) fn revision_of(&self, blueprint: Blueprint<'a>, slot: u32) -> String {
+        match blueprint.is_uniform() && blueprint.is(self.blueprint) {
             true => self.revision.clone(),
-            false => self.blueprint.revision_of(slot),
+            false => blueprint.revision_of(slot),
         }
     }
 
-    fn assignment(&self, instance: Instance, numbers: &[Option<u16>]) -> Assignment {
-        let revision = self.revision_of(instance.slot);
-        self.blueprint.assignment(instance, revision, numbers)
+    pub(super) fn assignment(
+        &self,
+        blueprint: Blueprint<'a>,
+        instance: Instance,
+        numbers: &[Option<u16>],
+    ) -> Assignment {
+        let revision = self.revision_of(blueprint, instance.slot);
+        blueprint.assignment(instance, revision, numbers)
     }
 }
 
 impl<'a> Draft<'a, '_> {
     /// The service is to run like `object`.
     pub(super) fn run(&mut self, object: &'a ServiceObject) {
+        let manifest = self.service.spec.as_ref().and_then(|s| s.value.as_ref());
+        let manifest = manifest.unwrap_or(object);
+        let (object, rolled_back, fate) = self.in_force(object);
+        self.remember(manifest);
         let blueprint = Blueprint::new(object);
         let spec = blueprint.spec();
-        let revision = blueprint.revision();
         let roster = Roster::new(self.cluster, self.service, blueprint);
+        let replicas = roster.stay.len() + roster.open.len();
+        let stable = self.service.templates.stable();
         let mut course = Course {
             blueprint,
+            stable: stable
+                .map(Blueprint::new)
+                .filter(|stable| !stable.is(blueprint)),
+            revision: blueprint.revision(),
+            budget: lineage::budget(object, replicas),
             report: Report {
-                replicas: roster.stay.len() + roster.open.len(),
+                replicas,
                 problem: self
                     .service
                     .spec
                     .as_ref()
                     .and_then(|s| s.problem.as_deref()),
+                paused: object.paused,
+                failure: fate.failure.as_ref().map(|it| (it.reason(), it.describe())),
+                rolled_back,
                 ..Report::default()
             },
-            revision,
             numbers: Numbers::of(self.service, !spec.one_per_node),
             candidates: None,
         };
@@ -77,8 +105,38 @@ impl<'a> Draft<'a, '_> {
                 turns.insert(place.slot, turn);
             }
         }
+        let stands_in = self.is_under_way(&course, roster.open.len());
+        for (place, cause) in roster.surplus {
+            if stands_in && course.report.stand_ins.len() < course.budget.surge {
+                course.report.stand_ins.insert(place.slot);
+                if let Some(turn) = self.stay(&mut course, place) {
+                    turns.insert(place.slot, turn);
+                }
+            } else {
+                self.end(place, object.generation, cause);
+            }
+        }
+        if spec.one_per_node {
+            // What becomes of a node that is away is not known; the others go on.
+            let away = course.report.members.iter().filter(|m| !m.live).count();
+            course.budget = lineage::budget(object, replicas - away.min(replicas));
+        }
+        course.report.least = course.budget.least;
+        let openings: Vec<u32> = roster.open.iter().map(|opening| opening.slot).collect();
         for opening in roster.open {
             self.fill(&mut course, opening);
+        }
+        if stands_in && self.needs_stand_ins(&course) {
+            let missing = course.budget.surge - course.report.stand_ins.len();
+            for slot in self.beyond(&openings).take(missing) {
+                course.report.stand_ins.insert(slot);
+                let opening = Opening {
+                    slot,
+                    node: None,
+                    leaving: None,
+                };
+                self.fill(&mut course, opening);
+            }
         }
         self.roll(&mut course, turns);
         course.report.members.sort_by_key(|member| member.slot);
@@ -97,29 +155,67 @@ impl<'a> Draft<'a, '_> {
             self.before(),
             self.now,
         );
+        self.prune(
+            manifest,
+            &[
+                status.stable_revision.as_ref(),
+                status.rolled_back.as_ref().map(|failed| &failed.to),
+            ],
+        );
+        if let Some(deadline) = fate.deadline {
+            self.wake(deadline);
+        }
         self.report(status);
+    }
+
+    /// Whether the rollout still has something to do, so that stand-ins that are there stay.
+    fn is_under_way(&self, course: &Course<'a>, open: usize) -> bool {
+        let before = self.before().and_then(|s| s.stable_revision.as_ref());
+        let unfinished = course.report.members.iter().any(|m| !m.is_finished());
+        let rolls = course.report.rolled_back.is_some()
+            || before.is_some_and(|stable| *stable != course.revision);
+        rolls && (open > 0 || unfinished)
+    }
+
+    /// Whether something would be missed while it is replaced.
+    fn needs_stand_ins(&self, course: &Course<'a>) -> bool {
+        let members = &course.report.members;
+        members.iter().any(|m| m.is_due() && m.is_settled())
+    }
+
+    /// Slots above all that are in use or are to be.
+    fn beyond(&self, openings: &[u32]) -> std::ops::RangeFrom<u32> {
+        let used = self.service.seats.keys().map(|(slot, _)| *slot);
+        let highest = used.chain(openings.iter().copied()).max();
+        highest.map_or(0, |slot| slot.saturating_add(1))..
     }
 
     /// Brings an instance that stays up to date as far as that needs no new process. Returns its
     /// turn if it has to wait for one.
     fn stay(&mut self, course: &mut Course<'a>, place: Place<'a>) -> Option<Turn<'a>> {
-        let spec = course.blueprint.spec();
         let asked = place.seat.asked();
         let state = place.seat.observed();
+        let runs = match (asked, state) {
+            (Some(asked), _) => Some(asked.revision.as_str()),
+            (None, state) => state.map(|state| state.revision.as_str()),
+        };
+        let runs = runs.filter(|revision| !revision.is_empty());
+        let holds = course.holds(place.slot);
+        let stable = course.stable.filter(|_| holds);
+        let stable = stable.filter(|it| runs == Some(it.revision_of(place.slot).as_str()));
+        let blueprint = stable.unwrap_or(course.blueprint);
+        let spec = blueprint.spec();
         let external = !spec.external.is_empty();
-        let revision = course.revision_of(place.slot);
-        let current = match (asked, state) {
-            (Some(asked), _) => {
+        let revision = course.revision_of(blueprint, place.slot);
+        let current = match asked {
+            Some(asked) => {
                 let attached = matches!(asked.run, Run::External { .. });
                 attached == external && (external || asked.revision == revision)
             }
             // Without a readable assignment, the revision of the process that runs decides.
-            (None, Some(state)) => {
-                external || state.revision.is_empty() || state.revision == revision
-            }
-            (None, None) => true,
+            None => external || runs.is_none_or(|runs| runs == revision),
         };
-        let leaves = self.misfit(course, place, current);
+        let leaves = self.misfit(blueprint, place, current);
         let mut member = Member {
             slot: place.slot,
             node: place.node,
@@ -128,11 +224,18 @@ impl<'a> Draft<'a, '_> {
             current,
             shown: state.is_some_and(|state| state.revision == revision),
             leaves: leaves.is_some(),
+            held: holds && (stable.is_some() || !current),
+            steady: external || state.is_some_and(|s| runs == Some(s.revision.as_str())),
             generation: asked.map(|asked| asked.generation),
         };
         if member.is_due() {
             course.report.members.push(member);
             return Some(Turn { place, leaves });
+        }
+        if !current {
+            // Of its template nothing more is known than its assignment, so that is left as it is.
+            course.report.members.push(member);
+            return None;
         }
         let instance = Instance::new(self.name.clone(), place.slot);
         let held = held(place.seat);
@@ -161,7 +264,7 @@ impl<'a> Draft<'a, '_> {
         };
         self.room
             .reserve(place.node, &instance, &numbers, &mut course.numbers);
-        let mut target = course.assignment(instance, &numbers);
+        let mut target = course.assignment(blueprint, instance, &numbers);
         if let Some(asked) = asked {
             // A generation that changes nothing here is not worth a write.
             let generation = std::mem::replace(&mut target.generation, asked.generation);
@@ -189,8 +292,8 @@ impl<'a> Draft<'a, '_> {
     }
 
     /// Why an instance may not stay on its node, or with its port numbers.
-    fn misfit(&self, course: &Course<'a>, place: Place<'a>, current: bool) -> Option<String> {
-        let spec = course.blueprint.spec();
+    fn misfit(&self, blueprint: Blueprint<'a>, place: Place<'a>, current: bool) -> Option<String> {
+        let spec = blueprint.spec();
         // A node without a session keeps what it has.
         let session = self.cluster.nodes().get(place.node)?.live()?;
         let objection = placement::objection(&spec.placement, session);
@@ -208,9 +311,10 @@ impl<'a> Draft<'a, '_> {
     /// Gives an open slot an instance.
     fn fill(&mut self, course: &mut Course<'a>, opening: Opening<'a>) {
         let instance = Instance::new(self.name.clone(), opening.slot);
+        let blueprint = course.blueprint_of(opening.slot);
         if let Some(place) = opening.leaving {
-            if self.misfit(course, place, true).is_none() {
-                let ports = &course.blueprint.spec().ports;
+            if self.misfit(blueprint, place, true).is_none() {
+                let ports = &blueprint.spec().ports;
                 let held = held(place.seat);
                 let found = self
                     .room
@@ -259,13 +363,13 @@ impl<'a> Draft<'a, '_> {
     ///
     /// # Errors
     /// Why there is none, in words.
-    fn find(
+    pub(super) fn find(
         &mut self,
         course: &mut Course<'a>,
         instance: &Instance,
         only: Option<&'a Name>,
     ) -> Result<(&'a Name, Vec<Option<u16>>), String> {
-        let spec = course.blueprint.spec();
+        let spec = course.blueprint_of(instance.slot).spec();
         let Some(node) = only else {
             let candidates = candidates(self, course.blueprint, &mut course.candidates);
             return candidates.best(self.room, &course.numbers, instance, spec);
@@ -278,7 +382,7 @@ impl<'a> Draft<'a, '_> {
     }
 
     /// Assigns an instance that does not run now, or is being stopped on `node`.
-    fn start(
+    pub(super) fn start(
         &mut self,
         course: &mut Course<'a>,
         node: &'a Name,
@@ -294,148 +398,22 @@ impl<'a> Draft<'a, '_> {
         }
         let seat = self.seat(instance.slot, node);
         let state = seat.and_then(Seat::observed);
+        let blueprint = course.blueprint_of(instance.slot);
+        let target = course.assignment(blueprint, instance, numbers);
+        let shown = state.is_some_and(|s| s.revision == target.revision);
         course.report.members.push(Member {
-            slot: instance.slot,
+            slot: target.instance.slot,
             node,
             live: self.cluster.is_live(node),
             state,
             current: true,
-            shown: state.is_some_and(|s| s.revision == course.revision_of(instance.slot)),
+            shown,
             leaves: false,
-            generation: Some(course.blueprint.generation()),
+            held: !blueprint.is(course.blueprint),
+            steady: shown,
+            generation: Some(target.generation),
         });
-        let target = course.assignment(instance, numbers);
         self.assign(node, target, cause);
-    }
-
-    /// Replaces one of the instances whose turn it may be, unless one is still under way.
-    fn roll(&mut self, course: &mut Course<'a>, mut turns: BTreeMap<u32, Turn<'a>>) {
-        let mut left = turns.len();
-        if self.departure().is_none() {
-            let queue = rollout::queue(&course.report.members);
-            let mut stuck = Vec::new();
-            for member in queue {
-                let Some(turn) = turns.remove(&member.slot) else {
-                    continue;
-                };
-                match self.take_turn(course, member, turn) {
-                    Ok(()) => {
-                        left -= 1;
-                        // Whether the others are still stuck then will be seen when it is ready.
-                        stuck.clear();
-                        break;
-                    }
-                    Err(reason) => {
-                        let who = format!("{}-{} on {}", self.name, member.slot, member.node);
-                        stuck.push(format!("{who}: {reason}"));
-                    }
-                }
-            }
-            course.report.stuck.extend(stuck);
-        }
-        if left == 0 {
-            return;
-        }
-        if let Some(until) = self.under_way(course) {
-            self.wait("the next instance is replaced".to_owned(), until.clone());
-            course.report.awaited = Some(until);
-        }
-    }
-
-    /// What has to happen before another instance may be replaced.
-    fn under_way(&self, course: &Course<'a>) -> Option<String> {
-        if let Some(member) = rollout::in_flight(&course.report.members) {
-            return Some(format!("this one is ready: {}", member.describe(self.name)));
-        }
-        self.departure()
-    }
-
-    /// That an instance has left which is being stopped. One on a node without a session may take
-    /// forever, and holds up nobody.
-    fn departure(&self) -> Option<String> {
-        let leaving = self.leaving.iter();
-        let (instance, node) = leaving
-            .filter(|(_, node)| self.cluster.is_live(node))
-            .min()?;
-        Some(format!("{instance} has left node {node}"))
-    }
-
-    /// Replaces `member`: in place, or elsewhere if it cannot stay or has no port numbers there.
-    ///
-    /// # Errors
-    /// Why that is not possible now, in words.
-    fn take_turn(
-        &mut self,
-        course: &mut Course<'a>,
-        member: Member<'a>,
-        turn: Turn<'a>,
-    ) -> Result<(), String> {
-        let spec = course.blueprint.spec();
-        let place = turn.place;
-        let instance = Instance::new(self.name.clone(), place.slot);
-        if let Some(reason) = turn.leaves {
-            return self.move_away(course, place, instance, reason);
-        }
-        if !member.live {
-            return Err("the agent is not connected".to_owned());
-        }
-        let held = held(place.seat);
-        let found = self
-            .room
-            .numbers(place.node, &instance, &spec.ports, &held, &course.numbers);
-        let numbers = match found {
-            Ok(numbers) => numbers,
-            Err(reason) if spec.one_per_node => return Err(reason),
-            Err(reason) => return self.move_away(course, place, instance, reason),
-        };
-        self.room
-            .reserve(place.node, &instance, &numbers, &mut course.numbers);
-        let target = course.assignment(instance, &numbers);
-        for listed in &mut course.report.members {
-            if listed.slot == place.slot {
-                listed.current = true;
-                listed.generation = Some(target.generation);
-            }
-        }
-        let same = place
-            .seat
-            .asked()
-            .is_some_and(|asked| (&asked.run, &asked.ports) == (&target.run, &target.ports));
-        let why = match course.blueprint.restart_of(place.slot).filter(|_| same) {
-            Some(generation) => format!("the restart asked for by generation {generation}"),
-            None => format!("revision {}", target.revision),
-        };
-        let cause = match member.is_ready() {
-            true => format!("{why} replaces what runs; all others are ready"),
-            false => format!("{why} replaces what is not ready anyway"),
-        };
-        self.assign(place.node, target, cause);
-        Ok(())
-    }
-
-    /// Takes an instance from its node if there is a place for it. What runs has to leave first, and
-    /// holds no other place until then; what does not goes there at once.
-    ///
-    /// # Errors
-    /// Why it has no other place, in words.
-    fn move_away(
-        &mut self,
-        course: &mut Course<'a>,
-        place: Place<'a>,
-        instance: Instance,
-        reason: String,
-    ) -> Result<(), String> {
-        let only = course.blueprint.spec().one_per_node.then_some(place.node);
-        let (node, numbers) = self
-            .find(course, &instance, only)
-            .map_err(|refusals| format!("{reason}, but it has no other place: {refusals}"))?;
-        course.report.members.retain(|m| m.slot != place.slot);
-        self.end(place, course.blueprint.generation(), reason.clone());
-        match place.seat.state {
-            Some(_) => course.report.leaving.push((place.slot, place.node)),
-            None => self.start(course, node, instance, &numbers, reason),
-        }
-        Ok(())
     }
 }
 
@@ -457,7 +435,7 @@ fn candidates<'c, 'a>(
 }
 
 /// The port numbers of an instance by name: those it was given, else those it uses.
-fn held(seat: &Seat) -> BTreeMap<Name, u16> {
+pub(super) fn held(seat: &Seat) -> BTreeMap<Name, u16> {
     let Some(asked) = seat.asked() else {
         let ports = seat.observed().into_iter().flat_map(|state| &state.ports);
         return ports

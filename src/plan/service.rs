@@ -3,8 +3,8 @@
 use crate::{
     keys::Key,
     model::{
-        Assignment, Desired, Instance, Name, Route, Run, ServiceObject, ServiceStatus, Timestamp,
-        assignment::Template,
+        Assignment, Desired, Instance, Moment, Name, Route, Run, ServiceObject, ServiceStatus,
+        Timestamp, assignment::Template, quantity::Period,
     },
 };
 
@@ -23,7 +23,7 @@ pub fn plan<'a>(
     name: &'a Name,
     service: &'a Service,
     now: Timestamp,
-) -> (Vec<Intent>, Vec<Waiting>) {
+) -> Planned {
     let mut draft = Draft {
         cluster,
         room,
@@ -33,6 +33,7 @@ pub fn plan<'a>(
         leaving: Vec::new(),
         writes: Vec::new(),
         waiting: Vec::new(),
+        wake: None,
     };
     match service.wish() {
         Wish::Run(object) => draft.run(object),
@@ -49,7 +50,21 @@ pub fn plan<'a>(
             draft.leave_alone("SpecVanished", message.to_owned());
         }
     }
-    (draft.writes, draft.waiting)
+    Planned {
+        writes: draft.writes,
+        waiting: draft.waiting,
+        wake: draft.wake,
+    }
+}
+
+/// The plan for one service.
+pub struct Planned {
+    /// What is to be written.
+    pub writes: Vec<Intent>,
+    /// What is waited for.
+    pub waiting: Vec<Waiting>,
+    /// When to plan again, though nothing may have changed.
+    pub wake: Option<Moment>,
 }
 
 /// A plan for one service in the making.
@@ -63,6 +78,7 @@ pub(super) struct Draft<'a, 'r> {
     pub(super) leaving: Vec<(Instance, Name)>,
     writes: Vec<Intent>,
     waiting: Vec<Waiting>,
+    wake: Option<Moment>,
 }
 
 impl<'a> Draft<'a, '_> {
@@ -111,10 +127,18 @@ impl<'a> Draft<'a, '_> {
     fn forget(&mut self, cause: &str) {
         let route = self.service.route.as_ref().map(|stored| stored.revision);
         let status = self.service.status.as_ref().map(|stored| stored.revision);
-        for (key, revision) in [
+        let revisions = self.service.revisions.iter();
+        let revisions = revisions.map(|(hash, stored)| {
+            (
+                Key::Revision(self.name.clone(), hash.clone()),
+                Some(stored.revision),
+            )
+        });
+        let keys = revisions.chain([
             (Key::Route(self.name.clone()), route),
             (Key::ServiceStatus(self.name.clone()), status),
-        ] {
+        ]);
+        for (key, revision) in keys {
             if revision.is_some() {
                 self.write(key, None, revision, cause.to_owned());
             }
@@ -216,7 +240,18 @@ impl<'a> Draft<'a, '_> {
         });
     }
 
-    fn write(&mut self, key: Key, value: Option<Value>, expects: Option<i64>, cause: String) {
+    /// Has the service planned again at `at`.
+    pub(super) fn wake(&mut self, at: Moment) {
+        self.wake = Some(self.wake.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    pub(super) fn write(
+        &mut self,
+        key: Key,
+        value: Option<Value>,
+        expects: Option<i64>,
+        cause: String,
+    ) {
         self.writes.push(Intent {
             key,
             value,
@@ -249,6 +284,7 @@ fn bare(instance: &Instance, seat: &Seat) -> Assignment {
         load: Default::default(),
         restart: Default::default(),
         recycle: None,
+        min_ready: Period::from_secs(0),
         stop: Default::default(),
         on_agent_stop: Default::default(),
         tickets: None,

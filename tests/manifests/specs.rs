@@ -3,13 +3,13 @@
 use proptest::{collection, option, prelude::*, sample::select};
 use quaestor::model::{
     Name, ServiceSpec,
-    quantity::{Percent, Period, Size},
+    quantity::{Percent, Period, Share, Size},
     run_as::{Ceiling, Limits, RunAs, Umask},
     service::{
         BalanceSpec, FileMode, FileSpec, FromFile, HealthSpec, HttpCheck, Labels, LoadSpec,
         LogSpec, Metadata, Nothing, OnAgentStop, OnPartition, Placement, Policy, PortCheck,
-        PortRange, PortSpec, RecycleSpec, RecycleWhen, RestartPolicy, RestartSpec, StopSignal,
-        StopSpec, Variable,
+        PortRange, PortSpec, RecycleSpec, RecycleWhen, RestartPolicy, RestartSpec, RolloutSpec,
+        StopSignal, StopSpec, Variable,
     },
 };
 
@@ -274,7 +274,7 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
         max_size: Size::from_mebibytes(mebibytes),
         max_files,
     });
-    let stop = (stop, end, cut_off, logs);
+    let stop = (stop, end, cut_off, (logs, rollout()));
     let care = (health(), load(), restart(), stop, any::<bool>());
     let recycle = (period(), 0..=100_u8).prop_map(|(every, jitter)| RecycleSpec {
         every,
@@ -285,8 +285,8 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
     (many, labels(), start, ports(), care, busy).prop_map(
         |(many, node_selector, start, ports, care, (busy, recycle, balance))| {
             let (mut command, working_directory, env, names, (run_as, files)) = start;
-            let (mut health, load, restart, (stop, on_agent_stop, on_partition, logs), published) =
-                care;
+            let (mut health, load, restart, stop, published) = care;
+            let (stop, on_agent_stop, on_partition, (logs, rollout)) = stop;
             if health.none.is_none()
                 && health != HealthSpec::default()
                 && load.report_load.is_some()
@@ -313,11 +313,29 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
                 restart,
                 recycle,
                 stop,
+                rollout,
                 on_agent_stop,
                 on_partition,
                 logs,
                 external: Vec::new(),
             }
+        },
+    )
+}
+
+/// Without stand-ins, which may need more ports than there are.
+fn rollout() -> impl Strategy<Value = RolloutSpec> {
+    let share = prop_oneof![
+        (1..9_u32).prop_map(Share::Count),
+        (1..=100_u8).prop_map(Share::Hundredths),
+    ];
+    (share, option::of(0..99_u64), any::<bool>(), 0..3_u32).prop_map(
+        |(max_unavailable, min_ready, auto_rollback, partition)| RolloutSpec {
+            max_unavailable,
+            min_ready: min_ready.map(Period::from_secs),
+            auto_rollback,
+            partition,
+            ..RolloutSpec::default()
         },
     )
 }

@@ -189,11 +189,13 @@ fn manifest(service: usize, wanted: Wanted) -> (Metadata, ServiceSpec) {
             spec["ports"] = json!([{"name": "grpc"}]);
             spec["health"] = health;
             spec["load"] = json!({"reportLoad": {}, "interval": "4s"});
+            spec["rollout"] = json!({"maxUnavailable": "50%", "minReady": "1s"});
         }
         "job" => {
             spec["replicas"] = json!(wanted.replicas);
             spec["onPartition"] = json!("stop");
             spec["ports"] = json!([{"name": "grpc", "range": "6001-6006"}]);
+            spec["rollout"] = json!({"maxUnavailable": 0, "maxSurge": 1});
             spec["health"] = health;
         }
         _ => {

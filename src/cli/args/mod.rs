@@ -2,12 +2,14 @@
 //!
 //! - [`operate`]: of those that change what is wanted, or check it
 //! - [`look`]: of those that show things
+//! - [`rollout`]: of those that steer rollouts, and wait
 //! - [`roles`]: of the long-running parts
 //! - [`service`]: of those that make such a part a service of this host
 
 mod look;
 mod operate;
 mod roles;
+mod rollout;
 mod service;
 
 use std::path::PathBuf;
@@ -21,6 +23,9 @@ pub use operate::{
     ApplyArgs, ConfigCheckArgs, ConfigCommand, DeleteArgs, ImportArgs, RestartArgs, ValidateArgs,
 };
 pub use roles::{AgentArgs, BalancerArgs, DemoWorkerArgs, DevArgs};
+pub use rollout::{
+    HistoryArgs, PauseArgs, RolloutCommand, ScaleArgs, StatusArgs, UndoArgs, WaitArgs, WaitFor,
+};
 pub use service::{InstallArgs, ServiceRole, UninstallArgs, UnitPlace};
 
 /// What stands below the list of commands.
@@ -109,6 +114,13 @@ pub enum Command {
     Delete(DeleteArgs),
     /// Give running instances new processes, one after the other
     Restart(RestartArgs),
+    /// Look after rollouts: status, history, undo, pause, resume
+    #[command(subcommand)]
+    Rollout(RolloutCommand),
+    /// Change how many instances of a service are wanted
+    Scale(ScaleArgs),
+    /// Wait until services are ready, deleted, or in a condition
+    Wait(WaitArgs),
     /// Show services, instances, nodes or endpoints
     Get(GetArgs),
     /// Show all there is to know of one service, instance or node

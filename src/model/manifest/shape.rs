@@ -15,7 +15,7 @@ use super::{
 };
 use crate::model::{
     Name,
-    quantity::{Percent, Period, Size},
+    quantity::{Percent, Period, Share, Size},
     run_as::{Ceiling, Umask},
     service::{FileMode, PortRange},
 };
@@ -23,6 +23,7 @@ use crate::model::{
 /// What is wanted where a number alone does not say enough.
 const A_PERIOD: &str = "a duration, as in 30s";
 const A_PERCENT: &str = "a part, as in 10%";
+const A_SHARE: &str = "a number, or a part as in 25%";
 const A_SIZE: &str = "a size, as in 10MiB";
 const A_LIMIT: &str = "a number, a size as in 4GiB, or `unlimited`";
 const A_PORT_RANGE: &str = "a range of ports, as in 5161-5164";
@@ -243,6 +244,7 @@ impl<'a> Walk<'a> {
         let wanted = match schema["format"].as_str() {
             Some("period") => A_PERIOD,
             Some("percent") => A_PERCENT,
+            Some("share") => A_SHARE,
             Some("size") => A_SIZE,
             Some("limit") => A_LIMIT,
             Some("port-range") => A_PORT_RANGE,
@@ -250,7 +252,7 @@ impl<'a> Walk<'a> {
         };
         let text = match &node.value {
             Value::Text(text) => text,
-            Value::Number(text) if wanted == A_LIMIT => text,
+            Value::Number(text) if [A_LIMIT, A_SHARE].contains(&wanted) => text,
             _ => return self.mismatch(node, path, wanted),
         };
         let format = schema["format"].as_str().unwrap_or_default();
@@ -438,6 +440,7 @@ fn conforms(text: &str, format: &str) -> Result<(), String> {
         "percent" => Percent::try_from(text.to_owned())
             .map(drop)
             .map_err(|e| e.to_string()),
+        "share" => text.parse::<Share>().map(drop).map_err(|e| e.to_string()),
         "size" => text.parse::<Size>().map(drop).map_err(|e| e.to_string()),
         "limit" => text.parse::<Ceiling>().map(drop),
         "umask" => Umask::try_from(text.to_owned()).map(drop),

@@ -36,6 +36,7 @@ fn assignment(revision: &str, desired: Desired) -> Assignment {
         load: LoadSpec::default(),
         restart: RestartSpec::default(),
         recycle: None,
+        min_ready: crate::model::quantity::Period::from_secs(0),
         stop: StopSpec {
             grace: Period::from_secs(10),
             ..StopSpec::default()

@@ -31,6 +31,7 @@ fn state(node: &str, instance_name: &str, port: u16, ready: bool) -> Fact {
         node: name(node),
         phase: Phase::Running,
         ready,
+        settling: false,
         pid: Some(1),
         endpoint: Some(state::Endpoint {
             host: format!("h-{node}"),

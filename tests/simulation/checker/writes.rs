@@ -1,5 +1,5 @@
 //! Invariants of single writes: who may write what (I8), under which right (I7), saying what (I15); and
-//! that a rollout goes one by one (I13).
+//! that a rollout leaves enough available (I13).
 
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ pub fn check(
         }
     }
     if let (Some(seat), Some(value)) = (key.strip_prefix("assign/"), &version.value) {
-        return goes_one_by_one(history, seat, value, version);
+        return leaves_enough(history, seat, value, version);
     }
     let service = key.strip_prefix("status/service/")?;
     reports_truly(history, service, version.value.as_ref()?)
@@ -68,6 +68,7 @@ fn may_write(role: Option<&Role>, key: &str, version: &Version) -> bool {
             below("assign/")
                 || below("route/")
                 || below("status/")
+                || below("revision/")
                 || key == "leader"
                 || key == "meta/identity"
         }
@@ -115,9 +116,9 @@ fn reports_truly(
     })
 }
 
-/// I13: an instance is replaced only while all that were replaced before are ready. Of what has become of
-/// them in the last seconds the leader may not know yet.
-fn goes_one_by_one(
+/// I13: an instance that serves is replaced only while as many others do as its manifest asks. Of what has
+/// become of them in the last seconds the leader may not know yet.
+fn leaves_enough(
     history: &History,
     seat: &str,
     value: &Value,
@@ -136,23 +137,50 @@ fn goes_one_by_one(
             .rsplit_once('-')
             .map(|(service, _)| service.to_owned())
     };
-    let (other, _) = history.below("assign/").find(|(other, assignment)| {
-        let updated = present(assignment) && assignment["revision"] == value["revision"];
-        *other != seat && service(other) == service(seat) && updated && {
-            let states = history.versions(&format!("state/{other}"));
-            let settled = |state: &Value| {
-                state["revision"] == value["revision"]
-                    && (state["ready"] == true || state["phase"] == "Completed")
-            };
-            !states.iter().enumerate().any(|(index, state)| {
-                let until = states.get(index + 1).map(|next| next.at);
-                until.is_none_or(|until| until + NEWS >= version.at)
-                    && state.value.as_ref().is_some_and(settled)
-            })
+    let name = service(seat)?;
+    let spec = &history.value(&format!("spec/service/{name}"))?["spec"];
+    let siblings = || {
+        let all = history.below("assign/");
+        all.filter(|(other, value)| service(other) == service(seat) && present(value))
+    };
+    let wanted = match spec["onePerNode"] == true {
+        true => siblings().count() as u64,
+        false => spec["replicas"].as_u64().unwrap_or(1),
+    };
+    let least = wanted.saturating_sub(most_unavailable(&spec["rollout"], wanted));
+    let serves = |seat: &str, assignment: &Value| {
+        let states = history.versions(&format!("state/{seat}"));
+        let settled = |state: &Value| {
+            let ready = state["ready"] == true && state["settling"] != true;
+            state["revision"] == assignment["revision"] && (ready || state["phase"] == "Completed")
+        };
+        states.iter().enumerate().any(|(index, state)| {
+            let until = states.get(index + 1).map(|next| next.at);
+            until.is_none_or(|until| until + NEWS >= version.at)
+                && state.value.as_ref().is_some_and(settled)
+        })
+    };
+    let others =
+        siblings().filter(|(other, assignment)| *other != seat && serves(other, assignment));
+    let others = others.count() as u64;
+    (others < least).then(|| {
+        (
+            "I13",
+            format!("{seat} is replaced although only {others} others of {least} serve"),
+        )
+    })
+}
+
+/// `rollout.maxUnavailable` of `wanted`.
+fn most_unavailable(rollout: &Value, wanted: u64) -> u64 {
+    let number = |field: &str, otherwise: u64| match &rollout[field] {
+        Value::String(part) => {
+            let part: u64 = part.trim_end_matches('%').parse().unwrap_or(0);
+            (wanted * part, 100)
         }
-    })?;
-    Some((
-        "I13",
-        format!("{seat} is replaced although {other}, replaced before, is not ready"),
-    ))
+        value => (value.as_u64().unwrap_or(otherwise), 1),
+    };
+    let (unavailable, of) = number("maxUnavailable", 1);
+    let (surge, _) = number("maxSurge", 0);
+    (unavailable / of).max(u64::from(surge == 0))
 }

@@ -6,9 +6,11 @@
 //! | `run_as` | `user`, `group`, `nice`, `oomScoreAdjust` |
 //! | `network` | `ports`, `serviceNames`, `external` addresses |
 //! | `tickets` | `balance`, as far as it is about tickets |
+//! | `rollout` | `rollout`, and the ports that stand-ins need |
 //! | `upkeep` | `health`, `load`, `restart`, `logs` |
 
 mod network;
+mod rollout;
 mod run_as;
 mod tickets;
 mod upkeep;
@@ -146,6 +148,7 @@ fn check_spec(spec: &ServiceSpec) -> Vec<Problem> {
     problems.extend(run_as::check(spec));
     problems.extend(network::check(spec));
     problems.extend(tickets::check(spec));
+    problems.extend(rollout::check(spec));
     problems.extend(upkeep::check(spec));
     problems.extend(check_labels(
         &Path::of("spec.placement.nodeSelector"),

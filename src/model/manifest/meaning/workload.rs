@@ -55,6 +55,7 @@ fn what_runs(spec: &ServiceSpec) -> Vec<Problem> {
             ("restart", spec.restart != Default::default()),
             ("recycle", spec.recycle.is_some()),
             ("stop", spec.stop != Default::default()),
+            ("rollout", spec.rollout != Default::default()),
             ("onAgentStop", spec.on_agent_stop != Default::default()),
             ("onPartition", spec.on_partition != Default::default()),
             ("logs", spec.logs != Default::default()),

@@ -206,6 +206,7 @@ impl World {
             node: node.clone(),
             phase,
             ready: !broken,
+            settling: false,
             pid: Some(1),
             endpoint: None,
             ports: numbers
