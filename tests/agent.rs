@@ -12,6 +12,7 @@
 //! 7. Going on with the processes of the agent before: [`adoption`]
 //! 8. As whom: [`identity`]; what only the host knows: [`secrets`]
 //! 9. Cut off from the store: [`partition`]
+//! 10. What they use, and how busy they are: [`resources`]
 #![cfg(unix)]
 #![allow(
     clippy::disallowed_methods,
@@ -25,6 +26,8 @@ mod adoption;
 mod identity;
 #[path = "agent/partition.rs"]
 mod partition;
+#[path = "agent/resources.rs"]
+mod resources;
 #[path = "agent/secrets.rs"]
 mod secrets;
 mod support;

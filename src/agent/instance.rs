@@ -4,6 +4,8 @@
 
 mod shown;
 
+mod load;
+
 use futures::{FutureExt as _, future::BoxFuture};
 
 use super::{Config, memory::Record, ports::Ports};
@@ -85,7 +87,8 @@ pub(super) struct Managed {
     health: Question,
     load: Question,
     next_load: Moment,
-    report: Option<LoadReport>,
+    /// The last load report, and when it was asked for.
+    report: Option<(LoadReport, Moment)>,
 }
 
 /// Something that is asked over and over.
@@ -259,11 +262,6 @@ impl Managed {
         })
     }
 
-    /// The last load report, while clients may be sent to it.
-    pub(super) fn load_report(&self) -> Option<LoadReport> {
-        self.report.filter(|_| self.is_ready())
-    }
-
     /// Asks what is due at `now`. Returns the questions, and when the next is due.
     pub(super) fn ask(
         &mut self,
@@ -310,47 +308,6 @@ impl Managed {
         None
     }
 
-    fn ask_load(
-        &mut self,
-        config: &Config,
-        host: &Host,
-        now: Moment,
-        questions: &mut Vec<BoxFuture<'static, Event>>,
-    ) -> Option<Moment> {
-        let port = self.assignment.load.report_load.as_ref()?.port.as_ref();
-        let checks = self.life.checks()?;
-        if self.load.asking || !checks.may_serve(&self.assignment.health) {
-            return None;
-        }
-        let mut due = self.next_load;
-        if let Life::Draining { drain, .. } = &self.life
-            && let Some(learnt) = drain.learnt(&self.assignment, now)
-            && checks.load_asked() < Some(learnt)
-        {
-            // The first report that can end the drain is not waited for.
-            due = due.min(learnt);
-        }
-        if let Some(since) = self.tickets.overdue_since(now)
-            && checks.load_asked() < Some(since)
-        {
-            // Nor is the first that can free the unit of an overdue ticket.
-            due = due.min(now);
-        }
-        if due > now {
-            return Some(due);
-        }
-        let prober = match &self.load.prober {
-            Some(prober) => prober.clone(),
-            None => self.prober(port, config, host).ok()?,
-        };
-        self.load.prober = Some(prober.clone());
-        self.load.asking = true;
-        let names = self.assignment.service_names.clone();
-        let asking = prober.report_load(names, self.assignment.health.timeout.get());
-        questions.push(self.tagged(asking, move |result| What::Loaded { asked: now, result }));
-        None
-    }
-
     /// A future that says what became of `asking`, and of which run.
     pub(super) fn tagged<T: 'static>(
         &self,
@@ -387,25 +344,6 @@ impl Managed {
         if let Some(checks) = self.life.checks_mut() {
             checks.record(&self.assignment.health, asked, result, now);
         }
-    }
-
-    /// Takes a load report, or that there is none.
-    pub(super) fn loaded(&mut self, asked: Moment, result: Result<Load, Unhealthy>, now: Moment) {
-        self.load.asking = false;
-        self.next_load = now.max(asked + self.assignment.load.interval.get());
-        if matches!(result, Err(Unhealthy::Silent { .. })) {
-            self.load.prober = None;
-        }
-        if let (Ok(load), Some(checks)) = (&result, self.life.checks_mut()) {
-            checks.record_load(asked, &load.report, load.ticks);
-        }
-        // Its load is unknown until the next answer: better than an old one taken for new.
-        self.report = result
-            .map(|load| load.report)
-            .inspect_err(|why| {
-                tracing::debug!(instance = %self.assignment.instance, %why, "no load report");
-            })
-            .ok();
     }
 
     fn prober(

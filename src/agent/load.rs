@@ -12,7 +12,10 @@ use super::session::Held;
 use crate::{
     host::Host,
     model::{Instance, LoadReport, Moment, NodeLoad},
-    plan::load::{Reports, due},
+    plan::{
+        load::{IDLE, Reports, due},
+        usage::{Usages, moved},
+    },
     store::{Error, Outcome, Store, Txn, Write},
 };
 
@@ -26,8 +29,9 @@ pub(super) struct LoadRecord {
     key: String,
     held: Option<Held>,
     current: Reports,
+    usage: Usages,
     /// What was written last under this session, and when.
-    written: Option<(Reports, Moment)>,
+    written: Option<(Reports, Usages, Moment)>,
     under_way: Option<BoxFuture<'static, Result<Outcome, Error>>>,
     paused_until: Moment,
 }
@@ -40,6 +44,7 @@ impl LoadRecord {
             key,
             held: None,
             current: Reports::new(),
+            usage: Usages::new(),
             written: None,
             under_way: None,
             paused_until: Moment::default(),
@@ -64,20 +69,40 @@ impl LoadRecord {
         };
     }
 
+    /// What the instances use up.
+    pub(super) fn usage(&mut self, usage: Usages) {
+        self.usage = usage;
+    }
+
+    /// When the record is due, if it is.
+    fn due(&self, now: Moment) -> Option<Moment> {
+        let written = self.written.as_ref();
+        let reports = due(
+            written.map(|(reports, _, at)| (reports, *at)),
+            &self.current,
+            now,
+        );
+        let usage = match written {
+            None => (!self.usage.is_empty()).then_some(now),
+            Some((_, before, at)) => moved(before, &self.usage).then_some(*at + IDLE),
+        };
+        reports.into_iter().chain(usage).min()
+    }
+
     /// Writes the record if it is due. Returns when to ask again, if that is known.
     pub(super) fn advance(&mut self, now: Moment) -> Option<Moment> {
         let held = self.held.as_ref()?;
         if self.under_way.is_some() {
             return None;
         }
-        let written = self.written.as_ref().map(|(reports, at)| (reports, *at));
-        let due = due(written, &self.current, now)?.max(self.paused_until);
+        let due = self.due(now)?.max(self.paused_until);
         if due > now {
             return Some(due);
         }
         let record = NodeLoad {
             at: self.host.clock.timestamp(),
             instances: self.current.clone(),
+            usage: self.usage.clone(),
         };
         // Plain data with text keys cannot fail to become JSON.
         let value = serde_json::to_vec(&record).unwrap_or_default();
@@ -85,7 +110,7 @@ impl LoadRecord {
             guards: held.guards(),
             writes: vec![Write::put_leased(self.key.clone(), value, held.lease)],
         };
-        self.written = Some((record.instances, now));
+        self.written = Some((record.instances, record.usage, now));
         let store = self.store.clone();
         self.under_way = Some(Box::pin(async move { store.commit(txn).await }));
         None

@@ -10,6 +10,7 @@ mod assigned;
 mod local;
 mod partition;
 mod reserve;
+mod usage;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -83,6 +84,7 @@ pub(super) struct Supervisor {
     queued: BTreeSet<Instance>,
     reporter: Reporter,
     load: LoadRecord,
+    usage: usage::Watch,
     /// Of the assignments known at first, those that nothing has been done about yet; none until they
     /// are known.
     unreconciled: Option<BTreeSet<Instance>>,
@@ -130,6 +132,7 @@ impl Supervisor {
             local: config.manifests.clone().map(Local::new),
             pulse: Pulse::new(&host),
             trusts_memory_at: host.clock.now() + PATIENCE,
+            usage: usage::Watch::default(),
             config,
             home,
             store,
@@ -212,12 +215,13 @@ impl Supervisor {
             reporting = self.reporter.advance(now);
             self.check_reconciled();
         }
+        let looking = self.look_at_usage(now);
         let loading = self.load.advance(now);
         self.show_own(now);
         let sign = self.tell_manager(now);
         let look = self.local.as_ref().map(Local::next_look);
         let next = self.wakes.next();
-        let wakes = [next, reporting, loading, look, sign, self.ends_by];
+        let wakes = [next, reporting, looking, loading, look, sign, self.ends_by];
         let wake = wakes.into_iter().flatten().min();
         wake.map_or(self.next_full_pass, |wake| wake.min(self.next_full_pass))
     }
@@ -302,7 +306,7 @@ impl Supervisor {
         }
         let state = managed.state(&self.config, agent_ends, settled.is_some(), now);
         self.reporter.want(name, Some(state));
-        self.load.set(name, managed.load_report());
+        self.load.set(name, managed.load_report(now));
         let units = managed.units(agent_ends);
         self.counter.show(name, units);
     }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     host::Host,
-    model::{Condition, Exit, LoadReport, Timestamp},
+    model::{Condition, Exit, LoadReport, Timestamp, Usage},
     operator::{
         Operator,
         inventory::{InstanceInfo, Inventory},
@@ -170,6 +170,7 @@ fn instance(inventory: &Inventory, name: &str, now: Timestamp) -> anyhow::Result
             .map_or("-".to_owned(), |exit| ended(exit, now)),
     );
     page.line("Load", found.load.as_ref().map_or("-".to_owned(), load));
+    page.line("Uses", found.usage.as_ref().map_or("-".to_owned(), usage));
     page.line("Revision", or_dash(found.revision.clone()));
     Ok(page)
 }
@@ -213,6 +214,17 @@ fn ended(exit: &Exit, now: Timestamp) -> String {
         (None, None) => "unknown".to_owned(),
     };
     format!("{how}, {} ago", age(Some(exit.at), now))
+}
+
+fn usage(usage: &Usage) -> String {
+    let (cpu, memory) = get::usage(usage);
+    let processes = usage.processes;
+    let noun = if processes == 1 {
+        "process"
+    } else {
+        "processes"
+    };
+    format!("{cpu} cores, {memory} resident, {processes} {noun}")
 }
 
 fn load(report: &LoadReport) -> String {

@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 
 use super::{
-    args::{GetArgs, Kind},
+    args::{GetArgs, Kind, OutputFormat},
     output::{age, failure, or_dash, print, table, unknown},
 };
 use crate::{
     host::Host,
-    model::{ConditionStatus, Desired, Timestamp},
+    model::{ConditionStatus, Desired, Timestamp, Usage},
     operator::{
         Operator,
         inventory::{EndpointInfo, InstanceInfo, Node, Service},
@@ -39,7 +39,10 @@ pub(super) async fn run(
         Kind::Instances => {
             let mut items = inventory.instances;
             items.retain(|item| keep(&[&item.name.to_string(), item.service.as_str()]));
-            print(format, &items, |items| instances(items, now))?;
+            print(format, &items, |items| match format {
+                OutputFormat::Wide => instances_wide(items, now),
+                _ => instances(items, now),
+            })?;
         }
         Kind::Nodes => {
             let mut items = inventory.nodes;
@@ -132,31 +135,89 @@ pub(super) fn phase(item: &InstanceInfo) -> String {
     }
 }
 
+/// The columns of an instance.
+const INSTANCE: [&str; 9] = [
+    "NAME", "NODE", "PHASE", "READY", "PID", "ENDPOINT", "RESTARTS", "AGE", "REASON",
+];
+
 pub(super) fn instances(items: &[InstanceInfo], now: Timestamp) -> String {
-    let row = |item: &InstanceInfo| {
-        let endpoint = item
-            .endpoint
-            .as_ref()
-            .map(|found| format!("{}:{}", found.host, found.port));
+    let rows = items.iter().map(|item| columns(item, now));
+    table(INSTANCE, rows, "There are no instances.")
+}
+
+/// The same, with what each uses up.
+fn instances_wide(items: &[InstanceInfo], now: Timestamp) -> String {
+    let [
+        name,
+        node,
+        phase,
+        ready,
+        pid,
+        endpoint,
+        restarts,
+        age,
+        reason,
+    ] = INSTANCE;
+    let headers = [
+        name,
+        node,
+        phase,
+        ready,
+        pid,
+        endpoint,
+        restarts,
+        age,
+        "CPU",
+        "MEMORY",
+        "PROCESSES",
+        reason,
+    ];
+    let rows = items.iter().map(|item| {
+        let [
+            name,
+            node,
+            phase,
+            ready,
+            pid,
+            endpoint,
+            restarts,
+            age,
+            reason,
+        ] = columns(item, now);
+        let used = item.usage.as_ref().map(usage);
+        let (cpu, memory) = used.unwrap_or(("-".to_owned(), "-".to_owned()));
+        let processes = item
+            .usage
+            .map_or("-".to_owned(), |usage| usage.processes.to_string());
         [
-            item.name.to_string(),
-            item.node.to_string(),
-            phase(item),
-            if item.ready { "yes" } else { "no" }.to_owned(),
-            item.pid.map_or("-".to_owned(), |pid| pid.to_string()),
-            or_dash(endpoint.unwrap_or_default()),
-            item.restarts.to_string(),
-            age(item.started_at, now),
-            or_dash(item.reason.clone()),
+            name, node, phase, ready, pid, endpoint, restarts, age, cpu, memory, processes, reason,
         ]
-    };
-    table(
-        [
-            "NAME", "NODE", "PHASE", "READY", "PID", "ENDPOINT", "RESTARTS", "AGE", "REASON",
-        ],
-        items.iter().map(row),
-        "There are no instances.",
-    )
+    });
+    table(headers, rows, "There are no instances.")
+}
+
+/// Processors and memory in use.
+pub(super) fn usage(usage: &Usage) -> (String, String) {
+    let mebibytes = usage.memory >> 20;
+    (format!("{:.2}", usage.cpu), format!("{mebibytes}MiB"))
+}
+
+fn columns(item: &InstanceInfo, now: Timestamp) -> [String; 9] {
+    let endpoint = item
+        .endpoint
+        .as_ref()
+        .map(|found| format!("{}:{}", found.host, found.port));
+    [
+        item.name.to_string(),
+        item.node.to_string(),
+        phase(item),
+        if item.ready { "yes" } else { "no" }.to_owned(),
+        item.pid.map_or("-".to_owned(), |pid| pid.to_string()),
+        or_dash(endpoint.unwrap_or_default()),
+        item.restarts.to_string(),
+        age(item.started_at, now),
+        or_dash(item.reason.clone()),
+    ]
 }
 
 fn nodes(items: &[Node], now: Timestamp) -> String {

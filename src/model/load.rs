@@ -13,6 +13,21 @@ pub struct NodeLoad {
     pub at: Timestamp,
     /// The last report of each instance that has one.
     pub instances: BTreeMap<Instance, LoadReport>,
+    /// What each instance with a process uses up.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub usage: BTreeMap<Instance, Usage>,
+}
+
+/// What a process uses up, with all that descends from it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Usage {
+    /// Processors in use: 1.5 is one and a half.
+    pub cpu: f64,
+    /// Resident memory in bytes; what processes share counts once for each.
+    pub memory: u64,
+    /// How many processes there are.
+    pub processes: u32,
 }
 
 /// One answer of an instance to "how busy are you?".

@@ -21,7 +21,7 @@ pub mod ticket;
 pub mod time;
 
 pub use assignment::{AssignedPort, Assignment, Desired, Run};
-pub use load::{LoadReport, NodeLoad, ServerStats};
+pub use load::{LoadReport, NodeLoad, ServerStats, Usage};
 pub use log::{LogBatch, LogLine, LogQuery, LogSource};
 pub use name::{Instance, Name};
 pub use node::Session;

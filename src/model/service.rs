@@ -2,6 +2,7 @@
 
 mod agent_stop;
 mod balance;
+mod load;
 mod logs;
 mod partition;
 mod port_range;
@@ -19,6 +20,7 @@ use super::{name::Name, quantity::Period, run_as::RunAs, time::Timestamp};
 
 pub use agent_stop::OnAgentStop;
 pub use balance::{BalanceSpec, Policy};
+pub use load::{HttpLoad, LoadSpec, ProcessLoad};
 pub use logs::LogSpec;
 pub use partition::OnPartition;
 pub use port_range::PortRange;
@@ -298,38 +300,6 @@ impl HttpCheck {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Nothing {}
-
-/// Where an instance's load comes from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
-pub struct LoadSpec {
-    /// Ask `Quaestor.LoadReporting/ReportLoad`, for every name in `serviceNames`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub report_load: Option<PortCheck>,
-    /// No load is known. The default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub none: Option<Nothing>,
-    /// Time from one report to the next. Default 1s.
-    #[serde(default = "LoadSpec::interval_default")]
-    pub interval: Period,
-}
-
-impl LoadSpec {
-    const fn interval_default() -> Period {
-        Period::from_secs(1)
-    }
-}
-
-impl Default for LoadSpec {
-    fn default() -> Self {
-        Self {
-            report_load: None,
-            none: None,
-            interval: Self::interval_default(),
-        }
-    }
-}
 
 /// When and how fast an ended process is started again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -11,7 +11,7 @@ use crate::{
     model::{
         Assignment, Condition, ConditionStatus, Desired, Exit, Instance, InstanceState, LoadReport,
         Name, NodeLoad, NodeStatus, Phase, Run, ServiceObject, ServiceStatus, Session, Timestamp,
-        service::Labels, state::Endpoint,
+        Usage, service::Labels, state::Endpoint,
     },
 };
 
@@ -94,6 +94,8 @@ pub struct InstanceInfo {
     pub last_exit: Option<Exit>,
     /// Its last load report.
     pub load: Option<LoadReport>,
+    /// What it uses up.
+    pub usage: Option<Usage>,
 }
 
 /// A host.
@@ -166,6 +168,7 @@ struct Raw {
     sessions: BTreeMap<Name, Session>,
     node_statuses: BTreeMap<Name, NodeStatus>,
     loads: BTreeMap<Instance, LoadReport>,
+    usages: BTreeMap<Instance, Usage>,
     /// Services whose stored manifest cannot be read.
     unreadable: BTreeSet<Name>,
     /// Services that were deleted.
@@ -206,8 +209,10 @@ impl Operator {
                 }
                 Some(Key::Load(_)) => {
                     let load: Option<NodeLoad> = decode(entry);
-                    raw.loads
-                        .extend(load.into_iter().flat_map(|load| load.instances));
+                    if let Some(load) = load {
+                        raw.loads.extend(load.instances);
+                        raw.usages.extend(load.usage);
+                    }
                 }
                 _ => {}
             }
@@ -299,6 +304,7 @@ impl Raw {
                 next_start_at: state.and_then(|state| state.next_start_at),
                 last_exit: state.and_then(|state| state.last_exit.clone()),
                 load: self.loads.get(instance).copied(),
+                usage: self.usages.get(instance).copied(),
             }
         };
         keys.into_iter().map(info).collect()

@@ -10,7 +10,7 @@ const BUSY: Duration = Duration::from_secs(1);
 
 /// The time between two records when nothing moved by much. Part of the store's write budget: an idle
 /// cluster writes one record per node and 10 s at most.
-const IDLE: Duration = Duration::from_secs(10);
+pub const IDLE: Duration = Duration::from_secs(10);
 
 /// What counts as having moved: this part of the scale.
 const MUCH: f64 = 0.1;

@@ -35,3 +35,4 @@ pub mod room;
 pub mod roster;
 mod running;
 pub mod service;
+pub mod usage;

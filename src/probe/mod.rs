@@ -7,6 +7,7 @@
 //! Every answer says what was asked and what came back, in words that stay the same while the
 //! reason does.
 
+mod document;
 mod grpc;
 mod http;
 
@@ -16,7 +17,7 @@ use futures::future::{BoxFuture, Either, select};
 
 use crate::{
     host::{Clock, Host, Network},
-    model::LoadReport,
+    model::{LoadReport, service::HttpLoad},
 };
 
 /// What is asked of an endpoint to learn whether it is healthy.
@@ -155,6 +156,24 @@ impl Prober {
         Box::pin(async move {
             let asked = format!("ReportLoad on {}", prober.target);
             let asking = grpc::report_load(prober.channel.clone(), names);
+            prober.in_time(timeout, asked, asking).await
+        })
+    }
+
+    /// How busy the endpoint is, by a JSON document of its own.
+    pub fn load_document(
+        &self,
+        spec: HttpLoad,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<Load, Unhealthy>> {
+        let prober = self.clone();
+        Box::pin(async move {
+            let asked = format!("GET http://{}{}", prober.target, spec.path);
+            let asking = async {
+                let got = http::get_body(&*prober.network, &prober.target, &spec.path);
+                let report = document::report(&got.await?, &spec)?;
+                Ok(Load { report, ticks: 0 })
+            };
             prober.in_time(timeout, asked, asking).await
         })
     }

@@ -16,8 +16,14 @@ mod manager;
 #[cfg(unix)]
 pub mod shim;
 mod termination;
+pub mod usage;
 
-use std::{collections::BTreeMap, fmt, io, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, io,
+    path::PathBuf,
+    time::Duration,
+};
 
 use futures::future::BoxFuture;
 
@@ -33,6 +39,7 @@ pub use shim::{ShimMissing, ShimProcesses, runtime_home};
 pub use identity::Identity;
 pub use manager::manager;
 pub use termination::{Terminations, is_privileged};
+pub use usage::Used;
 
 /// Starts processes and finds them again. At one [`Place`] lives at most one, whoever asks how often.
 pub trait Processes: Send + Sync {
@@ -53,6 +60,13 @@ pub trait Processes: Send + Sync {
 
     /// Clears `place`: kills what lives there, and removes what is kept about it.
     fn forget<'a>(&'a self, place: &'a Place) -> BoxFuture<'a, io::Result<()>>;
+
+    /// What the processes of these pids have used and use, each with all that descends from it; of those that
+    /// can be found. Takes one look at the host for all.
+    fn usage(&self, pids: &BTreeSet<u32>) -> BTreeMap<u32, Used>;
+
+    /// How many processors the host has.
+    fn processors(&self) -> f64;
 }
 
 /// Where an instance's process is kept track of.

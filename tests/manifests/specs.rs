@@ -6,10 +6,10 @@ use quaestor::model::{
     quantity::{Percent, Period, Share, Size},
     run_as::{Ceiling, Limits, RunAs, Umask},
     service::{
-        BalanceSpec, FileMode, FileSpec, FromFile, HealthSpec, HttpCheck, Labels, LoadSpec,
-        LogSpec, Metadata, Nothing, OnAgentStop, OnPartition, Placement, Policy, PortCheck,
-        PortRange, PortSpec, RecycleSpec, RecycleWhen, RestartPolicy, RestartSpec, RolloutSpec,
-        StopSignal, StopSpec, Variable,
+        BalanceSpec, FileMode, FileSpec, FromFile, HealthSpec, HttpCheck, HttpLoad, Labels,
+        LoadSpec, LogSpec, Metadata, Nothing, OnAgentStop, OnPartition, Placement, Policy,
+        PortCheck, PortRange, PortSpec, ProcessLoad, RecycleSpec, RecycleWhen, RestartPolicy,
+        RestartSpec, RolloutSpec, StopSignal, StopSpec, Variable,
     },
 };
 
@@ -172,8 +172,29 @@ fn load() -> impl Strategy<Value = LoadSpec> {
         Just(LoadSpec::default()),
         period().prop_map(|interval| LoadSpec {
             report_load: Some(PortCheck::default()),
-            none: None,
             interval,
+            ..LoadSpec::default()
+        }),
+        (period(), 0..9_u8).prop_map(|(interval, tenths)| LoadSpec {
+            constant: Some(f64::from(tenths) / 10.0),
+            interval,
+            ..LoadSpec::default()
+        }),
+        (period(), option::of(1..9_u32)).prop_map(|(interval, capacity)| LoadSpec {
+            http: Some(HttpLoad {
+                port: None,
+                path: "/load".to_owned(),
+                pointer: "/queue/depth".to_owned(),
+                capacity,
+            }),
+            interval,
+            ..LoadSpec::default()
+        }),
+        option::of(1..9_u8).prop_map(|halves| LoadSpec {
+            process: Some(ProcessLoad {
+                cores: halves.map(|halves| f64::from(halves) / 2.0),
+            }),
+            ..LoadSpec::default()
         }),
     ]
 }

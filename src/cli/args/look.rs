@@ -48,6 +48,8 @@ pub enum OutputFormat {
     /// Columns, for people
     #[default]
     Table,
+    /// The same with all that is known, such as what instances use up
+    Wide,
     /// For programs
     Json,
     /// For both

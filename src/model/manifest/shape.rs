@@ -85,6 +85,7 @@ impl<'a> Walk<'a> {
                 Some("object") => self.map(node, schema, path),
                 Some("array") => self.list(node, schema, path),
                 Some("integer") => self.integer(node, schema, path),
+                Some("number") => self.number(node, path),
                 Some("boolean") => match node.value {
                     Value::Bool(value) => Some(Json::Bool(value)),
                     _ => self.mismatch(node, path, "`true` or `false`"),
@@ -237,6 +238,20 @@ impl<'a> Walk<'a> {
                 );
                 None
             }
+        }
+    }
+
+    fn number(&mut self, node: &Node, path: &Path) -> Option<Json> {
+        let Value::Number(text) = &node.value else {
+            return self.mismatch(node, path, "a number");
+        };
+        let number = text
+            .parse::<f64>()
+            .ok()
+            .and_then(serde_json::Number::from_f64);
+        match number {
+            Some(number) => Some(Json::Number(number)),
+            None => self.mismatch(node, path, "a number in decimal digits"),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What an agent asks for, done by shims.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{self, PipeReader, PipeWriter},
     path::{Path, PathBuf},
@@ -25,7 +26,7 @@ use super::{
 };
 use crate::{
     host::{Clock, Disk, Host},
-    process::{Found, Place, Processes, Program, StartError, Started},
+    process::{Found, Place, Processes, Program, StartError, Started, Used, usage},
 };
 
 /// Processes of this machine, each behind a shim of its own that outlives this.
@@ -249,6 +250,19 @@ impl Processes for ShimProcesses {
 
     fn forget<'a>(&'a self, place: &'a Place) -> BoxFuture<'a, io::Result<()>> {
         Box::pin(self.forget(place))
+    }
+
+    fn usage(&self, pids: &BTreeSet<u32>) -> BTreeMap<u32, Used> {
+        let units = usage::Units {
+            ticks: rustix::param::clock_ticks_per_second(),
+            page: rustix::param::page_size() as u64,
+        };
+        usage::of(Path::new("/proc"), pids, units)
+    }
+
+    fn processors(&self) -> f64 {
+        let count = std::thread::available_parallelism().map_or(1, usize::from);
+        f64::from(u32::try_from(count).unwrap_or(1))
     }
 }
 

@@ -91,6 +91,7 @@ fn load(node: &str, instances: &[(&str, i32)]) -> Fact {
         Some(NodeLoad {
             at: Timestamp::from_millis(0),
             instances,
+            usage: Default::default(),
         }),
     )
 }

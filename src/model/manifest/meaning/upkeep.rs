@@ -52,10 +52,7 @@ fn health(spec: &ServiceSpec) -> Vec<Problem> {
         );
     }
     if let Some(check) = &health.http
-        && (!check.path.starts_with('/')
-            || check
-                .path
-                .contains(|c: char| c.is_whitespace() || c.is_control()))
+        && !is_path(&check.path)
     {
         problems.push(
             Problem::new(
@@ -68,7 +65,7 @@ fn health(spec: &ServiceSpec) -> Vec<Problem> {
     if let Some(deadline) = health.busy_deadline {
         let path = root.clone().key("busyDeadline");
         problems.extend(positive(path.clone(), deadline));
-        if spec.load.report_load.is_none() {
+        if !spec.load.is_asked() {
             problems.push(
                 Problem::new(path, "without load reports nobody knows whether it is busy")
                     .considering("load")
@@ -94,28 +91,87 @@ fn load(spec: &ServiceSpec) -> Vec<Problem> {
     let load = &spec.load;
     let root = Path::of("spec.load");
     let report = load.report_load.as_ref().map(|report| report.port.as_ref());
-    let kinds = [("reportLoad", report), ("none", load.none.map(|_| None))];
+    let http = load.http.as_ref().map(|http| http.port.as_ref());
+    let kinds = [
+        ("reportLoad", report),
+        ("process", load.process.as_ref().map(|_| None)),
+        ("http", http),
+        ("constant", load.constant.map(|_| None)),
+        ("none", load.none.map(|_| None)),
+    ];
     let mut problems: Vec<Problem> = one_kind(&root, &kinds).into_iter().collect();
-    if let Some(port) = report {
-        problems.extend(reachable(
-            spec,
-            root.clone().key("reportLoad"),
-            "reportLoad",
-            port,
-        ));
+    for (kind, port) in [("reportLoad", report), ("http", http)] {
+        if let Some(port) = port {
+            problems.extend(reachable(spec, root.clone().key(kind), kind, port));
+        }
     }
     problems.extend(positive(root.clone().key("interval"), load.interval));
-    let timing_only = LoadSpec {
-        none: None,
-        ..load.clone()
-    };
-    if report.is_none() && timing_only != LoadSpec::default() {
+    problems.extend(load_source(spec));
+    let is_given = kinds
+        .iter()
+        .any(|(kind, given)| *kind != "none" && given.is_some());
+    if !is_given && load.interval != LoadSpec::default().interval {
         problems.push(
             Problem::new(root, "`load` says how often to ask, but not what")
-                .help("add `reportLoad: {}`, or remove `load`"),
+                .help("add `reportLoad: {}`, `http: {}` or `process: {}`, or remove `load`"),
         );
     }
     problems
+}
+
+/// What is wrong with one source of load.
+fn load_source(spec: &ServiceSpec) -> Vec<Problem> {
+    let load = &spec.load;
+    let root = Path::of("spec.load");
+    let mut problems = Vec::new();
+    if let Some(rate) = load.constant
+        && !(rate >= 0.0 && rate.is_finite())
+    {
+        let text = format!("a rate cannot be {rate}");
+        problems.push(
+            Problem::new(root.clone().key("constant"), text).help("0 is idle; more is busier"),
+        );
+    }
+    if let Some(process) = &load.process {
+        let path = root.clone().key("process");
+        if let Some(cores) = process.cores
+            && !(cores > 0.0 && cores.is_finite())
+        {
+            let text = format!("nothing can be measured by {cores} processors");
+            problems.push(Problem::new(path.clone().key("cores"), text).help("as in 2 or 0.5"));
+        }
+        if !spec.external.is_empty() {
+            problems.push(
+                Problem::new(path, "with `external` there is no process to be measured")
+                    .considering("external")
+                    .help("use `reportLoad`, `http` or `constant`"),
+            );
+        }
+    }
+    if let Some(http) = &load.http {
+        let path = root.key("http");
+        if !is_path(&http.path) {
+            let text = format!("`{}` is not a path", http.path);
+            problems.push(
+                Problem::new(path.clone().key("path"), text)
+                    .help("begin with `/`, without scheme, host and spaces"),
+            );
+        }
+        if !http.pointer.is_empty() && !http.pointer.starts_with('/') {
+            let text = format!("`{}` is no JSON pointer", http.pointer);
+            problems.push(Problem::new(path.key("pointer"), text).help(format!(
+                "begin with `/`, as in /{}",
+                http.pointer.replace('.', "/")
+            )));
+        }
+    }
+    problems
+}
+
+/// Whether it can be asked for over HTTP.
+fn is_path(path: &str) -> bool {
+    let odd = |c: char| c.is_whitespace() || c.is_control();
+    path.starts_with('/') && !path.contains(odd)
 }
 
 /// At most one of `kinds`, which are all fields of `root`, may be given.
@@ -223,7 +279,7 @@ fn recycle(spec: &ServiceSpec) -> Vec<Problem> {
     let root = Path::of("spec.recycle");
     let mut problems: Vec<Problem> =
         (positive(root.clone().key("every"), recycle.every).into_iter()).collect();
-    if recycle.when == RecycleWhen::Idle && spec.load.report_load.is_none() {
+    if recycle.when == RecycleWhen::Idle && !spec.load.is_asked() {
         problems.push(
             Problem::new(root, "without load reports nobody knows when it is idle")
                 .considering("load")
