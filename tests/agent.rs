@@ -10,9 +10,10 @@
 //!    `an_agent_whose_node_was_taken_...`
 //! 6. Others' endpoints: `an_external_endpoint_...`
 //! 7. Going on with the processes of the agent before: [`adoption`]
-//! 8. As whom: [`identity`]; what only the host knows: [`secrets`]
-//! 9. Cut off from the store: [`partition`]
-//! 10. What they use, and how busy they are: [`resources`]
+//! 8. Commands around the process: [`hooks`]
+//! 9. As whom: [`identity`]; what only the host knows: [`secrets`]
+//! 10. Cut off from the store: [`partition`]
+//! 11. What they use, and how busy they are: [`resources`]
 #![cfg(unix)]
 #![allow(
     clippy::disallowed_methods,
@@ -22,6 +23,8 @@
 
 #[path = "agent/adoption.rs"]
 mod adoption;
+#[path = "agent/hooks.rs"]
+mod hooks;
 #[path = "agent/identity.rs"]
 mod identity;
 #[path = "agent/partition.rs"]
@@ -257,6 +260,7 @@ fn command(command: &[&str]) -> Assignment {
         restart: Default::default(),
         recycle: None,
         min_ready: Period::from_secs(0),
+        pre_stop: None,
         stop: StopSpec {
             grace: Period::from_secs(20),
             ..StopSpec::default()

@@ -53,6 +53,7 @@ impl World {
         fs::create_dir_all(&logs).unwrap();
         Program {
             secrets: BTreeMap::new(),
+            pre_start: None,
             arguments: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
             environment: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
             working_directory: self.directory.path().to_owned(),

@@ -4,11 +4,12 @@
 
 mod shown;
 
+mod beside;
 mod load;
 
 use futures::{FutureExt as _, future::BoxFuture};
 
-use super::{Config, memory::Record, ports::Ports};
+use super::{Config, Home, errands, memory::Record, ports::Ports};
 use crate::{
     host::Host,
     model::{
@@ -42,6 +43,10 @@ pub(super) enum What {
         asked: Moment,
         result: Result<(), Unhealthy>,
     },
+    /// The `preStop` command ended; why it failed, if it did.
+    PreStopped(Result<(), String>),
+    /// Its process is another one than before, of the same start.
+    Changed,
     /// A load report came, or did not.
     Loaded {
         asked: Moment,
@@ -86,6 +91,8 @@ pub(super) struct Managed {
     ready_since: Option<Moment>,
     health: Question,
     load: Question,
+    /// The `preStop` command was sent.
+    pre_stopping: bool,
     next_load: Moment,
     /// The last load report, and when it was asked for.
     report: Option<(LoadReport, Moment)>,
@@ -124,6 +131,7 @@ impl Managed {
             ready_since: None,
             health: Question::default(),
             load: Question::default(),
+            pre_stopping: false,
             next_load: Moment::default(),
             report: None,
         }
@@ -209,6 +217,7 @@ impl Managed {
         self.run += 1;
         self.health = Question::default();
         self.load = Question::default();
+        self.pre_stopping = false;
         self.report = None;
         self.ready_since = None;
         self.next_start_at = None;
@@ -244,6 +253,9 @@ impl Managed {
 
     /// Whether it lives and has not been healthy yet.
     pub(super) fn is_starting(&self) -> bool {
+        if matches!(self.life, Life::Preparing { .. }) {
+            return true;
+        }
         matches!(self.life, Life::Alive { .. })
             && Checks::wanted(&self.assignment.health)
             && !self.life.checks().is_some_and(Checks::succeeded)
@@ -266,11 +278,13 @@ impl Managed {
     pub(super) fn ask(
         &mut self,
         config: &Config,
+        home: &Home,
         host: &Host,
         now: Moment,
     ) -> (Vec<BoxFuture<'static, Event>>, Option<Moment>) {
         let mut questions = Vec::new();
-        let health = self.ask_health(config, host, now, &mut questions);
+        questions.extend(self.pre_stop(config, home, now));
+        let health = self.ask_health(config, home, host, now, &mut questions);
         let load = self.ask_load(config, host, now, &mut questions);
         (questions, health.into_iter().chain(load).min())
     }
@@ -278,6 +292,7 @@ impl Managed {
     fn ask_health(
         &mut self,
         config: &Config,
+        home: &Home,
         host: &Host,
         now: Moment,
         questions: &mut Vec<BoxFuture<'static, Event>>,
@@ -289,6 +304,13 @@ impl Managed {
         }
         if due > now {
             return Some(due);
+        }
+        if spec.exec.is_some() {
+            let process = self.process.as_deref()?;
+            let asking = errands::check(&self.words(config, home), process);
+            self.health.asking = true;
+            questions.push(self.tagged(asking, move |result| What::Checked { asked: now, result }));
+            return None;
         }
         let (port, check) = check(spec, &self.assignment.service_names)?;
         let timeout = spec.timeout.get();

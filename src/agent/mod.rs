@@ -16,6 +16,7 @@
 
 mod account;
 mod allowed;
+mod errands;
 mod home;
 mod instance;
 mod load;
@@ -30,6 +31,7 @@ mod secrets;
 mod session;
 mod supervisor;
 mod wakes;
+mod words;
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 

@@ -11,12 +11,13 @@ use super::{
     account::{self, Accounts},
     ports::Ports,
     secrets::Safe,
+    words::Words,
 };
 use crate::{
     host::Host,
-    model::{Assignment, Name, assignment::Template, placeholder, service::Variable},
+    model::{Assignment, assignment::Template, service::Variable},
     plan::agent::{NOT_ALLOWED, NotStarted, START_FAILED},
-    process::{Identity, Program, identity, inherited_environment},
+    process::{Identity, PreStart, Program, identity, inherited_environment},
 };
 
 /// The program of an assignment with these `ports`. Its directories exist on return.
@@ -29,51 +30,32 @@ pub(super) fn resolve(
     ports: &Ports,
 ) -> Result<Program, NotStarted> {
     let instance = &assignment.instance;
-    let first_port = assignment
-        .ports
-        .first()
-        .and_then(|port| ports.get(&port.name));
-    let lookup = |name: &str| match name {
-        "host" => Some(config.address.clone()),
-        "port" => first_port.map(u16::to_string),
-        "instance" => Some(instance.to_string()),
-        "slot" => Some(instance.slot.to_string()),
-        "node" => Some(config.node.to_string()),
-        "service" => Some(instance.service.to_string()),
-        "cluster" => Some(config.cluster.to_string()),
-        "quaestor" => Some(config.quaestor.display().to_string()),
-        placeholder::FILES if !template.files.is_empty() => {
-            Some(home.files(instance).display().to_string())
-        }
-        _ => {
-            let port: Name = name.strip_prefix("port.")?.parse().ok()?;
-            ports.get(&port).map(u16::to_string)
-        }
+    let words = Words {
+        config,
+        home,
+        assignment,
+        ports,
     };
-    let expand = |text: &String| {
-        placeholder::expand(text, lookup).map_err(|error| NotStarted {
-            reason: "BadTemplate",
-            message: format!("`{text}`: {error}"),
-        })
-    };
-
+    let expand = |text: &String| words.expand(text);
     let refuse = |reason| {
         move |why: String| NotStarted {
             reason,
             message: format!("on {}, {why}", config.node),
         }
     };
-    let arguments: Vec<String> = template
-        .command
-        .iter()
-        .map(expand)
-        .collect::<Result<_, _>>()?;
+    let arguments = words.command(&template.command)?;
+    let pre_start = template.pre_start.as_ref().map(|hook| {
+        Ok(PreStart {
+            arguments: words.command(&hook.command)?,
+            timeout: hook.timeout.get(),
+        })
+    });
+    let pre_start = pre_start.transpose()?;
     let accounts = Accounts::read(host).map_err(refuse(START_FAILED))?;
     let account = account::find(&template.run_as, &accounts).map_err(refuse(START_FAILED))?;
     let allowed = &config.allowed;
     allowed
         .check_user(account.as_ref(), identity::own().0, &accounts)
-        .and_then(|()| allowed.check_program(arguments.first().map_or("", String::as_str)))
         .map_err(refuse(NOT_ALLOWED))?;
     let person = account.as_ref().and_then(|account| account.person.as_ref());
 
@@ -110,7 +92,7 @@ pub(super) fn resolve(
             }
         }
     }
-    if let Some(port) = first_port {
+    if let Some(port) = words.first_port() {
         environment.insert("PORT".to_owned(), port.to_string());
     }
     environment.insert("QUAESTOR_INSTANCE".to_owned(), instance.to_string());
@@ -153,6 +135,7 @@ pub(super) fn resolve(
     let run_as = &template.run_as;
     Ok(Program {
         arguments,
+        pre_start,
         environment,
         secrets,
         working_directory,
@@ -235,6 +218,7 @@ mod tests {
             restart: Default::default(),
             recycle: None,
             min_ready: crate::model::quantity::Period::from_secs(0),
+            pre_stop: None,
             stop: Default::default(),
             on_agent_stop: Default::default(),
             tickets: None,

@@ -7,6 +7,7 @@
 mod act;
 mod adopt;
 mod assigned;
+mod end;
 mod local;
 mod partition;
 mod reserve;
@@ -36,8 +37,7 @@ use crate::{
     keys::{Key, Keys},
     model::{Assignment, Desired, Instance, Moment},
     plan::{
-        agent::{Action, Decision, Goal, Life, SHUTDOWN_GRACE, Wait, decide},
-        drain::SHUTDOWN_DRAIN,
+        agent::{Action, Decision, Goal, Life, Wait, decide},
         recycle,
     },
     process::Processes,
@@ -290,7 +290,7 @@ impl Supervisor {
             return;
         };
         managed.tell_deadline(*self.session.certain_until.borrow(), now);
-        let (questions, next) = managed.ask(&self.config, &self.host, now);
+        let (questions, next) = managed.ask(&self.config, &self.home, &self.host, now);
         self.events.extend(questions);
         if let Some(next) = next {
             self.wakes.by(name, next);
@@ -422,6 +422,16 @@ impl Supervisor {
                     self.disturb();
                 }
             }
+            What::PreStopped(result) => {
+                if let Err(why) = result {
+                    tracing::warn!(node = %self.config.node, instance = %name, why, "preStop failed");
+                }
+                managed.change(|life| life.pre_stopped(now));
+            }
+            What::Changed => {
+                managed.look_at_process(now);
+                self.events.extend(managed.watch_process());
+            }
             What::Loaded { asked, result } => managed.loaded(asked, result, now),
         }
         self.wakes.by(&name, now);
@@ -456,43 +466,5 @@ impl Supervisor {
                 self.session.reconciled.send_replace(true);
             }
         }
-    }
-
-    /// Begins the end: every process that ends with the agent is asked to stop.
-    fn end(&mut self) {
-        let now = self.host.clock.now();
-        self.pulse.ends();
-        self.ends_by = Some(now + SHUTDOWN_DRAIN + SHUTDOWN_GRACE + FAREWELL);
-        for name in self.instances.keys() {
-            self.wakes.by(name, now);
-        }
-        let kept = self.instances.values();
-        let kept = kept.filter(|managed| self.is_kept(managed)).count();
-        tracing::info!(
-            node = %self.config.node, kept, stopped = self.instances.len() - kept,
-            "the agent ends"
-        );
-    }
-
-    /// Whether the agent is to end, and nothing is left to do or no time to do it.
-    fn is_over(&mut self) -> bool {
-        let now = self.host.clock.now();
-        let left = self.instances.values();
-        let left = left.filter(|managed| !self.is_kept(managed)).count();
-        let Some(ends_by) = &mut self.ends_by else {
-            return false;
-        };
-        if left == 0 {
-            // Nothing lives any more: only the reports are left.
-            *ends_by = (*ends_by).min(now + FAREWELL);
-            return self.unreconciled.is_none() || self.reporter.is_settled() || now >= *ends_by;
-        }
-        if now >= *ends_by {
-            tracing::error!(
-                node = %self.config.node, processes = left,
-                "processes that cannot even be killed are left behind"
-            );
-        }
-        now >= *ends_by
     }
 }

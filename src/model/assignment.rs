@@ -9,7 +9,7 @@ use super::{
     quantity::Period,
     run_as::RunAs,
     service::{
-        FileSpec, HealthSpec, LoadSpec, LogSpec, OnAgentStop, OnPartition, RecycleSpec,
+        FileSpec, HealthSpec, Hook, LoadSpec, LogSpec, OnAgentStop, OnPartition, RecycleSpec,
         RestartSpec, StopSpec, Variable, is_true, yes,
     },
     ticket::TicketSpec,
@@ -59,6 +59,9 @@ pub struct Assignment {
     /// How long it has to be ready before a rollout builds on it.
     #[serde(default = "at_once", skip_serializing_if = "is_at_once")]
     pub min_ready: Period,
+    /// What is run before it is asked to end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pre_stop: Option<Hook>,
     /// How it is stopped.
     #[serde(default)]
     pub stop: StopSpec,
@@ -118,6 +121,9 @@ pub struct Template {
     /// Files of the host that it is given copies of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileSpec>,
+    /// What comes before its start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pre_start: Option<Hook>,
     /// As whom it runs, and what it may use up.
     #[serde(flatten)]
     pub run_as: RunAs,

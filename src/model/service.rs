@@ -2,6 +2,7 @@
 
 mod agent_stop;
 mod balance;
+mod hooks;
 mod load;
 mod logs;
 mod partition;
@@ -20,6 +21,7 @@ use super::{name::Name, quantity::Period, run_as::RunAs, time::Timestamp};
 
 pub use agent_stop::OnAgentStop;
 pub use balance::{BalanceSpec, Policy};
+pub use hooks::{ExecCheck, Hook};
 pub use load::{HttpLoad, LoadSpec, ProcessLoad};
 pub use logs::LogSpec;
 pub use partition::OnPartition;
@@ -142,6 +144,13 @@ pub struct ServiceSpec {
     /// When a process is replaced only because it is old. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recycle: Option<RecycleSpec>,
+    /// Run before each start of the process, which is not started unless this exits with 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pre_start: Option<Hook>,
+    /// Run before the process is asked to end, after its work is finished. A failure is recorded and stops
+    /// nothing from being stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pre_stop: Option<Hook>,
     /// How it is stopped.
     #[serde(default, skip_serializing_if = "is_default")]
     pub stop: StopSpec,
@@ -211,6 +220,9 @@ pub struct HealthSpec {
     /// Connect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tcp: Option<PortCheck>,
+    /// Run a command beside the process; exit code 0 is healthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec: Option<ExecCheck>,
     /// No check: a running process is healthy. The default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub none: Option<Nothing>,
@@ -258,6 +270,7 @@ impl Default for HealthSpec {
             grpc: None,
             http: None,
             tcp: None,
+            exec: None,
             none: None,
             interval: Self::interval_default(),
             timeout: Self::timeout_default(),

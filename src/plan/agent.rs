@@ -7,7 +7,7 @@
 //! How a [`Life`] goes on is in `life`.
 //!
 //! ```text
-//! Fresh --start--> Alive --drain--> Draining --signal--> Stopping --kill--> Stopping
+//! Fresh --start--> (Preparing -->) Alive --drain--> Draining --signal--> Stopping --kill--> Stopping
 //!   |                |                 |                    |
 //!   |                +------ end ------+--------------------+--> Ended --start--> Alive
 //!   |                                    +--> Completed
@@ -15,6 +15,7 @@
 //! ```
 
 mod life;
+mod time;
 
 use std::{fmt, time::Duration};
 
@@ -26,18 +27,14 @@ use super::{
     recycle,
 };
 use crate::model::{
-    Assignment, Desired, Exit, Moment, Run,
-    quantity::Period,
-    service::{OnPartition, StopSpec},
+    Assignment, Desired, Exit, Moment, Run, quantity::Period, service::OnPartition,
 };
-
-/// A process that does not even answer its health checks rarely hears a signal: it gets this long to
-/// write down what it can, or its own grace where that is shorter.
-const HUNG_GRACE: Duration = Duration::from_secs(1);
 
 /// However long its own grace is, a process gets no longer than this when its agent ends: together with
 /// [`drain::SHUTDOWN_DRAIN`] less than the 90 s after which systemd kills the agent.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(50);
+
+pub use time::{grace, pre_stop};
 
 /// What is wanted of an instance.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +66,13 @@ pub enum Life {
         /// What its checks have shown.
         checks: Checks,
     },
+    /// What prepares the start of a process lives; the process itself follows.
+    Preparing {
+        /// What will run.
+        revision: String,
+        /// When that was started.
+        since: Moment,
+    },
     /// A process lives.
     Alive {
         /// What it runs.
@@ -97,6 +101,9 @@ pub enum Life {
         since: Moment,
         /// Why it was asked.
         cause: StopCause,
+        /// While its `preStop` command runs: it is asked when that has ended, and at this moment at the latest.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        asked_at: Option<Moment>,
         /// When it is killed.
         kill_at: Moment,
         /// Whether it was.
@@ -168,7 +175,8 @@ impl NotStarted {
 type Word = &'static str;
 
 /// The words that [`NotStarted`] is told by.
-const REASONS: [&str; 8] = [
+const REASONS: [&str; 9] = [
+    PRE_START_FAILED,
     START_FAILED,
     NOT_ALLOWED,
     SECRET_UNREADABLE,
@@ -187,6 +195,9 @@ pub const NOT_ALLOWED: &str = "NotAllowed";
 
 /// A file of the host that it is to be given cannot be read.
 pub const SECRET_UNREADABLE: &str = "SecretUnreadable";
+
+/// The command before the start failed.
+pub const PRE_START_FAILED: &str = "PreStartFailed";
 
 fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static str, D::Error> {
     let word = String::deserialize(deserializer)?;
@@ -272,8 +283,10 @@ pub enum Action {
     Drain(StopCause),
     /// It is wanted again after all, and was not asked to stop yet.
     Resume,
-    /// Ask the process to stop.
+    /// Ask the process to stop; if it has a `preStop` command, once that has ended.
     Stop(StopCause),
+    /// Ask the process to stop: its `preStop` command has ended, or the time for it.
+    Signal(StopCause),
     /// Kill the process: its grace is over.
     Kill(StopCause),
     /// Nothing lives any more and nothing is wanted: forget the instance.
@@ -285,6 +298,10 @@ pub enum Action {
 pub enum Wait {
     /// Everything is as it should be.
     Content,
+    /// What prepares the start.
+    Prepared,
+    /// The end of its `preStop` command, until this moment.
+    PreStop(Moment),
     /// The store's word that clients are not sent to the process any more, until this moment.
     Told(Moment),
     /// The balancers: they know at this moment.
@@ -309,12 +326,18 @@ impl Wait {
     /// When to decide again, if nothing happens before.
     pub fn wake(self) -> Option<Moment> {
         match self {
-            Self::Told(at)
+            Self::PreStop(at)
+            | Self::Told(at)
             | Self::Learnt(at)
             | Self::Idle(at)
             | Self::Grace(at)
             | Self::BackOff(at) => Some(at),
-            Self::Content | Self::Death | Self::Room | Self::Session | Self::Revision => None,
+            Self::Content
+            | Self::Prepared
+            | Self::Death
+            | Self::Room
+            | Self::Session
+            | Self::Revision => None,
         }
     }
 }
@@ -331,6 +354,18 @@ pub fn decide(goal: &Goal<'_>, life: &Life, room: bool, now: Moment) -> Decision
         Run::Process(_) => Decision::Wait(Wait::Room),
     };
     match life {
+        Life::Stopping {
+            cause,
+            asked_at: Some(at),
+            ..
+        } => match now >= *at {
+            true => Decision::Do(Action::Signal(cause.clone())),
+            false => Decision::Wait(Wait::PreStop(*at)),
+        },
+        Life::Preparing { revision, .. } => match outdated(goal, revision) {
+            Some(cause) => Decision::Do(Action::Stop(cause)),
+            None => Decision::Wait(Wait::Prepared),
+        },
         Life::Stopping {
             cause,
             kill_at,
@@ -436,15 +471,6 @@ fn failed(wanted: &Assignment, checks: &Checks) -> Option<StopCause> {
     match checks.verdict(&wanted.health) {
         Verdict::Failed(failure) => Some(StopCause::Unhealthy(failure)),
         _ => None,
-    }
-}
-
-/// How long a process that is stopped for `cause` may take.
-pub fn grace(spec: &StopSpec, cause: &StopCause) -> Duration {
-    match cause {
-        StopCause::Unhealthy(Failure { silent: true, .. }) => spec.grace.get().min(HUNG_GRACE),
-        StopCause::AgentEnds => spec.grace.get().min(SHUTDOWN_GRACE),
-        _ => spec.grace.get(),
     }
 }
 

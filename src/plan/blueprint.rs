@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use crate::model::{
     AssignedPort, Assignment, Desired, Instance, Name, Run, RunAs, ServiceObject, ServiceSpec,
     assignment::Template,
-    service::{FileSpec, PortSpec, Variable},
+    service::{FileSpec, Hook, PortSpec, Variable},
 };
 
 /// Digits of a revision: 40 bits tell apart all templates that one service will ever have.
@@ -30,6 +30,8 @@ struct Substance<'a> {
     env: &'a std::collections::BTreeMap<String, Variable>,
     #[serde(skip_serializing_if = "<[FileSpec]>::is_empty")]
     files: &'a [FileSpec],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pre_start: Option<&'a Hook>,
     ports: Vec<PortSubstance<'a>>,
     /// The last request for a restart.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,6 +103,7 @@ impl<'a> Blueprint<'a> {
             working_directory: spec.working_directory.as_deref(),
             env: &spec.env,
             files: &spec.files,
+            pre_start: spec.pre_start.as_ref(),
             ports: spec
                 .ports
                 .iter()
@@ -153,6 +156,7 @@ impl<'a> Blueprint<'a> {
                 working_directory: spec.working_directory.clone(),
                 env: spec.env.clone(),
                 files: spec.files.clone(),
+                pre_start: spec.pre_start.clone(),
                 run_as: spec.run_as.clone(),
             }),
         };
@@ -178,6 +182,7 @@ impl<'a> Blueprint<'a> {
             restart: spec.restart.clone(),
             recycle: spec.recycle.clone(),
             min_ready: spec.min_ready(),
+            pre_stop: spec.pre_stop.clone(),
             stop: spec.stop.clone(),
             on_agent_stop: spec.on_agent_stop,
             on_partition: spec.on_partition,

@@ -106,7 +106,7 @@ impl Checks {
 
     /// Whether `spec` asks for checks at all.
     pub fn wanted(spec: &HealthSpec) -> bool {
-        spec.grpc.is_some() || spec.http.is_some() || spec.tcp.is_some()
+        spec.grpc.is_some() || spec.http.is_some() || spec.tcp.is_some() || spec.exec.is_some()
     }
 
     /// When the next check is due; none when `spec` asks for none.

@@ -45,6 +45,9 @@ pub fn report(goal: &Goal<'_>, life: &Life) -> Report {
             "Queued",
             "waits for other starts on this node",
         ),
+        Life::Preparing { .. } => {
+            Report::new(Phase::Starting, "PreStart", "its preStart command runs")
+        }
         Life::Alive { checks, .. } | Life::External { checks, .. } => {
             let up = if checks.succeeded() {
                 Phase::Running
@@ -77,8 +80,17 @@ pub fn report(goal: &Goal<'_>, life: &Life) -> Report {
             let message = format!("finishes its work: {}", drain.cause);
             Report::new(Phase::Draining, word(&drain.cause), message)
         }
-        Life::Stopping { cause, killed, .. } => {
-            let how = if *killed { "killed" } else { "asked to stop" };
+        Life::Stopping {
+            cause,
+            killed,
+            asked_at,
+            ..
+        } => {
+            let how = match (killed, asked_at) {
+                (true, _) => "killed",
+                (false, Some(_)) => "its preStop command runs before it is asked to stop",
+                (false, None) => "asked to stop",
+            };
             Report::new(Phase::Stopping, word(cause), format!("{how}: {cause}"))
         }
         Life::Ended { how, streak, .. } => {
@@ -250,7 +262,7 @@ mod tests {
             attempts: 9,
         };
         let stopping = Life::started("a", NOW).stopping(
-            &assignment().stop,
+            &assignment(),
             StopCause::Absent { stored_at: 1 },
             NOW,
         );

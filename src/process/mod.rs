@@ -120,6 +120,59 @@ pub trait Process: Send + Sync {
     /// # Errors
     /// As the system says.
     fn stop_within(&self, time: Option<Duration>) -> io::Result<()>;
+
+    /// Whether what lives is not the program itself yet, but what prepares its start.
+    fn is_preparing(&self) -> bool;
+
+    /// Resolves when what the others say may have changed since this was asked last.
+    fn changed(&self) -> BoxFuture<'static, ()>;
+
+    /// Runs a short program beside the process: as its user, with its environment, within its limits. When the
+    /// future is dropped, or this program ends, that program is killed with all that it started.
+    ///
+    /// # Errors
+    /// Why it could not be run.
+    fn run(&self, errand: Errand) -> BoxFuture<'static, Result<Outcome, String>>;
+}
+
+/// A short program beside a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Errand {
+    /// What it is for.
+    pub kind: ErrandKind,
+    /// The program and its arguments.
+    pub arguments: Vec<String>,
+    /// It is killed after this long, with all that it started.
+    pub timeout: Duration,
+}
+
+/// What an errand is for. Beside a process runs at most one of each kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrandKind {
+    /// Finding out whether the process is healthy. What it prints is told.
+    Check,
+    /// The process is about to be stopped. What it prints goes to the log.
+    PreStop,
+}
+
+/// How an errand ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Its exit code, and the signal that ended it; none of both: its time was over, or the process ended.
+    pub code: Option<i32>,
+    /// See `code`.
+    pub signal: Option<i32>,
+    /// The last it printed, where that is told.
+    pub text: String,
+}
+
+/// What prepares the start of a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreStart {
+    /// Another program and its arguments: unless it exits with 0, nothing is started.
+    pub arguments: Vec<String>,
+    /// It is killed after this long, with all that it started.
+    pub timeout: Duration,
 }
 
 /// What is started, and with what.
@@ -128,6 +181,8 @@ pub struct Program {
     /// The program and its arguments; a program without a slash is looked up in `PATH` of
     /// `environment`.
     pub arguments: Vec<String>,
+    /// What comes first.
+    pub pre_start: Option<PreStart>,
     /// The whole environment; nothing is inherited.
     pub environment: BTreeMap<String, String>,
     /// Further variables, whose values nobody else is told.
@@ -178,6 +233,23 @@ pub struct End {
     pub at: Option<Timestamp>,
     /// What ended it, where it was not the process itself and no signal of the agent.
     pub cause: Option<ExitCause>,
+    /// What ended.
+    pub of: Ended,
+}
+
+/// What it was that ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ended {
+    /// The program.
+    #[default]
+    Program,
+    /// What prepares its start, which failed.
+    PreStart,
+    /// What prepares its start, which took too long.
+    PreStartTimeout,
+    /// What prepares its start, which succeeded; but then the program could not be started, for a reason that
+    /// its log tells.
+    NotStarted,
 }
 
 impl End {
@@ -187,6 +259,7 @@ impl End {
         signal: None,
         at: None,
         cause: None,
+        of: Ended::Program,
     };
 }
 

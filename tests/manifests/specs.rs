@@ -6,10 +6,10 @@ use quaestor::model::{
     quantity::{Percent, Period, Share, Size},
     run_as::{Ceiling, Limits, RunAs, Umask},
     service::{
-        BalanceSpec, FileMode, FileSpec, FromFile, HealthSpec, HttpCheck, HttpLoad, Labels,
-        LoadSpec, LogSpec, Metadata, Nothing, OnAgentStop, OnPartition, Placement, Policy,
-        PortCheck, PortRange, PortSpec, ProcessLoad, RecycleSpec, RecycleWhen, RestartPolicy,
-        RestartSpec, RolloutSpec, StopSignal, StopSpec, Variable,
+        BalanceSpec, ExecCheck, FileMode, FileSpec, FromFile, HealthSpec, Hook, HttpCheck,
+        HttpLoad, Labels, LoadSpec, LogSpec, Metadata, Nothing, OnAgentStop, OnPartition,
+        Placement, Policy, PortCheck, PortRange, PortSpec, ProcessLoad, RecycleSpec, RecycleWhen,
+        RestartPolicy, RestartSpec, RolloutSpec, StopSignal, StopSpec, Variable,
     },
 };
 
@@ -138,6 +138,13 @@ fn health() -> impl Strategy<Value = HealthSpec> {
             grpc: Some(grpc),
             ..HealthSpec::default()
         }),
+        collection::vec(text(), 0..3).prop_map(|mut command| {
+            command.insert(0, "check".to_owned());
+            HealthSpec {
+                exec: Some(ExecCheck { command }),
+                ..HealthSpec::default()
+            }
+        }),
         check().prop_map(|tcp| HealthSpec {
             tcp: Some(tcp),
             ..HealthSpec::default()
@@ -253,6 +260,13 @@ fn variable() -> impl Strategy<Value = Variable> {
     ]
 }
 
+fn hook() -> impl Strategy<Value = Hook> {
+    (collection::vec(text(), 0..3), period()).prop_map(|(mut command, timeout)| {
+        command.insert(0, "hook".to_owned());
+        Hook { command, timeout }
+    })
+}
+
 fn files() -> impl Strategy<Value = Vec<FileSpec>> {
     let file = ("/[a-z/]{0,9}", 0..0o1000_u32);
     let files = collection::btree_map("[A-Za-z0-9][A-Za-z0-9._-]{0,9}", file, 0..3);
@@ -282,7 +296,7 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
         option::of(text().prop_map(|text| format!("/{text}"))),
         collection::btree_map("[A-Z_]{1,3}[A-Z0-9_a-z]{2,9}", variable(), 0..4),
         collection::btree_set("[A-Za-z.]{1,9}", 0..3),
-        (run_as(), files()),
+        (run_as(), files(), option::of(hook()), option::of(hook())),
     );
     let stop = (period(), signal, period()).prop_map(|(drain, signal, grace)| StopSpec {
         drain,
@@ -305,7 +319,8 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
     let busy = (option::of(period()), option::of(recycle), balance());
     (many, labels(), start, ports(), care, busy).prop_map(
         |(many, node_selector, start, ports, care, (busy, recycle, balance))| {
-            let (mut command, working_directory, env, names, (run_as, files)) = start;
+            let (mut command, working_directory, env, names, (run_as, files, pre_start, pre_stop)) =
+                start;
             let (mut health, load, restart, stop, published) = care;
             let (stop, on_agent_stop, on_partition, (logs, rollout)) = stop;
             if health.none.is_none()
@@ -333,6 +348,8 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
                 load,
                 restart,
                 recycle,
+                pre_start,
+                pre_stop,
                 stop,
                 rollout,
                 on_agent_stop,

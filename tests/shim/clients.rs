@@ -10,6 +10,7 @@ use std::{
 use quaestor::process::shim::{
     socket::Address,
     wire::{
+        LEVEL,
         message::{Command, Message, Phase, Refusal},
         record::End,
     },
@@ -61,7 +62,8 @@ fn a_client_says_hello_first_and_is_told_the_version_to_speak() {
         answer,
         Message::Hello {
             version: 1,
-            pid: shim.pid()
+            pid: shim.pid(),
+            level: LEVEL,
         }
     );
     assert_eq!(client.status().phase, Phase::Idle);

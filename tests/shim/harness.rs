@@ -13,7 +13,7 @@ use std::{
 use quaestor::process::shim::{
     socket::Address,
     wire::{
-        VERSION,
+        LEVEL, VERSION,
         log::Line,
         message::{Command, Message, Refusal, Signal, Status},
         names,
@@ -76,7 +76,8 @@ impl Shim {
             hello,
             Message::Hello {
                 version: VERSION,
-                pid: self.pid()
+                pid: self.pid(),
+                level: LEVEL,
             }
         );
         client
@@ -102,6 +103,7 @@ impl Shim {
     pub(crate) fn script(&self, script: &str) -> Program {
         Program {
             is_secret: false,
+            pre_start: None,
             instance: "3c1e".to_owned(),
             arguments: ["/bin/sh", "-c", script].map(Into::into).to_vec(),
             environment: vec![("PATH".into(), "/usr/bin:/bin".into())],

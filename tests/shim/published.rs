@@ -67,6 +67,7 @@ fn running() -> Running {
         boot_id: "cae55439-5d2b-4137-a6f0-8acd335049ff".to_owned(),
         instance: "1f0c7f9e".to_owned(),
         at: 1_795_334_526_288,
+        preparing: false,
     }
 }
 
@@ -94,6 +95,7 @@ fn a_program_of_version_1_is_read() {
     let program = Program {
         instance: "1f0c7f9e".to_owned(),
         is_secret: false,
+        pre_start: None,
         arguments: ["/bin/sh", "-c", "echo 100%"].map(Into::into).to_vec(),
         environment: vec![
             ("GREETING".into(), std::ffi::OsString::from_vec(greeting)),
@@ -175,6 +177,7 @@ fn messages_of_version_1_are_understood() {
             Message::Hello {
                 version: 1,
                 pid: 4711,
+                level: 0,
             },
         ),
         ("ok", Message::Ok),

@@ -18,7 +18,10 @@ use futures::future::BoxFuture;
 use quaestor::{
     host::Host,
     model::{ExitCause, service::StopSignal},
-    process::{End, Found, Place, Process, Processes, Program, StartError, Started, Used},
+    process::{
+        End, Ended, Errand, Found, Outcome, Place, Process, Processes, Program, StartError,
+        Started, Used,
+    },
     worker::{self, Requests},
 };
 use tokio::{sync::watch, task::AbortHandle};
@@ -160,6 +163,7 @@ impl Table {
                 signal: Some(11),
                 at: None,
                 cause: None,
+                of: Ended::Program,
             },
         );
     }
@@ -252,6 +256,7 @@ impl Table {
             table.end(
                 pid,
                 End {
+                    of: Ended::Program,
                     code: None,
                     signal: Some(9),
                     at: None,
@@ -305,6 +310,7 @@ impl Table {
                     signal: Some(9),
                     at: None,
                     cause: None,
+                    of: Ended::Program,
                 },
             );
         } else if !entry.deaf && !entry.record.hung {
@@ -565,6 +571,7 @@ async fn live(
             signal: None,
             at: None,
             cause: None,
+            of: Ended::Program,
         },
     );
 }
@@ -591,6 +598,33 @@ impl Process for Child {
             self.table.stop_within(self.pid, time);
         }
         Ok(())
+    }
+
+    /// Nothing prepares starts here.
+    fn is_preparing(&self) -> bool {
+        false
+    }
+
+    fn changed(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
+    }
+
+    /// An errand takes a while, and as long as it may while the process hangs; it never fails by itself.
+    fn run(&self, errand: Errand) -> BoxFuture<'static, Result<Outcome, String>> {
+        let (table, pid) = (self.table.clone(), self.pid);
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let hangs = (table.living().iter()).any(|record| record.pid == pid && record.hung);
+            if hangs {
+                tokio::time::sleep(errand.timeout).await;
+            }
+            let lives = table.living().iter().any(|record| record.pid == pid);
+            Ok(Outcome {
+                code: (lives && !hangs).then_some(0),
+                signal: None,
+                text: String::new(),
+            })
+        })
     }
 }
 

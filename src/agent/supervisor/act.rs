@@ -3,10 +3,10 @@
 use crate::{
     model::{Exit, Instance, Moment, Run, service::StopSignal},
     plan::{
-        agent::{Action, Life, NotStarted, START_FAILED},
+        agent::{Action, Life, NotStarted, PRE_START_FAILED, START_FAILED},
         report::describe,
     },
-    process::{End, Program, Started},
+    process::{End, Ended, Program, Started},
 };
 
 use super::{
@@ -42,9 +42,17 @@ impl Supervisor {
             }
             Action::Stop(cause) => {
                 tracing::info!(%node, instance = %name, %cause, "asked to stop");
-                let spec = managed.assignment.stop.clone();
-                managed.change(|life| life.stopping(&spec, cause, now));
-                send(managed, spec.signal);
+                let assignment = managed.assignment.clone();
+                managed.change(|life| life.stopping(&assignment, cause, now));
+                if matches!(managed.life, Life::Stopping { asked_at: None, .. }) {
+                    send(managed, assignment.stop.signal);
+                }
+            }
+            Action::Signal(cause) => {
+                tracing::info!(%node, instance = %name, %cause, "asked to stop, after preStop");
+                let assignment = managed.assignment.clone();
+                managed.change(|life| life.signalled(&assignment, now));
+                send(managed, assignment.stop.signal);
             }
             Action::Kill(cause) => {
                 tracing::warn!(%node, instance = %name, %cause, "killed: its grace is over");
@@ -89,6 +97,8 @@ impl Supervisor {
                 tracing::info!(%node, instance = %name, pid, revision, "started");
                 self.events.push(managed.tagged(ended, What::Ended));
                 managed.process = Some(process);
+                managed.look_at_process(now);
+                self.events.extend(managed.watch_process());
                 if managed.is_starting() {
                     self.starting.insert(name.clone(), now + START_TIME);
                 }
@@ -115,7 +125,10 @@ impl Supervisor {
         now: Moment,
     ) -> Result<Started, NotStarted> {
         let managed = self.instances.get_mut(name).ok_or_else(forgotten)?;
-        managed.begin(Life::started(revision, now));
+        managed.begin(match program.pre_start {
+            Some(_) => Life::preparing(revision, now),
+            None => Life::started(revision, now),
+        });
         managed.started_at = Some(self.host.clock.timestamp());
         managed.incarnation += 1;
         let incarnation = managed.incarnation;
@@ -204,13 +217,18 @@ impl Supervisor {
             node = %self.config.node, instance = %name, how = describe(&exit), cause, "ended"
         );
         let fraction = self.host.entropy.fraction();
-        let life = managed.life.clone().ended(
-            &managed.assignment.restart,
-            &mut managed.back_off,
-            exit.clone(),
-            fraction,
-            now,
-        );
+        let life = managed.life.clone();
+        let restart = &managed.assignment.restart;
+        let back_off = &mut managed.back_off;
+        let started = matches!(life, Life::Stopping { .. }) || end.of == Ended::Program;
+        let life = match started {
+            true => life.ended(restart, back_off, exit.clone(), fraction, now),
+            false => {
+                let why = not_prepared(end, &exit);
+                let revision = life.revision();
+                Life::not_started(revision, restart, back_off, why, fraction, now)
+            }
+        };
         managed.process = None;
         managed.last_exit = Some(exit);
         managed.begin(life);
@@ -232,6 +250,25 @@ impl Supervisor {
             managed.next_start_at = Some(self.host.clock.timestamp() + until.since(now));
         }
     }
+}
+
+/// Why nothing was started after what prepares the start.
+fn not_prepared(end: End, exit: &Exit) -> NotStarted {
+    let (reason, message) = match end.of {
+        Ended::PreStartTimeout => (
+            PRE_START_FAILED,
+            "its preStart command took too long".to_owned(),
+        ),
+        Ended::NotStarted => (
+            START_FAILED,
+            "it could not be started after its preStart command: its log says why".to_owned(),
+        ),
+        Ended::PreStart | Ended::Program => (
+            PRE_START_FAILED,
+            format!("its preStart command {}", describe(exit)),
+        ),
+    };
+    NotStarted { reason, message }
 }
 
 fn forgotten() -> NotStarted {

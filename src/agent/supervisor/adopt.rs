@@ -60,6 +60,8 @@ impl Supervisor {
                 tracing::info!(%node, instance = %name, pid = process.pid(), "adopted");
                 managed.life = alive;
                 managed.process = Some(process);
+                managed.look_at_process(now);
+                self.events.extend(managed.watch_process());
                 self.events.push(managed.tagged(ended, What::Ended));
                 self.instances.insert(name.clone(), managed);
             }

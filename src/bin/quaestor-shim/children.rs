@@ -75,14 +75,17 @@ fn end(child: Pid, further: WaitIdOptions) -> Option<End> {
 
 /// Kills the group of a child that is not reaped, and every further child; reaps those further ones that have
 /// ended. True once there are none: then nothing lives that descends from this process, save what it is not
-/// permitted to kill.
-pub(crate) fn kill_tree(leader: Pid) -> bool {
+/// permitted to kill. The leaders of `errands` are killed, and left to be reaped.
+pub(crate) fn kill_tree(leader: Pid, errands: &[Pid]) -> bool {
     let _ = kill_process_group(leader, Signal::KILL);
     loop {
         let (mut left, mut reaped) = (false, false);
         for child in all().into_iter().filter(|child| *child != leader) {
             let killed = kill_process(child, Signal::KILL);
-            if reap(child).is_some() {
+            if errands.contains(&child) {
+                // Whoever looks after it reaps it.
+                left = true;
+            } else if reap(child).is_some() {
                 reaped = true;
             } else if killed != Err(Errno::PERM) {
                 left = true;
@@ -95,9 +98,29 @@ pub(crate) fn kill_tree(leader: Pid) -> bool {
     }
 }
 
-/// Reaps every child that has ended, save one.
-pub(crate) fn reap_orphans(leader: Option<Pid>) {
-    for child in all().into_iter().filter(|child| Some(*child) != leader) {
+/// Reaps every child that has ended, save those whose end somebody else is to learn.
+pub(crate) fn reap_orphans(spared: &[Pid]) {
+    for child in all().into_iter().filter(|child| !spared.contains(child)) {
         reap(child);
     }
+}
+
+/// Kills the group of a child that is not reaped, and every further child that carries `mark` in its environment;
+/// reaps those. True once there are none. What is a child of those is ours, and found, once they have ended.
+pub(crate) fn kill_marked(leader: Pid, mark: &str) -> bool {
+    let _ = kill_process_group(leader, Signal::KILL);
+    let mut left = false;
+    for child in all().into_iter().filter(|child| *child != leader) {
+        if carries(child, mark) && kill_process(child, Signal::KILL).is_ok() {
+            left |= reap(child).is_none();
+        }
+    }
+    !left
+}
+
+fn carries(pid: Pid, mark: &str) -> bool {
+    let path = format!("/proc/{}/environ", pid.as_raw_nonzero());
+    let environment = fs::read(path).unwrap_or_default();
+    let mut variables = environment.split(|byte| *byte == 0);
+    variables.any(|variable| variable == mark.as_bytes())
 }

@@ -15,6 +15,8 @@ use crate::wire::message::LONGEST;
 const MOST_WAITING: usize = 64 * 1024;
 
 pub(crate) struct Connection {
+    /// Its number: what it asked for is told to it alone.
+    pub(crate) id: u64,
     stream: UnixStream,
     input: Vec<u8>,
     output: Vec<u8>,
@@ -24,9 +26,10 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(stream: UnixStream) -> io::Result<Self> {
+    pub(crate) fn new(stream: UnixStream, id: u64) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         Ok(Self {
+            id,
             stream,
             input: Vec::new(),
             output: Vec::new(),

@@ -1,7 +1,7 @@
 //! Starting a program: what is prepared before the fork, and what the child does between fork and exec.
 
 use std::{
-    ffi::{CString, OsStr},
+    ffi::{CString, OsStr, OsString},
     io::{self, Read as _},
     os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
     path::Path,
@@ -24,13 +24,19 @@ use crate::{
     wire::program::{Limit, Program},
 };
 
-/// Starts `program` with its output going to the two pipes, as the leader of a session and group of its own.
+/// Starts `arguments`, with all that `program` says but a variable more, with its output going to the two pipes, as the leader of a session and group of its own.
 /// Returns once it is executing.
 ///
 /// # Errors
 /// What failed, on what, and why.
-pub(crate) fn launch(program: &Program, out: OwnedFd, err: OwnedFd) -> Result<Pid, String> {
-    let [name, arguments @ ..] = program.arguments.as_slice() else {
+pub(crate) fn launch(
+    program: &Program,
+    arguments: &[OsString],
+    variable: Option<(&str, &str)>,
+    out: OwnedFd,
+    err: OwnedFd,
+) -> Result<Pid, String> {
+    let [name, arguments @ ..] = arguments else {
         return Err("the program has no name".to_owned());
     };
     let pipe = |error| format!("cannot open a pipe: {error}");
@@ -50,6 +56,7 @@ pub(crate) fn launch(program: &Program, out: OwnedFd, err: OwnedFd) -> Result<Pi
                 .iter()
                 .map(|(name, value)| (name, value)),
         )
+        .envs(variable)
         .stdin(Stdio::null())
         .stdout(out)
         .stderr(err);

@@ -9,6 +9,7 @@
 //! | `lock` | shim | held for as long as the shim lives |
 //! | `socket` | shim | where it listens |
 //! | `program` | agent | what to start |
+//! | `check`, `pre-stop` | agent | what errands run |
 //! | `running` | shim | the process that lives |
 //! | `exit` | shim | how the last one ended |
 //! | `log/` | shim | its output; may be a link to a directory elsewhere |
@@ -21,6 +22,7 @@
 //!
 //! - [`shim`]: the loop: one thread waits for everything
 //! - [`workload`]: one process from its start to the end of the last that descends from it
+//! - [`errand`]: a short program beside it
 //! - [`launch`]: what happens between fork and exec
 //! - [`children`]: which processes are ours to reap and to kill
 //! - [`log`]: output to files; the one further thread writes them, because a disk may hang
@@ -30,6 +32,7 @@
 mod children;
 mod clock;
 mod connection;
+mod errand;
 mod launch;
 mod log;
 mod raw;

@@ -8,6 +8,7 @@ use std::{
 };
 
 use crate::wire::{
+    errand::{Errand, Kind},
     names,
     program::Program,
     record::{Exit, Running},
@@ -55,6 +56,15 @@ pub(crate) fn program() -> Result<Program, String> {
         remove(names::PROGRAM);
     }
     Ok(program)
+}
+
+/// What an errand runs.
+pub(crate) fn errand(kind: Kind) -> Result<Errand, String> {
+    let name = kind.name();
+    let content = fs::read(name).map_err(|error| error.to_string());
+    content
+        .and_then(|content| Errand::open(&content).map_err(|error| error.to_string()))
+        .map_err(|error| format!("cannot read `{name}`: {error}"))
 }
 
 /// How the last process ended, if that can be read: looking after broken records is up to the agent.

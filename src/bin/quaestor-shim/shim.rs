@@ -16,11 +16,13 @@ use crate::{
     children,
     clock::{self, Alarm},
     connection::Connection,
+    errand::{Errands, describe},
     log::{Buffer, Queue},
     raw,
     records::{self, Reserved},
     wire::{
-        VERSION,
+        LEVEL, VERSION,
+        errand::Kind,
         message::{Command, Message, Phase, Refusal, Status},
         names,
         record::{Cause, End, Exit, Running},
@@ -46,6 +48,9 @@ pub(crate) struct Shim {
     buffer: Buffer,
     boot_id: String,
     workload: Option<Workload>,
+    errands: Errands,
+    /// How many clients there were.
+    count: u64,
     /// The highest number of a start so far.
     incarnation: u64,
     last: Option<Exit>,
@@ -76,6 +81,8 @@ impl Shim {
             buffer: Buffer::new(),
             boot_id: boot_id.trim_end().to_owned(),
             workload: None,
+            errands: Errands::default(),
+            count: 0,
             incarnation: last.as_ref().map_or(0, |exit| exit.incarnation).max(before),
             last,
             room_for_exit: None,
@@ -110,6 +117,9 @@ impl Shim {
                 self.accept();
             }
             self.connections.retain(Connection::is_open);
+            let connections = &self.connections;
+            self.errands
+                .keep_those_of(|client| connections.iter().any(|open| open.id == client));
         }
         // Whoever comes now shall not find a socket that nobody listens to.
         records::remove(names::SOCKET);
@@ -126,9 +136,11 @@ impl Shim {
     fn next_moment(&self) -> Option<Duration> {
         let workload = self.workload.as_ref().and_then(Workload::next_moment);
         let deadline = self.deadline.filter(|_| !self.deadline_has_passed);
+        let errands = self.errands.next_moment();
         [workload, deadline, self.write_at]
             .into_iter()
             .flatten()
+            .chain(errands)
             .min()
     }
 
@@ -159,6 +171,7 @@ impl Shim {
             .into_iter()
             .flatten()
             .filter_map(|stream| stream.pipe());
+        let pipes = pipes.chain(self.errands.pipes());
         waiting.extend(pipes.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
         match poll(&mut waiting, None) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -186,11 +199,14 @@ impl Shim {
         if let Some(workload) = &mut self.workload {
             self.queue
                 .say("killed: whoever started this shim has ended");
-            workload.kill(Cause::Kill);
+            workload.kill(Cause::Kill, &self.errands.pids());
         }
     }
 
     fn read_output(&mut self, is_ready: bool) {
+        if is_ready {
+            self.errands.read(&mut self.buffer, &self.queue);
+        }
         if let Some(workload) = self.workload.as_mut().filter(|_| is_ready) {
             for stream in &mut workload.streams {
                 stream.read(&mut self.buffer, &self.queue);
@@ -200,12 +216,57 @@ impl Shim {
     }
 
     fn look_after_children(&mut self) {
+        self.look_after_errands();
+        let errands = self.errands.pids();
         let Some(workload) = &mut self.workload else {
-            children::reap_orphans(None);
+            children::reap_orphans(&errands);
             return;
         };
-        if let Some(end) = workload.look() {
-            self.finish(end);
+        match workload.look(&errands) {
+            Some(end) if workload.is_prepared(end) => self.go_on(end),
+            Some(end) => self.finish(end),
+            None => {}
+        }
+    }
+
+    /// Tells those who sent errands how these have ended.
+    fn look_after_errands(&mut self) {
+        while let Some((client, outcome)) = self.errands.ended(&mut self.buffer, &self.queue) {
+            let mut clients = self.connections.iter_mut();
+            if let Some(client) = clients.find(|connection| connection.id == client) {
+                client.send(&Message::Ran(outcome));
+            }
+        }
+    }
+
+    /// Starts the program itself, after what prepared that has ended with `end`.
+    fn go_on(&mut self, end: End) {
+        let Some(workload) = &mut self.workload else {
+            return;
+        };
+        if let Err(text) = workload.go_on(&mut self.buffer, &self.queue) {
+            self.queue
+                .say(&format!("not started after preStart: {text}"));
+            return self.finish(end);
+        }
+        let running = workload.running.clone();
+        let (incarnation, pid) = (running.incarnation, running.pid);
+        self.queue
+            .say(&format!("prepared: incarnation {incarnation}, pid {pid}"));
+        self.write_running(Reserved::new(names::RUNNING));
+        self.tell(&Message::Started(running));
+    }
+
+    /// Writes the record of what runs. Only after an end of this shim will it be missed.
+    fn write_running(&self, room: io::Result<Reserved>) {
+        let Some(workload) = &self.workload else {
+            return;
+        };
+        if let Err(error) = room.and_then(|room| room.write(&workload.running.seal())) {
+            self.queue.say(&format!(
+                "cannot write the record `{}`: {error}",
+                names::RUNNING
+            ));
         }
     }
 
@@ -215,14 +276,11 @@ impl Shim {
             return;
         };
         let exit = workload.finish(end, &mut self.buffer, &self.queue);
-        let (how, number) = match exit.end {
-            End::Code(code) => ("exit code", code),
-            End::Signal(signal) => ("signal", signal),
-        };
         self.queue.say(&format!(
-            "ended: incarnation {}, pid {}, {how} {number}, cause {}",
+            "ended: incarnation {}, pid {}, {}, cause {}",
             exit.incarnation,
             exit.pid,
+            describe(exit.end),
             exit.cause.word()
         ));
         self.last = Some(exit.clone());
@@ -263,6 +321,7 @@ impl Shim {
         if let Some(workload) = &mut self.workload {
             workload.on_time(now, &self.queue);
         }
+        self.errands.on_time(now);
     }
 
     fn tell(&mut self, event: &Message) {
@@ -280,7 +339,8 @@ impl Shim {
             if self.connections.len() == MOST_CONNECTIONS {
                 self.connections.remove(0);
             }
-            self.connections.extend(Connection::new(stream));
+            self.count += 1;
+            self.connections.extend(Connection::new(stream, self.count));
         }
     }
 
@@ -302,21 +362,23 @@ impl Shim {
                 return Message::Hello {
                     version: version.min(VERSION),
                     pid: getpid().as_raw_nonzero().get().unsigned_abs(),
+                    level: LEVEL,
                 };
             }
             Ok(_) if !greeted => Err((Refusal::NoHello, "say hello first".to_owned())),
             Ok(Command::Status) => return Message::Status(Box::new(self.status())),
             Ok(Command::Start { incarnation }) => self.start(incarnation),
-            Ok(Command::Signal(signal)) => match &self.workload {
-                Some(workload) => workload.signal(signal).map_err(|error| system(&error)),
+            Ok(Command::Signal(signal)) => match &mut self.workload {
+                Some(workload) => workload.ask(signal).map_err(|error| system(&error)),
                 None => Err((Refusal::Idle, "nothing lives".to_owned())),
             },
             Ok(Command::Kill) => {
                 if let Some(workload) = &mut self.workload {
-                    workload.kill(Cause::Kill);
+                    workload.kill(Cause::Kill, &self.errands.pids());
                 }
                 Ok(())
             }
+            Ok(Command::Run(kind, timeout)) => self.run(client, kind, timeout),
             Ok(Command::Deadline(time)) => {
                 self.deadline = time.map(|time| clock::now().saturating_add(time));
                 self.deadline_has_passed = false;
@@ -364,6 +426,14 @@ impl Shim {
         }
     }
 
+    fn run(&mut self, client: usize, kind: Kind, timeout: Duration) -> Done {
+        let Some(workload) = self.workload.as_ref().filter(|it| !it.is_ending()) else {
+            return Err((Refusal::Idle, "nothing lives".to_owned()));
+        };
+        let client = self.connections[client].id;
+        (self.errands).start(&workload.program, kind, client, timeout)
+    }
+
     fn start(&mut self, incarnation: u64) -> Done {
         self.idle()?;
         if incarnation <= self.incarnation {
@@ -397,22 +467,18 @@ impl Shim {
         };
         let (room_for_running, room_for_exit) = (room(names::RUNNING)?, room(names::EXIT)?);
         let workload = Workload::start(program, incarnation, &self.boot_id)?;
-        if let Err(error) = room_for_running.write(&workload.running.seal()) {
-            // It runs, and the status says so. Only after an end of this shim will it be missed.
-            self.queue.say(&format!(
-                "cannot write the record `{}`: {error}",
-                names::RUNNING
-            ));
-        }
         self.room_for_exit = Some(room_for_exit);
         // Who starts anew knows how the last process ended.
         self.write_at = None;
         let running = workload.running.clone();
         let pid = running.pid;
-        self.queue
-            .say(&format!("started: incarnation {incarnation}, pid {pid}"));
+        let preparing = if running.preparing { ", preStart" } else { "" };
+        self.queue.say(&format!(
+            "started: incarnation {incarnation}, pid {pid}{preparing}"
+        ));
         self.incarnation = incarnation;
         self.workload = Some(workload);
+        self.write_running(Ok(room_for_running));
         self.tell(&Message::Started(running));
         Ok(())
     }

@@ -28,7 +28,11 @@ pub(crate) struct Workload {
     pub(crate) running: Running,
     pub(crate) streams: [Stream; 2],
     cgroup: Option<Cgroup>,
-    stop: Stop,
+    pub(crate) program: Program,
+    /// While it is what prepares the start: when that is killed.
+    prepare_until: Option<Duration>,
+    /// Somebody asked what prepares the start to end: nothing is to follow.
+    abandoned: bool,
     /// What ends it, if it ends now.
     cause: Cause,
     /// When its tree is killed: its time to stop is over.
@@ -56,14 +60,18 @@ impl Workload {
         let (out, out_end) = Stream::new(Source::Out).map_err(pipe)?;
         let (err, err_end) = Stream::new(Source::Err).map_err(pipe)?;
         let cgroup = program.cgroup.as_deref().map(Cgroup::new);
-        let pid = launch::launch(&program, out_end, err_end)?;
+        let first = program.pre_start.as_ref();
+        let arguments = first.map_or(&program.arguments, |first| &first.arguments);
+        let prepare_until = first.map(|first| clock::now().saturating_add(first.timeout));
+        let pid = launch::launch(&program, arguments, None, out_end, err_end)?;
         let running = Running {
+            preparing: prepare_until.is_some(),
             incarnation,
             pid: pid.as_raw_nonzero().get().unsigned_abs(),
             // It is there, as it is our child and unreaped.
             start_time: children::start_time(pid).unwrap_or(0),
             boot_id: boot_id.to_owned(),
-            instance: program.instance,
+            instance: program.instance.clone(),
             at: clock::wall(),
         };
         Ok(Self {
@@ -71,7 +79,9 @@ impl Workload {
             running,
             streams: [out, err],
             cgroup,
-            stop: program.stop,
+            program,
+            prepare_until,
+            abandoned: false,
             cause: Cause::Own,
             kill_at: None,
             flush_at: None,
@@ -84,8 +94,45 @@ impl Workload {
         self.ended
     }
 
-    /// Sends a signal to the process.
-    pub(crate) fn signal(&self, signal: message::Signal) -> Result<(), rustix::io::Errno> {
+    /// Whether the program itself is to be started, now that the first process has ended with `end`.
+    pub(crate) fn is_prepared(&self, end: End) -> bool {
+        let may_go_on = !self.abandoned && self.cause == Cause::Own;
+        self.prepare_until.is_some() && end == End::Code(0) && may_go_on
+    }
+
+    /// Starts the program itself, after what prepared that.
+    ///
+    /// # Errors
+    /// What failed, on what, and why.
+    pub(crate) fn go_on(&mut self, buffer: &mut Buffer, queue: &Queue) -> Result<(), String> {
+        let pipe = |error| format!("cannot open a pipe for its output: {error}");
+        let (out, out_end) = Stream::new(Source::Out).map_err(pipe)?;
+        let (err, err_end) = Stream::new(Source::Err).map_err(pipe)?;
+        for stream in std::mem::replace(&mut self.streams, [out, err]) {
+            stream.finish(buffer, queue);
+        }
+        let program = &self.program;
+        let launched = launch::launch(program, &program.arguments, None, out_end, err_end);
+        self.pid = launched.inspect_err(|_| self.cause = Cause::NotStarted)?;
+        self.prepare_until = None;
+        self.ended = false;
+        self.running = Running {
+            pid: self.pid.as_raw_nonzero().get().unsigned_abs(),
+            start_time: children::start_time(self.pid).unwrap_or(0),
+            at: clock::wall(),
+            preparing: false,
+            ..self.running.clone()
+        };
+        Ok(())
+    }
+
+    /// Sends a signal to the process. What prepares a start is not followed by one then.
+    pub(crate) fn ask(&mut self, signal: message::Signal) -> Result<(), rustix::io::Errno> {
+        self.abandoned = true;
+        self.signal(signal)
+    }
+
+    fn signal(&self, signal: message::Signal) -> Result<(), rustix::io::Errno> {
         let signal = match signal {
             message::Signal::Hup => Signal::HUP,
             message::Signal::Int => Signal::INT,
@@ -99,13 +146,13 @@ impl Workload {
     }
 
     /// Kills it and what descends from it, because of `cause`.
-    pub(crate) fn kill(&mut self, cause: Cause) {
+    pub(crate) fn kill(&mut self, cause: Cause, errands: &[Pid]) {
         // The cause that came first is what made it end.
         if self.cause == Cause::Own && !self.ended {
             self.cause = cause;
         }
         self.kill_at = None;
-        self.kill_tree();
+        self.kill_tree(errands);
     }
 
     /// Stops it, because of `cause`: signal, grace, kill.
@@ -113,19 +160,27 @@ impl Workload {
         if self.cause == Cause::Own && !self.ended {
             self.cause = cause;
         }
-        let _ = self.signal(self.stop.signal);
-        self.kill_at = Some(now.saturating_add(self.stop.grace));
+        let Stop { signal, grace } = self.program.stop;
+        let _ = self.signal(signal);
+        self.kill_at = Some(now.saturating_add(grace));
     }
 
     /// When [`Workload::on_time`] has something to do.
     pub(crate) fn next_moment(&self) -> Option<Duration> {
-        [self.kill_at, self.flush_at].into_iter().flatten().min()
+        let prepare_until = self.prepare_until.filter(|_| !self.ended);
+        let moments = [self.kill_at, self.flush_at, prepare_until];
+        moments.into_iter().flatten().min()
     }
 
     /// Does what is due.
     pub(crate) fn on_time(&mut self, now: Duration, queue: &Queue) {
         if self.kill_at.is_some_and(|moment| moment <= now) {
-            self.kill(self.cause);
+            self.kill(self.cause, &[]);
+        }
+        if !self.ended && self.prepare_until.is_some_and(|moment| moment <= now) {
+            // Once: from now on it is about to end.
+            self.prepare_until = Some(Duration::MAX);
+            self.kill(Cause::PreStartTimeout, &[]);
         }
         if self.flush_at.is_some_and(|moment| moment <= now) {
             self.flush_at = None;
@@ -147,22 +202,22 @@ impl Workload {
     }
 
     /// Looks after its processes. Once nothing lives any more: how it ended.
-    pub(crate) fn look(&mut self) -> Option<End> {
+    pub(crate) fn look(&mut self, errands: &[Pid]) -> Option<End> {
         if !self.ended {
-            children::reap_orphans(Some(self.pid));
+            children::reap_orphans(&[&[self.pid], errands].concat());
             children::look(self.pid)?;
             self.ended = true;
             self.kill_at = None;
         }
-        self.kill_tree().then(|| children::reap(self.pid))?
+        self.kill_tree(errands).then(|| children::reap(self.pid))?
     }
 
     /// True once nothing lives but, perhaps, the process itself.
-    fn kill_tree(&self) -> bool {
+    fn kill_tree(&self, errands: &[Pid]) -> bool {
         if let Some(cgroup) = &self.cgroup {
             cgroup.kill();
         }
-        children::kill_tree(self.pid)
+        children::kill_tree(self.pid, errands)
     }
 
     /// Closes its streams and says how it ended. Call it when nothing lives any more.
@@ -174,6 +229,7 @@ impl Workload {
         let killed = end == End::Signal(Signal::KILL.as_raw());
         let cause = match self.cause {
             Cause::Own if out_of_memory && killed => Cause::Memory,
+            Cause::Own if self.prepare_until.is_some() && !self.abandoned => Cause::PreStart,
             cause => cause,
         };
         Exit {

@@ -2,12 +2,9 @@
 
 use std::time::Duration;
 
-use super::{HowEnded, Life, NotStarted, StopCause, grace};
+use super::{HowEnded, Life, NotStarted, StopCause, grace, pre_stop};
 use crate::{
-    model::{
-        Exit, ExitCause, Moment,
-        service::{RestartSpec, StopSpec},
-    },
+    model::{Assignment, Exit, ExitCause, Moment, service::RestartSpec},
     plan::{
         drain::Drain,
         health::Checks,
@@ -22,6 +19,23 @@ impl Life {
             revision: revision.to_owned(),
             since: now,
             checks: Checks::begin(now),
+        }
+    }
+
+    /// What prepares the start of a process of `revision` was started at `now`.
+    pub fn preparing(revision: &str, now: Moment) -> Self {
+        Self::Preparing {
+            revision: revision.to_owned(),
+            since: now,
+        }
+    }
+
+    /// The process itself was started at `now`, after what prepared that.
+    #[must_use]
+    pub fn prepared(self, now: Moment) -> Self {
+        match self {
+            Self::Preparing { revision, .. } => Self::started(&revision, now),
+            other => other,
         }
     }
 
@@ -76,11 +90,14 @@ impl Life {
         }
     }
 
-    /// The process was asked at `now` to stop.
+    /// The process was asked at `now` to stop, or its `preStop` command was sent first. What has not even been
+    /// started has nothing to do before its stop.
     #[must_use]
-    pub fn stopping(self, spec: &StopSpec, cause: StopCause, now: Moment) -> Self {
+    pub fn stopping(self, assignment: &Assignment, cause: StopCause, now: Moment) -> Self {
+        let pre_stop = pre_stop(assignment, &cause).filter(|_| self.checks().is_some());
         match self {
-            Self::Alive {
+            Self::Preparing { revision, since }
+            | Self::Alive {
                 revision, since, ..
             }
             | Self::Draining {
@@ -88,12 +105,41 @@ impl Life {
             } => Self::Stopping {
                 revision,
                 since,
-                kill_at: now + grace(spec, &cause),
+                asked_at: pre_stop.map(|time| now + time),
+                kill_at: now + pre_stop.unwrap_or_default() + grace(assignment, &cause),
                 killed: false,
                 cause,
             },
             other => other,
         }
+    }
+
+    /// The `preStop` command ended at `now`.
+    #[must_use]
+    pub fn pre_stopped(mut self, now: Moment) -> Self {
+        if let Self::Stopping {
+            asked_at: Some(at), ..
+        } = &mut self
+        {
+            *at = now;
+        }
+        self
+    }
+
+    /// The process was asked at `now` to stop, after its `preStop` command.
+    #[must_use]
+    pub fn signalled(mut self, assignment: &Assignment, now: Moment) -> Self {
+        if let Self::Stopping {
+            asked_at,
+            kill_at,
+            cause,
+            ..
+        } = &mut self
+        {
+            *asked_at = None;
+            *kill_at = now + grace(assignment, cause);
+        }
+        self
     }
 
     /// The process was killed.
@@ -116,6 +162,7 @@ impl Life {
         now: Moment,
     ) -> Self {
         let (revision, since, cause) = match self {
+            Self::Preparing { revision, since } => (revision, since, None),
             Self::Alive {
                 revision, since, ..
             } => (revision, since, None),
@@ -198,6 +245,7 @@ impl Life {
         match self {
             Self::Fresh => "",
             Self::External { revision, .. }
+            | Self::Preparing { revision, .. }
             | Self::Alive { revision, .. }
             | Self::Draining { revision, .. }
             | Self::Stopping { revision, .. }
@@ -211,7 +259,10 @@ impl Life {
     pub fn lives(&self) -> bool {
         matches!(
             self,
-            Self::Alive { .. } | Self::Draining { .. } | Self::Stopping { .. }
+            Self::Preparing { .. }
+                | Self::Alive { .. }
+                | Self::Draining { .. }
+                | Self::Stopping { .. }
         )
     }
 

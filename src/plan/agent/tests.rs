@@ -2,12 +2,12 @@
 
 mod chance;
 
-use super::*;
+use super::{time::HUNG_GRACE, *};
 use crate::model::{
     ExitCause, LoadReport, ServerStats, Timestamp,
     assignment::Template,
     quantity::{Percent, Period},
-    service::{HealthSpec, LoadSpec, PortCheck, RecycleSpec, RecycleWhen, RestartSpec},
+    service::{HealthSpec, LoadSpec, PortCheck, RecycleSpec, RecycleWhen, RestartSpec, StopSpec},
 };
 use crate::plan::restart::BackOff;
 
@@ -37,6 +37,7 @@ fn assignment(revision: &str, desired: Desired) -> Assignment {
         restart: RestartSpec::default(),
         recycle: None,
         min_ready: crate::model::quantity::Period::from_secs(0),
+        pre_stop: None,
         stop: StopSpec {
             grace: Period::from_secs(10),
             ..StopSpec::default()
@@ -197,7 +198,7 @@ fn clients_are_sent_elsewhere_before_a_process_is_asked_to_stop() {
 fn a_process_is_killed_only_after_its_grace() {
     let absent = assignment("a", Desired::Absent);
     let cause = StopCause::Absent { stored_at: 42 };
-    let life = Life::started("a", at(0)).stopping(&absent.stop, cause.clone(), at(5));
+    let life = Life::started("a", at(0)).stopping(&absent, cause.clone(), at(5));
     let decide = |life: &Life, now| decide(&goal(&absent), life, true, now);
     assert_eq!(decide(&life, at(14)), Decision::Wait(Wait::Grace(at(15))));
     assert_eq!(decide(&life, at(15)), Decision::Do(Action::Kill(cause)));
@@ -206,15 +207,15 @@ fn a_process_is_killed_only_after_its_grace() {
 
 #[test]
 fn a_hung_process_gets_a_short_grace_and_one_that_answers_gets_its_own() {
-    let spec = assignment("a", Desired::Present).stop;
+    let wanted = assignment("a", Desired::Present);
     let answering = Failure {
         silent: false,
         ..hung()
     };
-    assert_eq!(grace(&spec, &StopCause::Unhealthy(hung())), HUNG_GRACE);
+    assert_eq!(grace(&wanted, &StopCause::Unhealthy(hung())), HUNG_GRACE);
     assert_eq!(
-        grace(&spec, &StopCause::Unhealthy(answering)),
-        spec.grace.get()
+        grace(&wanted, &StopCause::Unhealthy(answering)),
+        wanted.stop.grace.get()
     );
 }
 
@@ -232,7 +233,7 @@ fn an_unhealthy_process_is_stopped_and_started_again_after_the_delay() {
     );
     // Even when it exits with success.
     let mut back_off = BackOff::default();
-    let life = life.stopping(&wanted.stop, cause, at(2)).ended(
+    let life = life.stopping(&wanted, cause, at(2)).ended(
         &wanted.restart,
         &mut back_off,
         exit(0),
@@ -253,7 +254,7 @@ fn a_replaced_process_is_followed_at_once_by_the_new_one() {
         stored_at: 42,
     };
     let life = Life::started("a", at(0))
-        .stopping(&wanted.stop, cause, at(1))
+        .stopping(&wanted, cause, at(1))
         .ended(
             &wanted.restart,
             &mut BackOff::default(),
@@ -342,4 +343,39 @@ fn a_completed_process_waits_for_a_new_revision() {
         decide(&goal(&changed), &life, true, at(1)),
         Decision::Do(Action::Start)
     );
+}
+
+#[test]
+fn the_command_before_a_stop_has_its_time_and_the_signal_follows_its_end() {
+    let mut absent = assignment("a", Desired::Absent);
+    absent.pre_stop = serde_json::from_str(r#"{"command": ["x"], "timeout": "3s"}"#).unwrap();
+    let cause = StopCause::Absent { stored_at: 42 };
+    let life = Life::started("a", at(0)).stopping(&absent, cause.clone(), at(5));
+    let decide = |life: &Life, now| decide(&goal(&absent), life, true, now);
+    assert_eq!(decide(&life, at(7)), Decision::Wait(Wait::PreStop(at(8))));
+    let signal = Decision::Do(Action::Signal(cause));
+    assert_eq!(decide(&life, at(8)), signal);
+    let ended = life.pre_stopped(at(6));
+    assert_eq!(decide(&ended, at(6)), signal);
+    // From the signal on it has the whole of its grace.
+    let signalled = ended.signalled(&absent, at(6));
+    let grace = Wait::Grace(at(6) + absent.stop.grace.get());
+    assert_eq!(decide(&signalled, at(6)), Decision::Wait(grace));
+}
+
+#[test]
+fn what_prepares_a_start_is_stopped_without_ado() {
+    let mut absent = assignment("a", Desired::Absent);
+    absent.pre_stop = serde_json::from_str(r#"{"command": ["x"]}"#).unwrap();
+    let life = Life::preparing("a", at(0));
+    let wanted = assignment("a", Desired::Present);
+    let waits = decide(&goal(&wanted), &life, true, at(9));
+    assert_eq!(waits, Decision::Wait(Wait::Prepared));
+    let cause = StopCause::Absent { stored_at: 42 };
+    let stop = decide(&goal(&absent), &life, true, at(9));
+    assert_eq!(stop, Decision::Do(Action::Stop(cause.clone())));
+    let stopping = life.clone().stopping(&absent, cause, at(9));
+    assert!(matches!(stopping, Life::Stopping { asked_at: None, .. }));
+    // Its checks begin with the process itself.
+    assert_eq!(life.prepared(at(9)), Life::started("a", at(9)));
 }

@@ -19,6 +19,8 @@ use crate::host::Clock;
 pub(super) struct Link {
     stream: Arc<UnixStream>,
     clock: Arc<dyn Clock>,
+    /// What the shim has learnt.
+    level: u32,
     input: Vec<u8>,
     /// What was told while an answer was awaited.
     events: VecDeque<Message>,
@@ -35,11 +37,15 @@ impl Link {
         let mut link = Self {
             stream: Arc::new(stream),
             clock: Arc::clone(clock),
+            level: 0,
             input: Vec::new(),
             events: VecDeque::new(),
         };
         match link.ask(Command::Hello { version: VERSION }).await? {
-            Message::Hello { .. } => Ok(link),
+            Message::Hello { level, .. } => {
+                link.level = level;
+                Ok(link)
+            }
             other => Err(unexpected(&other)),
         }
     }
@@ -47,6 +53,11 @@ impl Link {
     /// What commands can be sent by while this is listened to.
     pub(super) fn sender(&self) -> Arc<UnixStream> {
         Arc::clone(&self.stream)
+    }
+
+    /// What the shim has learnt within its version.
+    pub(super) fn level(&self) -> u32 {
+        self.level
     }
 
     /// The clock that its patience is measured by.

@@ -3,6 +3,7 @@
 //!
 //! - `processes`: [`ShimProcesses`]: what an agent asks for, done by shims
 //! - `launch`: where the shim's program is, and starting one
+//! - `errand`: short programs beside a process
 //! - `link`: a connection to a shim
 //! - `watch`: waiting for the end of a process, or of its shim
 //! - `leftovers`: killing what lost its shim
@@ -11,6 +12,7 @@
 //!
 //! The shim itself is `src/bin/quaestor-shim`.
 
+mod errand;
 mod launch;
 mod leftovers;
 mod link;

@@ -6,7 +6,6 @@ use std::{
     io::{self, PipeReader, PipeWriter},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use futures::future::{BoxFuture, Either, select};
@@ -119,7 +118,7 @@ impl ShimProcesses {
         let sealed = seal(place, program);
         let written = self.disk.write(&record, sealed.as_bytes(), false);
         written.map_err(unusable(&record))?;
-        let started = self.begin(place, incarnation, program.stop_within).await;
+        let started = self.begin(place, incarnation, program).await;
         if !program.secrets.is_empty() {
             // The shim has removed it, unless it is an older one or could not be asked.
             self.disk.remove(&record).map_err(unusable(&record))?;
@@ -127,12 +126,12 @@ impl ShimProcesses {
         started
     }
 
-    /// Lets the shim start what the record says, to be stopped after `stop_within`.
+    /// Lets the shim start `program`, which the record says already.
     async fn begin(
         &self,
         place: &Place,
         incarnation: u64,
-        stop_within: Option<Duration>,
+        program: &Program,
     ) -> Result<Started, StartError> {
         let directory = &place.directory;
         let failed = |cause: String| StartError::Shim {
@@ -140,8 +139,18 @@ impl ShimProcesses {
             cause,
         };
         let mut link = self.shim(place).await?;
+        let least = u32::from(program.pre_start.is_some());
+        if link.level() < least && link.ask(Command::Release).await.is_ok() {
+            // An older one would not understand all of the record. It leaves if nothing lives.
+            link = self.shim(place).await?;
+        }
+        if link.level() < least {
+            return Err(failed(
+                "it is of an older version, and does not leave".to_owned(),
+            ));
+        }
         // Before the start: a shim whose deadline has passed starts nothing.
-        let deadline = link.ask(Command::Deadline(stop_within)).await;
+        let deadline = link.ask(Command::Deadline(program.stop_within)).await;
         deadline.map_err(|error| failed(error.to_string()))?;
         let mut answer = link.ask(Command::Start { incarnation }).await;
         if let Ok(Message::Error {
@@ -175,7 +184,7 @@ impl ShimProcesses {
                 _ => {}
             }
         };
-        Ok(watch::started(place, &running, link))
+        Ok(watch::started(place, &running, link, &self.disk))
     }
 
     /// Kills what lives behind `link`; returns once nothing does.
@@ -202,7 +211,7 @@ impl ShimProcesses {
                 check(place, &running)?;
                 Ok(Found::Running {
                     incarnation: running.incarnation,
-                    started: watch::started(place, &running, link),
+                    started: watch::started(place, &running, link, &self.disk),
                 })
             }
             Look::Shim(_, None, last) => Ok(Found::Idle {
@@ -299,6 +308,10 @@ fn seal(place: &Place, program: &Program) -> String {
     environment.push((leftovers::VARIABLE.into(), place.uuid.clone().into()));
     let record = program::Program {
         is_secret: !program.secrets.is_empty(),
+        pre_start: program.pre_start.as_ref().map(|first| program::PreStart {
+            arguments: first.arguments.iter().map(Into::into).collect(),
+            timeout: first.timeout,
+        }),
         instance: place.uuid.clone(),
         arguments: program.arguments.iter().map(Into::into).collect(),
         environment,

@@ -2,38 +2,49 @@
 
 use std::{
     fs, io,
-    path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::net::UnixStream;
+use futures::future::BoxFuture;
+use tokio::{net::UnixStream, sync::watch};
 
 use super::{
-    TURN, TURNS, leftovers,
+    TURN, TURNS, errand, leftovers,
     link::{self, Link},
     wire::{
         message::{Command, Message, Signal},
         names,
-        record::{self, Exit, Running},
+        record::{self, Cause, Exit, Running},
     },
 };
 use crate::{
-    host::Clock,
+    host::{Clock, Disk},
     model::{ExitCause, Timestamp, service::StopSignal},
-    process::{End, Place, Process, Started},
+    process::{End, Ended, Errand, Outcome, Place, Process, Started},
 };
 
 /// Pause before a connection to a shim that may live is tried again.
 const RETRY: Duration = Duration::from_millis(100);
 
 /// The process behind `link`.
-pub(super) fn started(place: &Place, running: &Running, link: Link) -> Started {
+pub(super) fn started(
+    place: &Place,
+    running: &Running,
+    link: Link,
+    disk: &Arc<dyn Disk>,
+) -> Started {
+    let (standing, shown) = watch::channel(Standing::of(running));
     let process = Shimmed {
-        pid: running.pid,
+        directory: place.directory.clone(),
+        clock: Arc::clone(link.clock()),
+        disk: Arc::clone(disk),
+        standing: Mutex::new(shown),
         shim: Arc::new(Mutex::new(link.sender())),
     };
     let watch = Watch {
+        standing,
         place: place.clone(),
         incarnation: running.incarnation,
         shim: Arc::clone(&process.shim),
@@ -44,15 +55,62 @@ pub(super) fn started(place: &Place, running: &Running, link: Link) -> Started {
     }
 }
 
-struct Shimmed {
+/// What may change while a process lives.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Standing {
     pid: u32,
+    preparing: bool,
+}
+
+impl Standing {
+    fn of(running: &Running) -> Self {
+        Self {
+            pid: running.pid,
+            preparing: running.preparing,
+        }
+    }
+}
+
+struct Shimmed {
+    directory: PathBuf,
+    clock: Arc<dyn Clock>,
+    disk: Arc<dyn Disk>,
+    standing: Mutex<watch::Receiver<Standing>>,
     /// The connection; another one after the first was lost.
     shim: Arc<Mutex<Arc<UnixStream>>>,
 }
 
+impl Shimmed {
+    fn standing(&self) -> MutexGuard<'_, watch::Receiver<Standing>> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Process for Shimmed {
     fn pid(&self) -> u32 {
-        self.pid
+        self.standing().borrow().pid
+    }
+
+    fn is_preparing(&self) -> bool {
+        self.standing().borrow().preparing
+    }
+
+    fn changed(&self) -> BoxFuture<'static, ()> {
+        let mut standing = self.standing();
+        let mut waiting = standing.clone();
+        standing.mark_unchanged();
+        Box::pin(async move {
+            if waiting.changed().await.is_err() {
+                // It has ended, which is told elsewhere.
+                std::future::pending().await
+            }
+        })
+    }
+
+    fn run(&self, errand: Errand) -> BoxFuture<'static, Result<Outcome, String>> {
+        let (directory, clock) = (self.directory.clone(), Arc::clone(&self.clock));
+        let disk = Arc::clone(&self.disk);
+        Box::pin(async move { errand::run(&directory, errand, &clock, &*disk).await })
     }
 
     fn signal(&self, signal: StopSignal) -> io::Result<()> {
@@ -89,6 +147,7 @@ pub(super) fn wire_signal(signal: StopSignal) -> Signal {
 }
 
 struct Watch {
+    standing: watch::Sender<Standing>,
     place: Place,
     incarnation: u64,
     shim: Arc<Mutex<Arc<UnixStream>>>,
@@ -101,6 +160,7 @@ impl Watch {
                 Ok(Message::Exited(exit)) if exit.incarnation == self.incarnation => {
                     return end(&exit);
                 }
+                Ok(Message::Started(running)) => self.show(&running),
                 Ok(_) => {}
                 Err(lost) => match self.find_again(link.clock(), &lost).await {
                     Ok(found) => link = found,
@@ -110,13 +170,24 @@ impl Watch {
         }
     }
 
+    /// Shows what lives now, if it is of the same start.
+    fn show(&self, running: &Running) {
+        if running.incarnation == self.incarnation {
+            let now = Standing::of(running);
+            self.standing
+                .send_if_modified(|before| std::mem::replace(before, now) != now);
+        }
+    }
+
     /// Another connection to the same process; or its end, if it has ended meanwhile or with its shim.
     async fn find_again(&self, clock: &Arc<dyn Clock>, lost: &io::Error) -> Result<Link, End> {
         let directory = &self.place.directory;
         loop {
             match look(directory, clock).await {
                 Ok(Look::Shim(link, running, last)) => {
-                    if running.is_some_and(|running| running.incarnation == self.incarnation) {
+                    let own = running.filter(|running| running.incarnation == self.incarnation);
+                    if let Some(running) = own {
+                        self.show(&running);
                         let mut shim = self.shim.lock().unwrap_or_else(PoisonError::into_inner);
                         *shim = link.sender();
                         return Ok(link);
@@ -205,15 +276,25 @@ pub(super) fn end(exit: &Exit) -> End {
         record::End::Signal(signal) => (None, Some(signal)),
     };
     End {
+        of: match exit.cause {
+            Cause::PreStart => Ended::PreStart,
+            Cause::PreStartTimeout => Ended::PreStartTimeout,
+            Cause::NotStarted => Ended::NotStarted,
+            Cause::Own | Cause::Kill | Cause::Deadline | Cause::Memory => Ended::Program,
+        },
         code,
         signal,
         at: Some(Timestamp::from_millis(
             i64::try_from(exit.at).unwrap_or(i64::MAX),
         )),
         cause: match exit.cause {
-            record::Cause::Memory => Some(ExitCause::OutOfMemory),
-            record::Cause::Deadline => Some(ExitCause::Partition),
-            record::Cause::Own | record::Cause::Kill => None,
+            Cause::Memory => Some(ExitCause::OutOfMemory),
+            Cause::Deadline => Some(ExitCause::Partition),
+            Cause::Own
+            | Cause::Kill
+            | Cause::PreStart
+            | Cause::PreStartTimeout
+            | Cause::NotStarted => None,
         },
     }
 }

@@ -15,6 +15,7 @@ pub(super) fn check(spec: &ServiceSpec) -> Vec<Problem> {
     let mut problems = health(spec);
     problems.extend(load(spec));
     problems.extend(restart(&spec.restart));
+    problems.extend(hooks(spec));
     problems.extend(recycle(spec));
     problems.extend(logs(&spec.logs));
     problems
@@ -31,13 +32,26 @@ fn health(spec: &ServiceSpec) -> Vec<Problem> {
         ),
         ("http", http_port),
         ("tcp", health.tcp.as_ref().map(|check| check.port.as_ref())),
+        ("exec", health.exec.as_ref().map(|_| None)),
         ("none", health.none.map(|_| None)),
     ];
     let mut problems: Vec<Problem> = one_kind(&root, &kinds).into_iter().collect();
     let real = |kind: &&(&str, Option<Option<&Name>>)| kind.0 != "none";
-    for (kind, port) in kinds.iter().filter(real) {
+    let over_a_port = |kind: &&(&str, _)| !["none", "exec"].contains(&kind.0);
+    for (kind, port) in kinds.iter().filter(over_a_port) {
         if let Some(port) = port {
             problems.extend(reachable(spec, root.clone().key(kind), kind, *port));
+        }
+    }
+    if let Some(exec) = &health.exec {
+        let path = root.clone().key("exec");
+        problems.extend(runnable(path.clone().key("command"), &exec.command));
+        if !spec.external.is_empty() {
+            problems.push(
+                Problem::new(path, "there is no process beside which it could run")
+                    .considering("external")
+                    .help("check external endpoints by `grpc`, `http` or `tcp`"),
+            );
         }
     }
     problems.extend(positive(root.clone().key("interval"), health.interval));
@@ -81,7 +95,7 @@ fn health(spec: &ServiceSpec) -> Vec<Problem> {
     if !checked && timing_only != HealthSpec::default() {
         problems.push(
             Problem::new(root, "`health` says how often to check, but not how")
-                .help("add `grpc: {}`, `http: {}` or `tcp: {}`, or remove `health`"),
+                .help("add `grpc: {}`, `http: {}`, `tcp: {}` or `exec`, or remove `health`"),
         );
     }
     problems
@@ -270,6 +284,32 @@ fn restart(restart: &RestartSpec) -> Vec<Problem> {
         );
     }
     problems
+}
+
+fn hooks(spec: &ServiceSpec) -> Vec<Problem> {
+    let hooks = [("preStart", &spec.pre_start), ("preStop", &spec.pre_stop)];
+    let hooks = hooks
+        .into_iter()
+        .filter_map(|(field, hook)| Some((Path::of("spec").key(field), hook.as_ref()?)));
+    hooks
+        .flat_map(|(path, hook)| {
+            let command = runnable(path.clone().key("command"), &hook.command);
+            command
+                .into_iter()
+                .chain(positive(path.key("timeout"), hook.timeout))
+        })
+        .collect()
+}
+
+/// Checks that a command names a program.
+fn runnable(path: Path, command: &[String]) -> Option<Problem> {
+    let named = command
+        .first()
+        .is_some_and(|program| !program.trim().is_empty());
+    (!named).then(|| {
+        Problem::new(path, "the program is an empty text")
+            .help("the first item of `command` names what is run")
+    })
 }
 
 fn recycle(spec: &ServiceSpec) -> Vec<Problem> {

@@ -54,6 +54,8 @@ fn what_runs(spec: &ServiceSpec) -> Vec<Problem> {
             ("after", !spec.after.is_empty()),
             ("restart", spec.restart != Default::default()),
             ("recycle", spec.recycle.is_some()),
+            ("preStart", spec.pre_start.is_some()),
+            ("preStop", spec.pre_stop.is_some()),
             ("stop", spec.stop != Default::default()),
             ("rollout", spec.rollout != Default::default()),
             ("onAgentStop", spec.on_agent_stop != Default::default()),
@@ -160,6 +162,23 @@ fn texts(spec: &ServiceSpec) -> Vec<Problem> {
         match value {
             Variable::Text(text) => check(path, text),
             Variable::File(FromFile { from_file }) => check(path.key("fromFile"), from_file),
+        }
+    }
+    let exec = spec.health.exec.as_ref().map(|exec| &exec.command);
+    let commands = [
+        (
+            "spec.preStart",
+            spec.pre_start.as_ref().map(|hook| &hook.command),
+        ),
+        (
+            "spec.preStop",
+            spec.pre_stop.as_ref().map(|hook| &hook.command),
+        ),
+        ("spec.health.exec", exec),
+    ];
+    for (field, command) in commands {
+        for (at, word) in command.into_iter().flatten().enumerate() {
+            check(Path::of(field).key("command").index(at), word);
         }
     }
     for (at, file) in spec.files.iter().enumerate() {

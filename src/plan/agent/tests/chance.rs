@@ -245,7 +245,11 @@ impl World {
                     StopCause::AgentEnds => assert!(self.agent_ends),
                     StopCause::Partition => panic!("the agent itself stops nothing for it"),
                 }
-                Some(life.stopping(&self.wanted.stop, cause, self.now))
+                Some(life.stopping(&self.wanted, cause, self.now))
+            }
+            Action::Signal(_) => {
+                assert_eq!(self.processes, 1);
+                Some(life.signalled(&self.wanted, self.now))
             }
             Action::Kill(_) => {
                 assert_eq!(self.processes, 1);

@@ -2,7 +2,8 @@
 //!
 //! A client says `hello` first and then sends commands; each is answered, in order, by one line: a `hello`, a
 //! `status`, `ok` or `error`. From its hello on, a client is also told every event: `started`,
-//! `start-failed`, `deadline-passed`, `exited`. What a command brings about is told before its answer.
+//! `start-failed`, `deadline-passed`, `exited`. What a command brings about is told before its answer; only how
+//! an errand ended (`ran`) comes later, to the one client that sent it, and it ends with that client.
 //!
 //! ```text
 //! > hello version=1                     < hello version=1 pid=4711
@@ -15,6 +16,7 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 use super::{
+    errand::{Kind, Outcome},
     fields::{Fields, Malformed},
     record::{Exit, Running},
 };
@@ -46,6 +48,8 @@ pub enum Command {
     /// on while the machine is suspended. None: never. A deadline that has passed lets nothing start,
     /// until another is set.
     Deadline(Option<Duration>),
+    /// Run the errand whose record lies there, and kill it after this long. Answered with `ok` once it runs.
+    Run(Kind, Duration),
     /// End the shim. Refused while something lives.
     Release,
 }
@@ -59,6 +63,8 @@ pub enum Message {
         version: u32,
         /// The shim's process id.
         pid: u32,
+        /// What it has learnt: [`LEVEL`](super::LEVEL) of its time.
+        level: u32,
     },
     /// The answer to a status command.
     Status(Box<Status>),
@@ -71,7 +77,7 @@ pub enum Message {
         /// Why, for people.
         text: String,
     },
-    /// Event: a process runs.
+    /// Event: a process runs. Told again when it follows on its preparation.
     Started(Running),
     /// Event: a process could not be started.
     StartFailed {
@@ -84,6 +90,8 @@ pub enum Message {
     DeadlinePassed,
     /// Event: a process has ended, and with it all that descended from it.
     Exited(Exit),
+    /// Event for who sent it: an errand has ended.
+    Ran(Outcome),
 }
 
 /// What a shim knows.
@@ -198,12 +206,12 @@ const REFUSALS: [(Refusal, &str); 9] = [
     (Refusal::System, "system"),
 ];
 
-fn word<T: PartialEq>(words: &[(T, &'static str)], value: T) -> &'static str {
+pub(super) fn word<T: PartialEq>(words: &[(T, &'static str)], value: T) -> &'static str {
     let found = words.iter().find(|(known, _)| *known == value);
     found.map_or("unknown", |(_, word)| *word)
 }
 
-fn from_word<T: Copy>(words: &[(T, &str)], text: &str) -> Result<T, Malformed> {
+pub(super) fn from_word<T: Copy>(words: &[(T, &str)], text: &str) -> Result<T, Malformed> {
     let found = words.iter().find(|(_, word)| *word == text);
     found
         .map(|(value, _)| *value)
@@ -221,6 +229,7 @@ impl fmt::Display for Command {
             Self::Kill => f.write_str("kill"),
             Self::Deadline(None) => f.write_str("deadline none"),
             Self::Deadline(Some(time)) => write!(f, "deadline {}", time.as_millis()),
+            Self::Run(kind, time) => write!(f, "run {} {}", kind.name(), time.as_millis()),
             Self::Release => f.write_str("release"),
         }
     }
@@ -257,6 +266,10 @@ impl Command {
                     "none" => None,
                     time => Some(Duration::from_millis(number(time)?)),
                 }),
+                "run" => Self::Run(
+                    argument()?.parse()?,
+                    Duration::from_millis(number(argument()?)?),
+                ),
                 "release" => Self::Release,
                 _ => return Ok(None),
             }))
@@ -274,9 +287,16 @@ impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fields = Fields::default();
         let word = match self {
-            Self::Hello { version, pid } => {
+            Self::Hello {
+                version,
+                pid,
+                level,
+            } => {
                 fields.show("version", version);
                 fields.show("pid", pid);
+                if *level > 0 {
+                    fields.show("level", level);
+                }
                 "hello"
             }
             Self::Status(status) => {
@@ -303,6 +323,10 @@ impl fmt::Display for Message {
                 exit.add_to(&mut fields, "");
                 "exited"
             }
+            Self::Ran(outcome) => {
+                outcome.add_to(&mut fields);
+                "ran"
+            }
         };
         let mut line = word.to_owned();
         fields.write(' ', &mut line);
@@ -323,6 +347,7 @@ impl Message {
             "hello" => Self::Hello {
                 version: fields.parse("version")?,
                 pid: fields.parse("pid")?,
+                level: fields.parse_if_there("level")?.unwrap_or(0),
             },
             "status" => Self::Status(Box::new(Status::take_from(&fields)?)),
             "ok" => Self::Ok,
@@ -339,6 +364,7 @@ impl Message {
             },
             "deadline-passed" => Self::DeadlinePassed,
             "exited" => Self::Exited(Exit::take_from(&fields, "")?),
+            "ran" => Self::Ran(Outcome::take_from(&fields)?),
             _ => return Ok(None),
         }))
     }

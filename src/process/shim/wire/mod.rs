@@ -9,6 +9,7 @@
 //! - [`record`]: a file with a version and a checksum; [`Running`](record::Running) and
 //!   [`Exit`](record::Exit)
 //! - [`program`]: the record that says what to start
+//! - [`errand`]: short programs beside the process
 //! - [`log`]: the names of log files, and their lines
 //!
 //! # Versions
@@ -16,6 +17,7 @@
 //! readable for good (`tests/shim/published.rs` holds samples). Readers skip fields that they do not
 //! know, so a field may be added within a version; a new version is for what an old reader would get wrong.
 
+pub mod errand;
 pub mod fields;
 pub mod log;
 pub mod message;
@@ -24,6 +26,12 @@ pub mod record;
 
 /// The version of messages and records that this code writes.
 pub const VERSION: u32 = 1;
+
+/// How much this code has learnt within the version. A shim says it in its hello; none is 0. What a shim has
+/// not learnt it skips, so an agent that must not be misunderstood asks for it first.
+///
+/// 1: `pre-start-...` of a program, and `run`.
+pub const LEVEL: u32 = 1;
 
 /// Names within the directory of a shim.
 pub mod names {

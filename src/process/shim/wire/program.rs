@@ -17,6 +17,8 @@ pub struct Program {
     pub instance: String,
     /// The program and its arguments. One without a slash is looked up in `PATH` of `environment`.
     pub arguments: Vec<OsString>,
+    /// What prepares the start: it comes first, and nothing is started unless it exits with 0.
+    pub pre_start: Option<PreStart>,
     /// The whole environment.
     pub environment: Vec<(OsString, OsString)>,
     /// Where it starts.
@@ -40,6 +42,15 @@ pub struct Program {
     pub stop: Stop,
     /// How much of its output is kept.
     pub logs: LogLimits,
+}
+
+/// What prepares the start of a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreStart {
+    /// Another program and its arguments.
+    pub arguments: Vec<OsString>,
+    /// How long it may take.
+    pub timeout: Duration,
 }
 
 /// Whom a program runs as.
@@ -95,6 +106,12 @@ impl Program {
         for argument in &self.arguments {
             fields.add("argument", argument);
         }
+        if let Some(pre_start) = &self.pre_start {
+            for argument in &pre_start.arguments {
+                fields.add("pre-start-argument", argument);
+            }
+            fields.show("pre-start-timeout", pre_start.timeout.as_millis());
+        }
         for (name, value) in &self.environment {
             // Two fields, so that neither needs a mark that the other could contain.
             fields.add("env-name", name);
@@ -144,6 +161,15 @@ impl Program {
             instance: fields.parse("instance")?,
             is_secret: fields.parse_if_there("secret")?.unwrap_or(false),
             arguments: fields.all("argument").map(OsString::from).collect(),
+            pre_start: fields
+                .parse_if_there("pre-start-timeout")?
+                .map(|timeout| PreStart {
+                    arguments: fields
+                        .all("pre-start-argument")
+                        .map(OsString::from)
+                        .collect(),
+                    timeout: Duration::from_millis(timeout),
+                }),
             environment: names.zip(values).collect(),
             directory: PathBuf::from(fields.get("directory")?),
             umask: u32::from_str_radix(&umask, 8)
@@ -229,6 +255,13 @@ mod tests {
         })
     }
 
+    fn pre_starts() -> impl Strategy<Value = PreStart> {
+        (vec(bytes(), 0..3), any::<u64>()).prop_map(|(arguments, timeout)| PreStart {
+            arguments,
+            timeout: Duration::from_millis(timeout),
+        })
+    }
+
     fn stops() -> impl Strategy<Value = Stop> {
         (0..Signal::ALL.len(), any::<u64>()).prop_map(|(signal, grace)| Stop {
             signal: Signal::ALL[signal].0,
@@ -251,12 +284,12 @@ mod tests {
             identity in option::of(identity()),
             limits in vec(limit(), 0..3),
             (nice, oom_score_adj) in any::<(Option<i32>, Option<i32>)>(),
-            stop in stops(),
+            (stop, pre_start) in (stops(), option::of(pre_starts())),
             logs in log_limits(),
         ) -> Program {
             let (directory, cgroup) = (directory.into(), cgroup.map(PathBuf::from));
             Program {
-                instance, is_secret, arguments, environment, directory, umask, identity, limits, nice,
+                instance, is_secret, pre_start, arguments, environment, directory, umask, identity, limits, nice,
                 oom_score_adj, no_new_privileges, cgroup, stop, logs,
             }
         }

@@ -113,6 +113,8 @@ pub struct Running {
     pub instance: String,
     /// When it started, in milliseconds since 1970.
     pub at: u64,
+    /// Whether it is not the program itself yet, but what prepares its start.
+    pub preparing: bool,
 }
 
 impl Running {
@@ -141,11 +143,15 @@ impl Running {
         fields.add(&name("boot-id"), &self.boot_id);
         fields.add(&name("instance"), &self.instance);
         fields.show(&name("at"), self.at);
+        if self.preparing {
+            fields.show(&name("preparing"), true);
+        }
     }
 
     pub(super) fn take_from(fields: &Fields, prefix: &str) -> Result<Self, Malformed> {
         let name = |name| format!("{prefix}{name}");
         Ok(Self {
+            preparing: fields.parse_if_there(&name("preparing"))?.unwrap_or(false),
             incarnation: fields.parse(&name("incarnation"))?,
             pid: fields.parse(&name("pid"))?,
             start_time: fields.parse(&name("start-time"))?,
@@ -191,14 +197,23 @@ pub enum Cause {
     Deadline,
     /// The memory of its cgroup was used up.
     Memory,
+    /// It was what prepares the start, and failed.
+    PreStart,
+    /// It was what prepares the start, and took too long.
+    PreStartTimeout,
+    /// What prepares the start succeeded, but then the program could not be started: the log says why.
+    NotStarted,
 }
 
 impl Cause {
-    const WORDS: [(Self, &str); 4] = [
+    const WORDS: [(Self, &str); 7] = [
         (Self::Own, "own"),
         (Self::Kill, "kill"),
         (Self::Deadline, "deadline"),
         (Self::Memory, "memory"),
+        (Self::PreStart, "pre-start"),
+        (Self::PreStartTimeout, "pre-start-timeout"),
+        (Self::NotStarted, "not-started"),
     ];
 
     /// Its name in records.
@@ -333,7 +348,7 @@ mod tests {
         fn running_processes_come_back(
             incarnation: u64, pid: u32, start_time: u64, boot_id: String, instance: String, at: u64
         ) {
-            let running = Running { incarnation, pid, start_time, boot_id, instance, at };
+            let running = Running { incarnation, pid, start_time, boot_id, instance, at, preparing: false };
             prop_assert_eq!(Running::open(running.seal().as_bytes()), Ok(running));
         }
 

@@ -11,6 +11,7 @@ fn running() -> Running {
         boot_id: "b".to_owned(),
         instance: "i".to_owned(),
         at: 5,
+        preparing: false,
     }
 }
 
@@ -58,7 +59,11 @@ fn every_message_comes_back() {
     };
     let second = Some(Duration::from_secs(1));
     let mut messages = vec![
-        Message::Hello { version: 1, pid: 7 },
+        Message::Hello {
+            version: 1,
+            pid: 7,
+            level: 1,
+        },
         status(Phase::Idle, None, None, None),
         status(Phase::Running, Some(running()), second, Some(exit())),
         status(Phase::Ending, Some(running()), None, None),
@@ -90,7 +95,11 @@ fn what_younger_programs_add_does_not_disturb() {
     );
     assert_eq!(
         Message::read("hello version=1 mood=good pid=7"),
-        Ok(Some(Message::Hello { version: 1, pid: 7 }))
+        Ok(Some(Message::Hello {
+            version: 1,
+            pid: 7,
+            level: 0
+        }))
     );
     assert_eq!(Message::read("moved house=2"), Ok(None));
 }

@@ -1,0 +1,59 @@
+//! The process of an instance, and what is run beside it.
+
+use futures::future::BoxFuture;
+
+use super::{
+    super::{Config, Home, errands, words::Words},
+    Event, Managed, What,
+};
+use crate::{model::Moment, plan::agent::Life};
+
+impl Managed {
+    /// Takes note of what its process has become.
+    pub(in super::super) fn look_at_process(&mut self, now: Moment) {
+        if self
+            .process
+            .as_ref()
+            .is_some_and(|process| !process.is_preparing())
+        {
+            self.change(|life| life.prepared(now));
+        }
+    }
+
+    /// A future that says that this is to be done again.
+    pub(in super::super) fn watch_process(&self) -> Option<BoxFuture<'static, Event>> {
+        let changed = self.process.as_ref()?.changed();
+        Some(self.tagged(changed, |()| What::Changed))
+    }
+
+    /// Sends its `preStop` command, if that is due and was not sent by this agent.
+    pub(super) fn pre_stop(
+        &mut self,
+        config: &Config,
+        home: &Home,
+        now: Moment,
+    ) -> Option<BoxFuture<'static, Event>> {
+        let Life::Stopping {
+            asked_at: Some(until),
+            ..
+        } = &self.life
+        else {
+            return None;
+        };
+        let process = self.process.as_deref().filter(|_| !self.pre_stopping)?;
+        let words = self.words(config, home);
+        let running = errands::pre_stop(&words, process, until.since(now));
+        let event = self.tagged(running, What::PreStopped);
+        self.pre_stopping = true;
+        Some(event)
+    }
+
+    pub(super) fn words<'a>(&'a self, config: &'a Config, home: &'a Home) -> Words<'a> {
+        Words {
+            config,
+            home,
+            assignment: &self.assignment,
+            ports: &self.ports,
+        }
+    }
+}
