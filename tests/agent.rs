@@ -33,6 +33,8 @@ mod partition;
 mod resources;
 #[path = "agent/secrets.rs"]
 mod secrets;
+#[path = "agent/strangers.rs"]
+mod strangers;
 mod support;
 
 use std::{
@@ -267,6 +269,7 @@ fn command(command: &[&str]) -> Assignment {
         },
         tickets: None,
         on_agent_stop: OnAgentStop::Stop,
+        adopt: false,
         on_partition: Default::default(),
         logs: Default::default(),
     }

@@ -19,17 +19,21 @@ use crate::{
 /// the same twice in a row.
 const ATTEMPTS: usize = 16;
 
+/// Who listens on a port, for people.
+pub(super) type Holder<'a> = &'a (dyn Fn(u16) -> Option<String> + Sync);
+
 /// Ports by name.
 pub(super) type Ports = BTreeMap<Name, u16>;
 
 /// The numbers of all `wanted` ports: the assigned one, else the one in `kept`, else a free one that
-/// is not among `taken`. Listening on them proves them free; they are let go on return.
+/// is not among `taken`. `holder` tells who listens on a port, where that is known. Listening on them proves them free; they are let go on return.
 pub(super) async fn find(
     network: &dyn Network,
     address: &str,
     wanted: &[AssignedPort],
     kept: &Ports,
     taken: &BTreeSet<u16>,
+    holder: Holder<'_>,
 ) -> Result<Ports, NotStarted> {
     let mut found = Ports::new();
     // All are held until the last is found, so that no number is given twice.
@@ -42,8 +46,9 @@ pub(super) async fn find(
                     return Err(NotStarted {
                         reason: PORT_IN_USE,
                         message: format!(
-                            "port {number} ({}) is in use by another program",
-                            port.name
+                            "port {number} ({}) is in use by {}",
+                            port.name,
+                            holder(number).unwrap_or_else(|| "another program".to_owned())
                         ),
                     });
                 }
@@ -122,7 +127,7 @@ mod tests {
         kept: &Ports,
         taken: &BTreeSet<u16>,
     ) -> Result<Ports, NotStarted> {
-        find(&TcpNetwork, "127.0.0.1", wanted, kept, taken).await
+        find(&TcpNetwork, "127.0.0.1", wanted, kept, taken, &|_| None).await
     }
 
     #[tokio::test]

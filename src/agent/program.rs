@@ -221,6 +221,7 @@ mod tests {
             pre_stop: None,
             stop: Default::default(),
             on_agent_stop: Default::default(),
+            adopt: false,
             tickets: None,
             on_partition: Default::default(),
             logs: Default::default(),

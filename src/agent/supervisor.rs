@@ -11,6 +11,7 @@ mod end;
 mod local;
 mod partition;
 mod reserve;
+mod stranger;
 mod usage;
 
 use std::{

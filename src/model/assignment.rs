@@ -68,6 +68,9 @@ pub struct Assignment {
     /// What becomes of it when its agent is told to end.
     #[serde(default)]
     pub on_agent_stop: OnAgentStop,
+    /// Whether whoever holds its port already is used as it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopt: bool,
     /// What becomes of it while its agent cannot confirm its session.
     #[serde(default)]
     pub on_partition: OnPartition,

@@ -161,6 +161,10 @@ pub struct ServiceSpec {
     /// `quaestor dev` everything ends, whatever this says.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_agent_stop: OnAgentStop,
+    /// Whether a program that is not ours, but already holds the port, is used as it is: checked and
+    /// answered to clients, never signalled. When it goes away, a process of ours takes its place.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub adopt: bool,
     /// What becomes of the processes when their node is cut off from the cluster, so that others may be
     /// started elsewhere in their place. Default `keep`.
     #[serde(default, skip_serializing_if = "is_default")]

@@ -12,6 +12,7 @@
 //!   |                +------ end ------+--------------------+--> Ended --start--> Alive
 //!   |                                    +--> Completed
 //!   +--attach--> External                +--> Failed
+//!   +--start, where another program holds the port and is to be adopted--> Adopted --start--> Alive
 //! ```
 
 mod life;
@@ -63,6 +64,15 @@ pub enum Life {
     External {
         /// The revision it was attached for.
         revision: String,
+        /// What its checks have shown.
+        checks: Checks,
+    },
+    /// No process of ours lives: another program holds the port, and is used as it is.
+    Adopted {
+        /// The revision that ours would run.
+        revision: String,
+        /// Who holds it, for people.
+        holder: String,
         /// What its checks have shown.
         checks: Checks,
     },
@@ -423,6 +433,14 @@ pub fn decide(goal: &Goal<'_>, life: &Life, room: bool, now: Moment) -> Decision
             Decision::Wait(Wait::Content)
         }
         Life::External { .. } => start(),
+        // It may have left: a start finds out, and adopts it once more if it has not.
+        Life::Adopted {
+            revision, checks, ..
+        } if wanted.adopt && *revision == wanted.revision => match failed(wanted, checks) {
+            Some(_) => start(),
+            None => Decision::Wait(Wait::Content),
+        },
+        Life::Adopted { .. } => start(),
         Life::Ended {
             revision, until, ..
         } if *revision == wanted.revision && now < *until => Decision::Wait(Wait::BackOff(*until)),

@@ -185,6 +185,7 @@ impl<'a> Blueprint<'a> {
             pre_stop: spec.pre_stop.clone(),
             stop: spec.stop.clone(),
             on_agent_stop: spec.on_agent_stop,
+            adopt: spec.adopt,
             on_partition: spec.on_partition,
             logs: spec.logs.clone(),
         }

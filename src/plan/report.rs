@@ -48,7 +48,9 @@ pub fn report(goal: &Goal<'_>, life: &Life) -> Report {
         Life::Preparing { .. } => {
             Report::new(Phase::Starting, "PreStart", "its preStart command runs")
         }
-        Life::Alive { checks, .. } | Life::External { checks, .. } => {
+        Life::Alive { checks, .. }
+        | Life::External { checks, .. }
+        | Life::Adopted { checks, .. } => {
             let up = if checks.succeeded() {
                 Phase::Running
             } else {
@@ -73,6 +75,13 @@ pub fn report(goal: &Goal<'_>, life: &Life) -> Report {
                 report.reason = "Orphaned";
                 report.message =
                     "its assignment vanished without saying absent: it is left running".to_owned();
+            }
+            if let Life::Adopted { holder, .. } = life {
+                let adopted = format!("{holder}, which is not ours and is used as it is");
+                match report.reason.is_empty() {
+                    true => (report.reason, report.message) = ("Adopted", adopted),
+                    false => report.message = format!("{}; {adopted}", report.message),
+                }
             }
             report
         }

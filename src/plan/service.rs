@@ -289,6 +289,7 @@ fn bare(instance: &Instance, seat: &Seat) -> Assignment {
         pre_stop: None,
         stop: Default::default(),
         on_agent_stop: Default::default(),
+        adopt: false,
         tickets: None,
         on_partition: Default::default(),
         logs: Default::default(),

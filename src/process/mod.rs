@@ -11,6 +11,7 @@
 //! nobody has reaped yet or, where the shim was killed, one that carries the instance's uuid.
 
 pub mod errand;
+mod holder;
 pub mod identity;
 mod manager;
 #[cfg(unix)]
@@ -67,6 +68,11 @@ pub trait Processes: Send + Sync {
 
     /// How many processors the host has.
     fn processors(&self) -> f64;
+
+    /// Which program listens on a TCP port of this machine, for people; none where that cannot be told.
+    fn holder(&self, _port: u16) -> Option<String> {
+        None
+    }
 }
 
 /// Where an instance's process is kept track of.

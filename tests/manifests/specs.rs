@@ -353,6 +353,7 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
                 stop,
                 rollout,
                 on_agent_stop,
+                adopt: false,
                 on_partition,
                 logs,
                 external: Vec::new(),

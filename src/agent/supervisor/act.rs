@@ -1,5 +1,7 @@
 //! What the supervisor does to one instance: start, stop, kill, forget, and take in its end.
 
+use std::sync::Arc;
+
 use crate::{
     model::{Exit, Instance, Moment, Run, service::StopSignal},
     plan::{
@@ -69,6 +71,11 @@ impl Supervisor {
     /// Starts a process, or records why that cannot be.
     async fn start(&mut self, name: &Instance, now: Moment) {
         let prepared = self.prepare(name, now).await;
+        if let Err(why) = &prepared
+            && self.adopt_stranger(name, why, now)
+        {
+            return;
+        }
         let Some(managed) = self.instances.get_mut(name) else {
             return;
         };
@@ -151,6 +158,12 @@ impl Supervisor {
         let taken = others
             .flat_map(|(_, other)| other.ports.values().copied())
             .collect();
+        let processes = Arc::clone(&self.processes);
+        let own = self.neighbours(name);
+        let holder = move |port: u16| match own.get(&port) {
+            Some(neighbour) => Some(format!("{neighbour} of this node")),
+            None => processes.holder(port),
+        };
         let managed = self.instances.get_mut(name).ok_or_else(forgotten)?;
         let assignment = &managed.assignment;
         let Run::Process(template) = &assignment.run else {
@@ -162,6 +175,7 @@ impl Supervisor {
             &assignment.ports,
             &managed.ports,
             &taken,
+            &holder,
         )
         .await?;
         let deadline = certain_until.filter(|_| managed.stops_when_cut_off());

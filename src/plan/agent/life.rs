@@ -47,6 +47,15 @@ impl Life {
         }
     }
 
+    /// A program of somebody else was found at `now` where a process of `revision` was to listen.
+    pub fn adopted(revision: &str, holder: String, now: Moment) -> Self {
+        Self::Adopted {
+            revision: revision.to_owned(),
+            holder,
+            checks: Checks::begin(now),
+        }
+    }
+
     /// From `now` on the process finishes its work, to stop for `cause`.
     #[must_use]
     pub fn draining(self, cause: StopCause, now: Moment) -> Self {
@@ -245,6 +254,7 @@ impl Life {
         match self {
             Self::Fresh => "",
             Self::External { revision, .. }
+            | Self::Adopted { revision, .. }
             | Self::Preparing { revision, .. }
             | Self::Alive { revision, .. }
             | Self::Draining { revision, .. }
@@ -271,7 +281,8 @@ impl Life {
         match self {
             Self::Alive { checks, .. }
             | Self::Draining { checks, .. }
-            | Self::External { checks, .. } => Some(checks),
+            | Self::External { checks, .. }
+            | Self::Adopted { checks, .. } => Some(checks),
             _ => None,
         }
     }
@@ -281,7 +292,8 @@ impl Life {
         match self {
             Self::Alive { checks, .. }
             | Self::Draining { checks, .. }
-            | Self::External { checks, .. } => Some(checks),
+            | Self::External { checks, .. }
+            | Self::Adopted { checks, .. } => Some(checks),
             _ => None,
         }
     }

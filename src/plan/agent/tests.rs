@@ -43,6 +43,7 @@ fn assignment(revision: &str, desired: Desired) -> Assignment {
             ..StopSpec::default()
         },
         on_agent_stop: Default::default(),
+        adopt: false,
         tickets: None,
         on_partition: Default::default(),
         logs: Default::default(),

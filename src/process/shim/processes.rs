@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     host::{Clock, Disk, Host},
-    process::{Found, Place, Processes, Program, StartError, Started, Used, usage},
+    process::{Found, Place, Processes, Program, StartError, Started, Used, holder, usage},
 };
 
 /// Processes of this machine, each behind a shim of its own that outlives this.
@@ -244,6 +244,10 @@ impl ShimProcesses {
 }
 
 impl Processes for ShimProcesses {
+    fn holder(&self, port: u16) -> Option<String> {
+        holder::holder(port)
+    }
+
     fn start<'a>(
         &'a self,
         place: &'a Place,

@@ -4,7 +4,7 @@ use super::{super::tree::Path, Problem};
 use crate::model::{
     Name,
     quantity::{Period, Size},
-    service::{HealthSpec, LoadSpec, LogSpec, RecycleWhen, RestartSpec, ServiceSpec},
+    service::{HealthSpec, LoadSpec, LogSpec, PortSpec, RecycleWhen, RestartSpec, ServiceSpec},
 };
 
 /// A line has up to 64 KiB.
@@ -18,6 +18,39 @@ pub(super) fn check(spec: &ServiceSpec) -> Vec<Problem> {
     problems.extend(hooks(spec));
     problems.extend(recycle(spec));
     problems.extend(logs(&spec.logs));
+    problems.extend(adopt(spec));
+    problems
+}
+
+/// Whom nobody can find is not adopted, and whom nobody checks is never noticed to be gone.
+fn adopt(spec: &ServiceSpec) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if !spec.adopt || !spec.external.is_empty() {
+        return problems;
+    }
+    let path = Path::of("spec.adopt");
+    let is_fixed = |port: &PortSpec| port.port.is_some() || port.range.is_some();
+    if !spec.ports.iter().any(is_fixed) {
+        problems.push(
+            Problem::new(
+                path.clone(),
+                "there is no port by which anyone could be found",
+            )
+            .considering("ports")
+            .help("give a port a number, as in `ports: [{name: grpc, port: 7070}]`"),
+        );
+    }
+    let health = &spec.health;
+    if health.grpc.is_none() && health.http.is_none() && health.tcp.is_none() {
+        problems.push(
+            Problem::new(
+                path,
+                "without checks nobody notices when the adopted program is gone",
+            )
+            .considering("health")
+            .help("add `health: {tcp: {}}`, or a check that tells more"),
+        );
+    }
     problems
 }
 

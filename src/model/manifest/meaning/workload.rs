@@ -59,6 +59,7 @@ fn what_runs(spec: &ServiceSpec) -> Vec<Problem> {
             ("stop", spec.stop != Default::default()),
             ("rollout", spec.rollout != Default::default()),
             ("onAgentStop", spec.on_agent_stop != Default::default()),
+            ("adopt", spec.adopt),
             ("onPartition", spec.on_partition != Default::default()),
             ("logs", spec.logs != Default::default()),
         ];
