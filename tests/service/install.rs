@@ -187,7 +187,7 @@ fn what_is_installed_once_more_changes_and_restarts_only_what_differs() {
     let said = home.ok(&with(&[]));
     assert!(said.contains("is unchanged"), "{said}");
     let restart = format!("--user restart --no-block {unit}");
-    assert_eq!(home.told(), [restart.clone()]);
+    assert_eq!(home.told(), std::slice::from_ref(&restart));
 
     // Other flags: another unit.
     let said = home.ok(&with(&["--address", "10.0.0.1"]));
