@@ -12,6 +12,7 @@
 //!                     revision/<service>/<hash>
 //!                     leader
 //!                     meta/identity
+//!                     balancer/<id>
 //! ```
 
 use crate::model::{Instance, Name};
@@ -50,6 +51,8 @@ pub enum Key {
     Leader,
     /// The store's random identity and layout version.
     Identity,
+    /// Presence of a balancer, by its id.
+    Balancer(Name),
 }
 
 impl Keys {
@@ -76,6 +79,7 @@ impl Keys {
             Key::Revision(service, hash) => format!("{root}revision/{service}/{hash}"),
             Key::Leader => format!("{root}leader"),
             Key::Identity => format!("{root}meta/identity"),
+            Key::Balancer(id) => format!("{root}balancer/{id}"),
         }
     }
 
@@ -100,6 +104,7 @@ impl Keys {
             }
             ["leader"] => Key::Leader,
             ["meta", "identity"] => Key::Identity,
+            ["balancer", id] => Key::Balancer(id.parse().ok()?),
             _ => return None,
         })
     }
@@ -159,6 +164,11 @@ impl Keys {
         format!("{}revision/{service}/", self.root)
     }
 
+    /// Prefix of the presence of all balancers.
+    pub fn balancers(&self) -> String {
+        format!("{}balancer/", self.root)
+    }
+
     /// Prefix of all reported status.
     pub fn statuses(&self) -> String {
         format!("{}status/", self.root)
@@ -195,6 +205,7 @@ mod tests {
             Key::Revision(name("a"), "0f".to_owned()),
             Key::Leader,
             Key::Identity,
+            Key::Balancer(name("0f")),
         ] {
             assert_eq!(keys.parse(&keys.of(&key)), Some(key));
         }

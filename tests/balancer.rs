@@ -69,7 +69,7 @@ impl Balancer {
             "balancer",
             balancer::run(config, follow, host.clone(), known, stop.clone()),
         );
-        let surface = rpc::serve(listener, Arc::clone(&directory), host.clone(), stop);
+        let surface = rpc::serve(listener, Arc::clone(&directory), None, host.clone(), stop);
         tasks.spawn("surface", surface);
         Self {
             store,

@@ -1,26 +1,17 @@
 //! Where balancers ask for tickets: what they ask goes to the supervisor, which alone decides, one request after
 //! the other. What is free is shown on a board.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    model::{Instance, Units},
+    model::{Instance, Units, state::Endpoint, ticket::Board},
     plan::reservation::Refusal,
 };
 
 /// So many requests may wait for the supervisor; who comes then waits to be let in.
 const ROOM: usize = 256;
-
-/// What is free on the node. Only what is given out by tickets is on it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Board {
-    /// Grows with every change, for as long as the agent runs.
-    pub sequence: u64,
-    /// The units of each instance.
-    pub units: BTreeMap<Instance, Units>,
-}
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +25,7 @@ pub enum Wish {
 }
 
 /// What became of a ticket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// How much longer it lasts; nothing after a release.
     pub lasts: Duration,
@@ -42,6 +33,8 @@ pub struct Standing {
     pub units: Units,
     /// The board's sequence that says the same.
     pub sequence: u64,
+    /// Where clients reach the instance.
+    pub endpoint: Option<Endpoint>,
 }
 
 /// Why there is no ticket, or none any more.

@@ -116,6 +116,7 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
         store.clone(),
         host.clone(),
         balancer,
+        None,
         RECENTLY_USED,
     );
     let manifests = Manifests {

@@ -9,6 +9,7 @@
 //! - [`install`]: one of them as a service of this host
 //! - [`files`], [`output`]: reading manifests, printing
 
+mod acquire;
 pub mod args;
 
 mod apply;
@@ -108,6 +109,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Describe(args) => describe::run(&operator(&global, &host)?, &host, args).await,
         Command::Logs(args) => logs::run(&operator(&global, &host)?, &host, args).await,
         Command::Pick(args) => pick::run(&host, args).await,
+        Command::Acquire(args) => acquire::run(&host, args).await,
         Command::Validate(args) => validate::run(args),
         Command::Import(args) => import::run(args),
         Command::Config(ConfigCommand::Check(args)) => config::check(args.file.or(global.config)),

@@ -18,11 +18,12 @@ use super::{
 };
 use crate::{
     agent::{self, logs::Logs},
-    balancer, controller,
+    balancer::{self, reservations::Reservations},
+    controller,
     host::{Clock, Host, Listener},
     model::quantity::Period,
     process::{self, ShimProcesses, Terminations},
-    rpc,
+    rpc::{self, connections::Connections},
     task::Tasks,
     view::Directory,
     worker,
@@ -154,18 +155,20 @@ pub(super) async fn balancer(
         store,
         host,
         listener,
+        args.advertise,
         args.recently_used.get(),
     );
     until_stopped(tasks, &*clock).await
 }
 
-/// The two tasks of a balancer: one keeps the view, one answers from it.
+/// The tasks of a balancer: one keeps the view, one keeps queues for tickets, one answers.
 pub(super) fn serve_balancer(
     tasks: &mut Tasks,
     global: &Global,
     store: crate::store::Store,
     host: Host,
     listener: Box<dyn Listener>,
+    advertise: Option<String>,
     recently_used: Duration,
 ) {
     let config = balancer::Config {
@@ -175,11 +178,41 @@ pub(super) fn serve_balancer(
     let stop = tasks.stop().clone();
     tasks.spawn(
         "balancer",
-        balancer::run(config, store, host.clone(), directory.clone(), stop.clone()),
+        balancer::run(
+            config.clone(),
+            store.clone(),
+            host.clone(),
+            directory.clone(),
+            stop.clone(),
+        ),
+    );
+    let reached_at = advertise.or_else(|| {
+        let local = listener.local_address().ok();
+        let own = local.filter(|local| !local.ip().is_unspecified());
+        own.map(|own| own.to_string())
+    });
+    if reached_at.is_none() {
+        tracing::warn!(
+            "other balancers cannot be told where this one is: it keeps queues for its own callers only; \
+             name its address with --advertise"
+        );
+    }
+    let connections = Arc::new(Connections::new(host.network.clone()));
+    let (reservations, inbox) = Reservations::new(host.clone(), connections.clone(), connections);
+    tasks.spawn(
+        "balancer's queues",
+        balancer::reservations::run(
+            config,
+            reached_at,
+            store,
+            reservations.clone(),
+            inbox,
+            stop.clone(),
+        ),
     );
     tasks.spawn(
         "balancer's server",
-        rpc::serve(listener, directory, host, stop),
+        rpc::serve(listener, directory, Some(reservations), host, stop),
     );
 }
 

@@ -24,7 +24,7 @@ pub use assignment::{AssignedPort, Assignment, Desired, Run};
 pub use load::{LoadReport, NodeLoad, ServerStats, Usage};
 pub use log::{LogBatch, LogLine, LogQuery, LogSource};
 pub use name::{Instance, Name};
-pub use node::Session;
+pub use node::{Presence, Session};
 pub use revision::Revision;
 pub use run_as::RunAs;
 pub use service::{ServiceObject, ServiceSpec, Tombstone};

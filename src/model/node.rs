@@ -1,8 +1,8 @@
-//! Hosts.
+//! Hosts and balancers: who is there.
 
 use serde::{Deserialize, Serialize};
 
-use super::{service::Labels, time::Timestamp};
+use super::{name::Name, service::Labels, time::Timestamp};
 
 /// What lies under `session/<node>` while an agent lives, bound to its lease. The mod-revision of
 /// the key is the node's epoch.
@@ -27,4 +27,18 @@ pub struct Session {
     pub started_at: Timestamp,
     /// Whether the agent has brought its processes in line with its assignments since it started.
     pub reconciled: bool,
+}
+
+/// What lies under `balancer/<id>` while a balancer lives, bound to its lease.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Presence {
+    /// Random, one per process.
+    pub id: Name,
+    /// `host:port` at which clients and other balancers reach it.
+    pub address: String,
+    /// Its version.
+    pub version: String,
+    /// When it began.
+    pub started_at: Timestamp,
 }

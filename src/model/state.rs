@@ -69,7 +69,7 @@ impl InstanceState {
 }
 
 /// Host and port of an instance, as clients are told.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Endpoint {
     /// Host name or address.
     pub host: String,

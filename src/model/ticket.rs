@@ -1,6 +1,6 @@
 //! Tickets: one unit of an instance's capacity, for one caller alone.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -107,6 +107,15 @@ impl Units {
             false => 0,
         }
     }
+}
+
+/// What is free on a node. Only what is given out by tickets is on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Board {
+    /// Grows with every change, for as long as the agent runs.
+    pub sequence: u64,
+    /// The units of each instance.
+    pub units: BTreeMap<Instance, Units>,
 }
 
 #[cfg(test)]

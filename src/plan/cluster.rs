@@ -359,7 +359,7 @@ impl Cluster {
             Key::NodeStatus(name) => {
                 self.change_node(name, |node| set(&mut node.status, entry, |_| Ok(())));
             }
-            Key::Load(_) | Key::Leader | Key::Identity => {}
+            Key::Load(_) | Key::Leader | Key::Identity | Key::Balancer(_) => {}
         }
     }
 

@@ -11,6 +11,7 @@
 //! - [`lineage`]: which template is in force, and what becomes of its rollout
 //! - [`placement`], [`room`]: which node takes a new instance; ports and load of the nodes
 //! - [`conditions`]: what is reported
+//! - [`queue`]: who gets the next ticket of a service
 //! - [`check`]: an independent judge of the leader's plans
 
 pub mod agent;
@@ -25,6 +26,7 @@ pub mod lineage;
 pub mod load;
 pub mod local;
 pub mod placement;
+pub mod queue;
 pub mod recycle;
 mod replacing;
 pub mod report;

@@ -2,6 +2,7 @@
 //! those again that an agent before it started.
 //!
 //! - [`Processes`] and [`Process`]: what an agent needs; a simulation fakes them
+//! - [`Foreground`]: a command on our own terminal
 //! - [`identity`]: whom they run as
 //! - [`manager`]: whoever started this program as a service
 //! - [`errand`]: programs of the system that are run once
@@ -11,6 +12,7 @@
 //! nobody has reaped yet or, where the shim was killed, one that carries the instance's uuid.
 
 pub mod errand;
+mod foreground;
 mod holder;
 pub mod identity;
 mod manager;
@@ -37,6 +39,7 @@ use crate::model::{
 #[cfg(unix)]
 pub use shim::{ShimMissing, ShimProcesses, runtime_home};
 
+pub use foreground::Foreground;
 pub use identity::Identity;
 pub use manager::manager;
 pub use termination::{Terminations, is_privileged};

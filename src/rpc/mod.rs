@@ -4,13 +4,16 @@
 //! - [`client`]: asking a balancer, as any client would
 //! - `discovery`: the questions of quaestor-mini-cluster's clients
 //! - [`agent`]: what an agent serves: `logs` and `units`, tickets for its instances
+//! - `reservations`: tickets; [`connections`]: whom a balancer asks for them
 //! - [`log_client`]: asking it for logs
 
 pub mod agent;
 pub mod client;
+pub mod connections;
 mod discovery;
 pub mod log_client;
 mod logs;
+mod reservations;
 mod units;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
@@ -19,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
+    balancer::reservations::Reservations,
     grpc,
     host::{Host, Listener},
     proto::{DESCRIPTORS, service_discovery::service_discovery_grpc_server::SERVICE_NAME},
@@ -28,6 +32,9 @@ use crate::{
 /// The names under which the balancer's health is asked: the empty one, the service's own, and the
 /// one that quaestor-mini-cluster used.
 const HEALTH_NAMES: [&str; 3] = ["", SERVICE_NAME, "ServiceDiscoveryGrpc"];
+
+/// The service of tickets.
+const RESERVATIONS: &str = crate::proto::v1::reservations_server::SERVICE_NAME;
 
 /// How long questions that are being answered may take once the server is told to stop. Answers
 /// take milliseconds; what is still open then is a watch or a slow reader.
@@ -45,13 +52,14 @@ pub enum Error {
 }
 
 /// Serves `directory` on `listener` until `stop`. Health is SERVING from the first full sync on,
-/// and NOT_SERVING again before anything else ends.
+/// and NOT_SERVING again before anything else ends. Without `reservations` it gives no tickets.
 ///
 /// # Errors
 /// When the server cannot run.
 pub async fn serve(
     listener: Box<dyn Listener>,
     directory: Arc<Directory>,
+    reservations: Option<Reservations>,
     host: Host,
     stop: CancellationToken,
 ) -> Result<(), Error> {
@@ -60,6 +68,9 @@ pub async fn serve(
 
     let router = grpc::server()
         .add_service(discovery::service(Arc::clone(&directory), host.clone()))
+        .add_optional_service(
+            reservations.map(|reservations| reservations::service(reservations, host.clone())),
+        )
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
@@ -97,6 +108,7 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .with_service_name(SERVICE_NAME)
+        .with_service_name(RESERVATIONS)
         .with_service_name(tonic_health::pb::health_server::SERVICE_NAME)
 }
 

@@ -34,7 +34,7 @@ impl Balancer {
             .await
             .unwrap();
         let address = format!("http://{}", listener.local_address().unwrap());
-        let served = serve(listener, Arc::clone(&directory), host, stop.clone()).boxed();
+        let served = serve(listener, Arc::clone(&directory), None, host, stop.clone()).boxed();
         let channel = Channel::from_shared(address).unwrap().connect_lazy();
         Self {
             directory,

@@ -5,8 +5,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    agent::reservations::{Board, Denied, Reservations, Standing, Wish},
-    model::{Instance, Name, Units, ticket::is_serial},
+    agent::reservations::{Denied, Reservations, Standing, Wish},
+    model::{
+        Instance, Name, Units,
+        ticket::{Board, is_serial},
+    },
     plan::reservation::Refusal,
     proto::v1::{
         self as wire,
@@ -83,13 +86,18 @@ impl AgentReservations for Service {
             Wish::Grant,
         );
         let answer = match asked.await? {
-            Ok(standing) => wire::GrantResponse {
-                outcome: wire::GrantOutcome::Granted.into(),
-                message: String::new(),
-                lasts_millis: millis(standing.lasts),
-                units: Some(units(request.instance, standing.units)),
-                sequence: standing.sequence,
-            },
+            Ok(standing) => {
+                let place = standing.endpoint.unwrap_or_default();
+                wire::GrantResponse {
+                    outcome: wire::GrantOutcome::Granted.into(),
+                    message: String::new(),
+                    lasts_millis: millis(standing.lasts),
+                    units: Some(units(request.instance, standing.units)),
+                    sequence: standing.sequence,
+                    host: place.host,
+                    port: place.port.into(),
+                }
+            }
             Err(why) => wire::GrantResponse {
                 outcome: match why {
                     Denied::Refused(Refusal::Over) => wire::GrantOutcome::Over,

@@ -509,7 +509,7 @@ async fn balance(
         Arc::clone(&directory),
         stop.clone(),
     );
-    let serves = rpc::serve(listener, directory, host, stop);
+    let serves = rpc::serve(listener, directory, None, host, stop);
     let (follows, serves) = tokio::join!(follows, serves);
     follows.map_err(|error| error.to_string())?;
     serves.map_err(|error| error.to_string())

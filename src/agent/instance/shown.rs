@@ -42,7 +42,8 @@ impl Managed {
         }
     }
 
-    fn endpoint(&self, config: &Config) -> Option<Endpoint> {
+    /// Where clients reach it.
+    pub(in crate::agent) fn endpoint(&self, config: &Config) -> Option<Endpoint> {
         match &self.assignment.run {
             Run::External { host, port } => Some(Endpoint {
                 host: host.clone(),

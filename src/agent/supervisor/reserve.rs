@@ -66,9 +66,11 @@ impl Supervisor {
                 return Err(Denied::NotWritten(error.to_string()));
             }
         }
-        let units = (self.instances.get(name)).and_then(|managed| managed.units(agent_ends));
+        let managed = self.instances.get(name);
+        let units = managed.and_then(|managed| managed.units(agent_ends));
         Ok(Standing {
             lasts: until.since(now),
+            endpoint: managed.and_then(|managed| managed.endpoint(&self.config)),
             units: units.unwrap_or_default(),
             sequence: self.counter.show(name, units),
         })

@@ -121,3 +121,28 @@ pub struct PickArgs {
     )]
     pub balancer: Vec<String>,
 }
+
+/// Arguments of `acquire`.
+#[derive(Debug, Args)]
+pub struct AcquireArgs {
+    /// The name that clients ask for
+    #[arg(value_name = "SERVICE")]
+    pub service: String,
+    /// How long to wait in the queue [default: for good]
+    #[arg(long, value_name = "DURATION")]
+    pub timeout: Option<Period>,
+    /// Balancers to ask, in turn until one answers, separated by commas
+    #[arg(
+        long,
+        env = "QUAESTOR_BALANCER",
+        hide_env_values = true,
+        value_delimiter = ',',
+        default_value = "127.0.0.1:5150",
+        value_name = "HOST:PORT"
+    )]
+    pub balancer: Vec<String>,
+    /// What to run meanwhile, with QUAESTOR_ENDPOINT set to host:port; without it the instance is held until
+    /// Ctrl-C
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}

@@ -18,7 +18,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::model::Name;
 
-pub use look::{DescribeArgs, DescribeKind, GetArgs, Kind, LogsArgs, OutputFormat, PickArgs};
+pub use look::{
+    AcquireArgs, DescribeArgs, DescribeKind, GetArgs, Kind, LogsArgs, OutputFormat, PickArgs,
+};
 pub use operate::{
     ApplyArgs, ConfigCheckArgs, ConfigCommand, DeleteArgs, ImportArgs, RestartArgs, ValidateArgs,
 };
@@ -129,6 +131,8 @@ pub enum Command {
     Logs(LogsArgs),
     /// Ask a balancer for the least busy instances of a service: host:port, one per line
     Pick(PickArgs),
+    /// Wait for an instance of an exclusive service, and have it alone while a command runs
+    Acquire(AcquireArgs),
     /// Check manifests without a store
     Validate(ValidateArgs),
     /// Print manifests that do what files of quaestor-mini-cluster say

@@ -45,7 +45,7 @@ pub struct AgentArgs {
         value_name = "HOST"
     )]
     pub address: String,
-    /// Where the agent itself listens, for `quaestor logs`; port 0 takes a free one
+    /// Where the agent itself listens, for `quaestor logs` and for balancers that ask for tickets; port 0 takes a free one
     #[arg(
         long,
         env = "QUAESTOR_AGENT_LISTEN",
@@ -97,6 +97,14 @@ pub struct BalancerArgs {
         value_name = "ADDR"
     )]
     pub listen: String,
+    /// Where clients and other balancers reach it [default: where it listens, unless that is every address]
+    #[arg(
+        long,
+        env = "QUAESTOR_ADVERTISE",
+        hide_env_values = true,
+        value_name = "HOST:PORT"
+    )]
+    pub advertise: Option<String>,
     /// An endpoint that was just answered comes after the others for this long
     #[arg(long, default_value = "5s", value_name = "DURATION")]
     pub recently_used: Period,

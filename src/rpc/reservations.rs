@@ -1,0 +1,241 @@
+//! `quaestor.v1.Reservations`: tickets for exclusive services.
+
+use std::time::Duration;
+
+use futures::{StreamExt as _, stream, stream::BoxStream};
+use tonic::{Request, Response, Status, metadata::MetadataMap};
+
+use crate::{
+    balancer::reservations::{Call, Failed, Progress, Refusal, Reservations, Ticket, Waiting},
+    host::Host,
+    model::{Moment, TicketId},
+    proto::v1::{
+        self as wire, acquire_response,
+        reservations_server::{Reservations as Service, ReservationsServer},
+    },
+};
+
+/// The largest question that is read, in bytes: a name and a number, with room to spare.
+const LARGEST_REQUEST: usize = 16 * 1024;
+
+/// The service, answering by `reservations`.
+pub(super) fn service(reservations: Reservations, host: Host) -> ReservationsServer<impl Service> {
+    ReservationsServer::new(Answers { reservations, host })
+        .max_decoding_message_size(LARGEST_REQUEST)
+}
+
+struct Answers {
+    reservations: Reservations,
+    host: Host,
+}
+
+#[tonic::async_trait]
+impl Service for Answers {
+    type AcquireStream = BoxStream<'static, Result<wire::AcquireResponse, Status>>;
+
+    async fn acquire(
+        &self,
+        request: Request<wire::AcquireRequest>,
+    ) -> Result<Response<Self::AcquireStream>, Status> {
+        let patience = patience(request.metadata());
+        let request = request.into_inner();
+        let now = self.host.clock.now();
+        let waited = Duration::from_millis(request.waited_millis);
+        let waiter = Waiter {
+            call: self
+                .reservations
+                .acquire(request.service, waited, request.forwarded),
+            host: self.host.clone(),
+            deadline: patience.map(|patience| (now + patience, patience)),
+            last: None,
+        };
+        let steps = stream::unfold(Some(waiter), async |waiter| {
+            let mut waiter = waiter?;
+            let step = waiter.next().await?;
+            let goes_on = step.is_ok().then_some(waiter);
+            Some((step, goes_on))
+        });
+        Ok(Response::new(steps.boxed()))
+    }
+
+    async fn renew(
+        &self,
+        request: Request<wire::RenewRequest>,
+    ) -> Result<Response<wire::RenewResponse>, Status> {
+        let ticket = ticket(&request.get_ref().ticket)?;
+        let lasts = self
+            .reservations
+            .renew(&ticket)
+            .await
+            .map_err(|why| failure(&why))?;
+        Ok(Response::new(wire::RenewResponse {
+            lasts_millis: millis(lasts),
+        }))
+    }
+
+    async fn release(
+        &self,
+        request: Request<wire::ReleaseRequest>,
+    ) -> Result<Response<wire::ReleaseResponse>, Status> {
+        let ticket = ticket(&request.get_ref().ticket)?;
+        let released = self.reservations.release(&ticket).await;
+        released.map_err(|why| failure(&why))?;
+        Ok(Response::new(wire::ReleaseResponse {}))
+    }
+}
+
+/// A caller, and how long it waits.
+struct Waiter {
+    call: Call,
+    host: Host,
+    deadline: Option<(Moment, Duration)>,
+    last: Option<Waiting>,
+}
+
+impl Waiter {
+    async fn next(&mut self) -> Option<Result<wire::AcquireResponse, Status>> {
+        let deadline = self.deadline;
+        let clock = &self.host.clock;
+        let over = async {
+            match deadline {
+                Some((deadline, _)) => clock.sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        let step = tokio::select! {
+            biased;
+            step = self.call.next() => step?,
+            () = over => return Some(Err(self.too_late())),
+        };
+        Some(match step {
+            Ok(progress) => {
+                if let Progress::Waiting(waiting) = &progress {
+                    self.last = Some(waiting.clone());
+                }
+                Ok(to_wire(progress))
+            }
+            Err(why) => Err(refusal(&why)),
+        })
+    }
+
+    fn too_late(&self) -> Status {
+        let patience = self
+            .deadline
+            .map(|(_, patience)| patience)
+            .unwrap_or_default();
+        let place = self.last.as_ref().map_or_else(String::new, |last| {
+            let nobody = match last.unreachable.is_empty() {
+                true => String::new(),
+                false => {
+                    let nodes = last.unreachable.iter().map(|node| node.to_string());
+                    let nodes = nodes.collect::<Vec<_>>().join(", ");
+                    format!("; the agents of {nodes} cannot be reached")
+                }
+            };
+            let Waiting {
+                place,
+                length,
+                units,
+                ..
+            } = last;
+            format!(": place {place} of {length} in the queue for {units} units{nobody}")
+        });
+        Status::deadline_exceeded(format!("nothing was free within {patience:?}{place}"))
+    }
+}
+
+/// The deadline of a call, as its header `grpc-timeout` says.
+fn patience(metadata: &MetadataMap) -> Option<Duration> {
+    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let count: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(count.saturating_mul(3_600)),
+        "M" => Duration::from_secs(count.saturating_mul(60)),
+        "S" => Duration::from_secs(count),
+        "m" => Duration::from_millis(count),
+        "u" => Duration::from_micros(count),
+        "n" => Duration::from_nanos(count),
+        _ => return None,
+    })
+}
+
+fn to_wire(progress: Progress) -> wire::AcquireResponse {
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let progress = match progress {
+        Progress::Waiting(waiting) => acquire_response::Progress::Waiting(wire::Waiting {
+            place: count(waiting.place),
+            length: count(waiting.length),
+            units: waiting.units,
+            unreachable_nodes: waiting
+                .unreachable
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+        }),
+        Progress::Ticket(Ticket {
+            id,
+            endpoint,
+            lasts,
+        }) => acquire_response::Progress::Ticket(wire::Ticket {
+            ticket: id.to_string(),
+            host: endpoint.host,
+            port: endpoint.port.into(),
+            instance: id.instance.to_string(),
+            node: id.node.to_string(),
+            lasts_millis: millis(lasts),
+        }),
+    };
+    wire::AcquireResponse {
+        progress: Some(progress),
+    }
+}
+
+fn ticket(text: &str) -> Result<TicketId, Status> {
+    text.parse()
+        .map_err(|error: <TicketId as std::str::FromStr>::Err| {
+            Status::invalid_argument(error.to_string())
+        })
+}
+
+fn refusal(why: &Refusal) -> Status {
+    let text = why.to_string();
+    match why {
+        Refusal::NotSynced | Refusal::Unavailable(_) => Status::unavailable(text),
+        Refusal::Unknown(_) => Status::not_found(text),
+        Refusal::Shared(_) | Refusal::Other(_) => Status::failed_precondition(text),
+        Refusal::TooLate(_) => Status::deadline_exceeded(text),
+        Refusal::Full(_) => Status::resource_exhausted(text),
+        Refusal::Moved => Status::aborted(text),
+    }
+}
+
+fn failure(why: &Failed) -> Status {
+    match why {
+        Failed::Over => Status::not_found(why.to_string()),
+        Failed::Unreachable { .. } => Status::unavailable(why.to_string()),
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_reads_as_it_is_written() {
+        let read = |text: &str| {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("grpc-timeout", text.parse().unwrap());
+            patience(&metadata)
+        };
+        assert_eq!(read("5S"), Some(Duration::from_secs(5)));
+        assert_eq!(read("2H"), Some(Duration::from_secs(7_200)));
+        assert_eq!(read("250m"), Some(Duration::from_millis(250)));
+        assert_eq!([read("S"), read("5"), read("-1S"), read("5x")], [None; 4]);
+        assert_eq!(patience(&MetadataMap::new()), None);
+    }
+}
