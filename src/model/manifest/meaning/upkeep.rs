@@ -45,7 +45,7 @@ fn adopt(spec: &ServiceSpec) -> Vec<Problem> {
         problems.push(
             Problem::new(
                 path,
-                "without checks nobody notices when the adopted program is gone",
+                "only a check of its port shows when the adopted program is gone",
             )
             .considering("health")
             .help("add `health: {tcp: {}}`, or a check that tells more"),
