@@ -14,6 +14,8 @@
 //! 9. As whom: [`identity`]; what only the host knows: [`secrets`]
 //! 10. Cut off from the store: [`partition`]
 //! 11. What they use, and how busy they are: [`resources`]
+//! 12. Killed at every step: [`crashes`]
+//! 13. Where nothing can be written: [`directories`]
 #![cfg(unix)]
 #![allow(
     clippy::disallowed_methods,
@@ -23,6 +25,12 @@
 
 #[path = "agent/adoption.rs"]
 mod adoption;
+#[path = "agent/crashes.rs"]
+mod crashes;
+#[path = "agent/directories.rs"]
+mod directories;
+#[path = "agent/disk.rs"]
+mod disk;
 #[path = "agent/hooks.rs"]
 mod hooks;
 #[path = "agent/identity.rs"]
@@ -72,7 +80,7 @@ use tokio_util::sync::CancellationToken;
 struct World {
     /// Outlives agents; what they started ends with it.
     processes: Arc<ShimProcesses>,
-    etcd: Etcd,
+    etcd: Arc<Etcd>,
     store: Store,
     keys: Keys,
     node: Name,
@@ -110,7 +118,11 @@ impl Drop for Agent {
 
 impl World {
     fn new() -> Self {
-        let etcd = Etcd::start();
+        Self::on(Arc::new(Etcd::start()), "n1")
+    }
+
+    /// Another node of the same cluster.
+    fn on(etcd: Arc<Etcd>, node: &str) -> Self {
         let cluster: Name = "default".parse().unwrap();
         let shim = env!("CARGO_BIN_EXE_quaestor-shim").into();
         let processes = ShimProcesses::by(shim, &Host::system()).tethered().unwrap();
@@ -119,9 +131,14 @@ impl World {
             store: connect(&etcd),
             etcd,
             keys: Keys::new(&cluster),
-            node: "n1".parse().unwrap(),
+            node: node.parse().unwrap(),
             directory: tempfile::tempdir().unwrap(),
         }
+    }
+
+    /// The etcd, where no other node uses it.
+    fn own_etcd(&mut self) -> &mut Etcd {
+        Arc::get_mut(&mut self.etcd).unwrap()
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -702,11 +719,11 @@ async fn a_lost_store_stops_nothing_and_is_told_everything_when_it_is_back() {
         lines.lines().count()
     };
     support::eventually("it has noted its first start", || starts() == 1);
-    world.etcd.kill();
+    world.own_etcd().kill();
     // Restarts need no store.
     support::signal(victim.pid.unwrap(), "KILL");
     support::eventually("it is started again", || starts() == 2);
-    world.etcd.restart();
+    world.own_etcd().restart();
     let after = world
         .state_when(&shaky.instance, "the restart is reported", |state| {
             state.ready && state.restarts == 1

@@ -275,6 +275,19 @@ mod tests {
     }
 
     #[test]
+    fn records_of_earlier_versions_are_read() {
+        // What was published stays as it is here: add to these, and change none.
+        let kept = include_str!("../../tests/records/instance-1");
+        let record = Record::open(kept.as_bytes()).unwrap();
+        assert_eq!(record.assignment.instance.to_string(), "worker-0");
+        assert_eq!(
+            (record.incarnation, record.starts, record.stored_at),
+            (3, 3, 7)
+        );
+        assert!(serde_json::from_value::<Life>(record.life).unwrap().lives());
+    }
+
+    #[test]
     fn a_record_that_is_cut_off_or_changed_is_refused() {
         let whole = record().seal();
         for length in 0..whole.len() {

@@ -35,7 +35,7 @@ async fn without_the_store_only_what_is_to_stop_does_and_it_comes_back_with_the_
     tokio::time::sleep(Duration::from_secs(22)).await;
     assert!(lives(stops), "its session is confirmed");
 
-    world.etcd.kill();
+    world.own_etcd().kill();
     let cut = Instant::now();
     gone(stops).await;
     let took = cut.elapsed();
@@ -43,7 +43,7 @@ async fn without_the_store_only_what_is_to_stop_does_and_it_comes_back_with_the_
     assert!((12..=21).contains(&took.as_secs()), "after {took:?}");
     assert!(lives(stays.pid.unwrap()));
 
-    world.etcd.restart();
+    world.own_etcd().restart();
     let again = world
         .state_when(&single.instance, "it is started again", |state| {
             state.ready && state.pid != Some(stops)
@@ -95,7 +95,7 @@ async fn what_is_to_keep_running_after_all_is_told_so() {
             state.observed_generation == 2
         })
         .await;
-    world.etcd.kill();
+    world.own_etcd().kill();
     tokio::time::sleep(Duration::from_secs(24)).await;
     assert!(lives(pid), "it keeps running");
 }

@@ -30,7 +30,18 @@ const IGNORE: usize = 1;
 /// The highest number of a signal.
 const LAST_SIGNAL: c_int = 64;
 
+/// `MADV_DONTNEED`, as every Linux has it.
+const NOT_NEEDED: c_int = 4;
+
 unsafe extern "C" {
+    /// The first byte of this program in memory; the linker sets it.
+    static __executable_start: u8;
+    /// The end of its code; the linker sets it.
+    static etext: u8;
+
+    /// Says what a range of memory is needed for. It may take content away, so that a call is unsafe.
+    fn madvise(from: *const u8, length: usize, advice: c_int) -> c_int;
+
     /// Sets what a signal does: `DEFAULT`, `IGNORE` or a function. Any other number is not sound, so that
     /// a call is unsafe.
     fn signal(number: c_int, handler: usize) -> usize;
@@ -122,4 +133,13 @@ pub(crate) fn close_inherited() -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Gives back the pages of this program that were read so far. What is needed again comes from the system's file
+/// cache, or from the file: some hundred kilobytes that a shim does not hold on to while it waits.
+pub(crate) fn give_back_code() {
+    let (from, to) = (&raw const __executable_start, &raw const etext);
+    // SAFETY: the range holds code and constants, which are the file's and never written. Dropped, they are read
+    // from the file again at the next use. A failure leaves everything as it is.
+    unsafe { madvise(from, to.addr().saturating_sub(from.addr()), NOT_NEEDED) };
 }

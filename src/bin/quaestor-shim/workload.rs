@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::{
     children, clock, launch,
     log::{Buffer, Queue, Stream},
+    raw,
     wire::{
         log::Source,
         message,
@@ -18,6 +19,9 @@ use crate::{
         record::{Cause, End, Exit, Running},
     },
 };
+
+/// How long after a start most of what belongs to it has been done.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// How long a line may wait for its end before what there is of it is written.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -39,6 +43,8 @@ pub(crate) struct Workload {
     kill_at: Option<Duration>,
     /// When a partial line is written.
     flush_at: Option<Duration>,
+    /// When code that only starts need is given back; none once it is.
+    quiet_at: Option<Duration>,
     /// Set once the process has ended; what it left behind is being killed.
     ended: bool,
 }
@@ -85,6 +91,7 @@ impl Workload {
             cause: Cause::Own,
             kill_at: None,
             flush_at: None,
+            quiet_at: Some(clock::now() + QUIET),
             ended: false,
         })
     }
@@ -168,7 +175,7 @@ impl Workload {
     /// When [`Workload::on_time`] has something to do.
     pub(crate) fn next_moment(&self) -> Option<Duration> {
         let prepare_until = self.prepare_until.filter(|_| !self.ended);
-        let moments = [self.kill_at, self.flush_at, prepare_until];
+        let moments = [self.kill_at, self.flush_at, self.quiet_at, prepare_until];
         moments.into_iter().flatten().min()
     }
 
@@ -187,6 +194,10 @@ impl Workload {
             for stream in &mut self.streams {
                 stream.flush(queue);
             }
+        }
+        if self.quiet_at.is_some_and(|moment| moment <= now) {
+            self.quiet_at = None;
+            raw::give_back_code();
         }
     }
 
