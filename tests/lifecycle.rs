@@ -145,6 +145,32 @@ async fn no_call_fails_while_all_workers_are_restarted_again_and_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_call_fails_while_ten_workers_are_updated_again_and_again() {
+    // The bar is 100; scripts/graceful is the place for more.
+    let rollouts: usize =
+        std::env::var("QUAESTOR_TEST_ROLLOUTS").map_or(2, |count| count.parse().unwrap());
+    let (first, last) = free_range(12);
+    let more = "  stop: {drain: 30s}\n  rollout: {maxUnavailable: 2, maxSurge: 2}\n";
+    let manifest = demo_workers_at(10, &format!("range: {first}-{last}"), more)
+        .replace("demo-worker,", "demo-worker, --capacity, \"8\",");
+    let cluster = Cluster::start(Kind::Embedded, &manifest);
+    cluster.await_ready("worker", 10);
+    eventually("all are answered", || {
+        let picked = cluster.run(&["pick", "Worker", "-n", "99"]);
+        String::from_utf8(picked.stdout).unwrap().lines().count() == 10
+    });
+    let clients = Clients::start(cluster.balancer(), 4, 20).await;
+    for rollout in 0..rollouts {
+        let env = format!("  env: {{ROLLOUT: \"{rollout}\"}}\n  rollout:");
+        cluster.apply(&manifest.replace("  rollout:", &env), &["--wait"]);
+    }
+    let (calls, failures) = clients.end().await;
+    println!("{calls} calls, {rollouts} rollouts");
+    assert!(calls > 100, "{calls}");
+    assert_eq!(failures, [""; 0], "of {calls} calls");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_worker_finishes_what_it_works_on() {
     let more = "  stop: {drain: 1m, grace: 1ms}\n";
     let (cluster, _) = cluster_of(Kind::Embedded, 1, more);

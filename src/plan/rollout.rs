@@ -39,7 +39,7 @@ impl Member<'_> {
 
     /// Whether it is as it should be, and its agent has taken that up.
     pub fn is_updated(&self) -> bool {
-        self.has_taken_up() && !self.leaves
+        self.has_taken_up() && !self.leaves && !self.held
     }
 
     /// Whether its agent has taken up an assignment of the current revision.

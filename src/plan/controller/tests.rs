@@ -5,9 +5,11 @@
 //! - `chance`: what holds whatever happens
 //! - `histories`: what once did not hold
 //! - `lifecycle`: restarts, and services that come before others
+//! - `rollouts`: budgets, stand-ins, canaries, pauses, going back
 
 mod cases;
 mod chance;
 mod histories;
 mod lifecycle;
+mod rollouts;
 mod world;

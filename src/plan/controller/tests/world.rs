@@ -109,6 +109,21 @@ impl World {
         }
     }
 
+    /// An operator holds a rollout, or lets it go on.
+    pub(super) fn pause(&mut self, service: &str, generation: u64, paused: bool) {
+        let stored = self.cluster.services()[&name(service)].spec.clone();
+        let mut object = stored.unwrap().value.unwrap();
+        (object.generation, object.paused) = (generation, paused);
+        let json = serde_json::to_value(object).unwrap();
+        self.put(Key::ServiceSpec(name(service)), &json);
+    }
+
+    /// Time has passed: everything is looked at again.
+    pub(super) fn touch(&mut self) {
+        let plan = self.plan(&Scope::everything());
+        check::carry_out(&mut self.cluster, &plan, &mut self.revision);
+    }
+
     pub(super) fn delete(&mut self, service: &str, generation: u64) {
         self.cluster.delete(&Key::ServiceSpec(name(service)));
         let tombstone = json!({"generation": generation, "deletedAt": "2026-01-01T00:00:00Z"});
