@@ -454,7 +454,8 @@ impl ServiceSpec {
         /// Without a check, this tells a process that works from one that ends at once.
         const PROOF: Period = Period::from_secs(2);
         let health = &self.health;
-        let is_checked = health.grpc.is_some() || health.http.is_some() || health.tcp.is_some();
+        let asked = health.grpc.is_some() || health.http.is_some() || health.tcp.is_some();
+        let is_checked = asked || health.exec.is_some();
         let default = match is_checked || !self.external.is_empty() {
             true => Period::from_secs(0),
             false => PROOF,
