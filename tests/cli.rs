@@ -178,7 +178,7 @@ fn unknown_names_are_errors_that_say_where_to_look() {
     }
     fails(
         &cluster.run(&["pick", "nobody"]),
-        &["no healthy instance is found as nobody", "get services"],
+        &["no service is found as `nobody`", "get services"],
     );
 }
 

@@ -18,7 +18,7 @@ use crate::{
     model::Name,
     store::Store,
     task::Failure,
-    view::{Directory, Index},
+    view::{Directory, Index, TICK},
 };
 
 use reader::Reader;
@@ -29,9 +29,6 @@ pub struct Config {
     /// The cluster whose services it answers for.
     pub cluster: Name,
 }
-
-/// How often the age of the view is looked at.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// The store says something at least every 10 seconds while it is there; after three times that it
 /// counts as lost. Nothing but the log depends on it.
@@ -68,23 +65,22 @@ pub async fn run(
                 return Ok(());
             }
             update = follow.next() => Some(update),
-            () = host.clock.sleep(LOOK) => None,
+            () = host.clock.sleep(TICK) => None,
             () = pulse.due() => None,
         };
         let silence = follow.silence();
-        directory.heard(host.clock.now() - silence);
+        let now = host.clock.now();
+        directory.heard(now - silence);
         if let Some(update) = update {
             let first = !directory.is_synced();
-            index.apply(
-                update
-                    .changes
-                    .into_iter()
-                    .filter_map(|change| reader.read(change)),
-            );
+            let facts = (update.changes.into_iter()).filter_map(|change| reader.read(change));
+            index.apply(facts, now);
             if first {
                 let (revision, after) = (update.revision, host.clock.now().since(started));
                 tracing::info!(revision, ?after, "the view is complete; answering from it");
             }
+        } else {
+            index.settle(now);
         }
         if lost != (silence > LOST) {
             lost = !lost;

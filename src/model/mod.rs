@@ -14,6 +14,7 @@ pub mod placeholder;
 pub mod quantity;
 pub mod revision;
 pub mod run_as;
+pub mod score;
 pub mod service;
 pub mod state;
 pub mod status;

@@ -2,14 +2,20 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tonic::{Code, Status, transport::Endpoint as Target};
+use tonic::{
+    Code, Status,
+    transport::{Channel, Endpoint as Target},
+};
 
 use crate::{
     host::{Network, network::connector},
     model::state::Endpoint,
-    proto::service_discovery::{
-        DiscoverServicesRequest, ServiceLocationMsg,
-        service_discovery_grpc_client::ServiceDiscoveryGrpcClient,
+    proto::{
+        service_discovery::{
+            DiscoverServicesRequest, ServiceLocationMsg,
+            service_discovery_grpc_client::ServiceDiscoveryGrpcClient,
+        },
+        v1::{PickRequest, PickResponse, balancer_client::BalancerClient},
     },
 };
 
@@ -37,17 +43,14 @@ pub enum Error {
     },
 }
 
-/// The least busy instances of `service`, best first, at most `count` (0: all), as the balancer at
-/// `address` (`host:port`) sees them now. Empty for an unknown service.
-pub async fn discover(
+/// A connection to the balancer at `address` (`host:port`), whose calls end after `timeout`.
+async fn connect(
     network: Arc<dyn Network>,
     address: &str,
-    service: &str,
-    count: u16,
     timeout: Duration,
-) -> Result<Vec<Endpoint>, Error> {
+) -> Result<Channel, Error> {
     let authority = address.strip_prefix("http://").unwrap_or(address);
-    let channel = Target::try_from(format!("http://{authority}"))
+    Target::try_from(format!("http://{authority}"))
         .ok()
         .filter(|target| target.uri().port().is_some())
         .ok_or_else(|| Error::Address(address.to_owned()))?
@@ -58,7 +61,35 @@ pub async fn discover(
         .map_err(|error| Error::Unreachable {
             address: address.to_owned(),
             cause: root_cause(&error),
-        })?;
+        })
+}
+
+/// What the balancer at `address` answers to `request`: at least one instance.
+pub async fn pick(
+    network: Arc<dyn Network>,
+    address: &str,
+    request: PickRequest,
+    timeout: Duration,
+) -> Result<PickResponse, Error> {
+    let channel = connect(network, address, timeout).await?;
+    let answer = BalancerClient::new(channel).pick(request).await;
+    let answer = answer.map_err(|status| Error::Refused {
+        address: address.to_owned(),
+        cause: cause(&status),
+    })?;
+    Ok(answer.into_inner())
+}
+
+/// The least busy instances of `service`, best first, at most `count` (0: all), as the balancer at
+/// `address` (`host:port`) sees them now. Empty for an unknown service.
+pub async fn discover(
+    network: Arc<dyn Network>,
+    address: &str,
+    service: &str,
+    count: u16,
+    timeout: Duration,
+) -> Result<Vec<Endpoint>, Error> {
+    let channel = connect(network, address, timeout).await?;
     let request = DiscoverServicesRequest {
         scope: String::new(),
         service_name: service.to_owned(),
@@ -84,7 +115,7 @@ pub async fn discover(
 /// What a refusal means. Servers that know nothing of the question say no more than that.
 fn cause(status: &Status) -> String {
     match status.code() {
-        Code::Unimplemented => "what answers there is no balancer".to_owned(),
+        Code::Unimplemented => "what answers there is no balancer, or an old one".to_owned(),
         code if status.message().is_empty() => format!("{code}"),
         _ => status.message().to_owned(),
     }

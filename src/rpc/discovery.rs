@@ -13,11 +13,11 @@ use crate::{
         DiscoverServicesRequest, DiscoverServicesResponse, ServiceLocationMsg,
         service_discovery_grpc_server::{ServiceDiscoveryGrpc, ServiceDiscoveryGrpcServer},
     },
-    view::{Directory, Endpoint, NotSynced},
+    view::{Directory, Endpoint, Refusal},
 };
 
 /// The largest question that is read, in bytes: a name and a number, with room to spare.
-const LARGEST_REQUEST: usize = 16 * 1024;
+pub(super) const LARGEST_REQUEST: usize = 16 * 1024;
 
 /// The service, answering from `directory`.
 pub(super) fn service(
@@ -70,9 +70,9 @@ fn at_most(request: &DiscoverServicesRequest) -> usize {
 
 fn answer(
     request: &DiscoverServicesRequest,
-    found: Result<Vec<Arc<Endpoint>>, NotSynced>,
+    found: Result<Vec<Arc<Endpoint>>, Refusal>,
 ) -> Result<Response<DiscoverServicesResponse>, Status> {
-    let found = found.map_err(|not_synced| Status::unavailable(not_synced.to_string()))?;
+    let found = found.map_err(super::refuse)?;
     let location = |endpoint: &Arc<Endpoint>| ServiceLocationMsg {
         scope: String::new(),
         service_name: request.service_name.clone(),

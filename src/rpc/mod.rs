@@ -1,6 +1,7 @@
 //! The gRPC surfaces. [`serve`] is the balancer's: answers come from the view in memory, never from the store
 //! or from a worker.
 //!
+//! - `balancer`: the questions of clients of our own
 //! - [`client`]: asking a balancer, as any client would
 //! - `discovery`: the questions of quaestor-mini-cluster's clients
 //! - [`agent`]: what an agent serves: `logs` and `units`, tickets for its instances
@@ -8,6 +9,7 @@
 //! - [`log_client`]: asking it for logs
 
 pub mod agent;
+mod balancer;
 pub mod client;
 pub mod connections;
 mod discovery;
@@ -19,19 +21,23 @@ mod units;
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
     balancer::reservations::Reservations,
     grpc,
     host::{Host, Listener},
-    proto::{DESCRIPTORS, service_discovery::service_discovery_grpc_server::SERVICE_NAME},
-    view::Directory,
+    proto::{
+        DESCRIPTORS, service_discovery::service_discovery_grpc_server::SERVICE_NAME,
+        v1::balancer_server::SERVICE_NAME as BALANCER,
+    },
+    view::{Directory, Refusal},
 };
 
-/// The names under which the balancer's health is asked: the empty one, the service's own, and the
+/// The names under which the balancer's health is asked: the empty one, the services' own, and the
 /// one that quaestor-mini-cluster used.
-const HEALTH_NAMES: [&str; 3] = ["", SERVICE_NAME, "ServiceDiscoveryGrpc"];
+const HEALTH_NAMES: [&str; 4] = ["", BALANCER, SERVICE_NAME, "ServiceDiscoveryGrpc"];
 
 /// The service of tickets.
 const RESERVATIONS: &str = crate::proto::v1::reservations_server::SERVICE_NAME;
@@ -67,6 +73,11 @@ pub async fn serve(
     report(&health, ServingStatus::NotServing).await;
 
     let router = grpc::server()
+        .add_service(balancer::service(
+            Arc::clone(&directory),
+            host.clone(),
+            stop.clone(),
+        ))
         .add_service(discovery::service(Arc::clone(&directory), host.clone()))
         .add_optional_service(
             reservations.map(|reservations| reservations::service(reservations, host.clone())),
@@ -102,6 +113,18 @@ async fn report(health: &HealthReporter, status: ServingStatus) {
     }
 }
 
+/// The status that says why there is no answer.
+fn refuse(refusal: Refusal) -> Status {
+    let text = refusal.to_string();
+    match refusal {
+        Refusal::NotSynced(_) | Refusal::NothingHealthy { .. } | Refusal::AllExcluded(_) => {
+            Status::unavailable(text)
+        }
+        Refusal::Unknown(_) => Status::not_found(text),
+        Refusal::Exclusive(_) => Status::failed_precondition(text),
+    }
+}
+
 /// What is told about the services: those that this server has.
 fn reflection() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
@@ -110,6 +133,7 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .with_service_name(SERVICE_NAME)
         .with_service_name(RESERVATIONS)
         .with_service_name(tonic_health::pb::health_server::SERVICE_NAME)
+        .with_service_name(BALANCER)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use tonic_health::pb::{
 
 use super::*;
 use crate::{
-    model::Route,
+    model::{Moment, Route},
     proto::service_discovery::{
         DiscoverServicesRequest, service_discovery_grpc_client::ServiceDiscoveryGrpcClient,
     },
@@ -110,7 +110,7 @@ async fn from_the_first_sync_on_an_unknown_name_is_an_empty_answer_and_health_is
         generation: 1,
     };
     let fact = Fact::Route("w".parse().unwrap(), Some(route));
-    Index::new(Arc::clone(&balancer.directory)).apply([fact]);
+    Index::new(Arc::clone(&balancer.directory)).apply([fact], Moment::default());
     let mut client = ServiceDiscoveryGrpcClient::new(balancer.channel.clone());
     for name in HEALTH_NAMES {
         assert_eq!(balancer.health(name).await, Ok(Answer::Serving), "`{name}`");
@@ -126,7 +126,7 @@ async fn from_the_first_sync_on_an_unknown_name_is_an_empty_answer_and_health_is
 #[tokio::test]
 async fn at_the_end_health_is_not_serving_first_and_an_open_watch_does_not_hold_it_up() {
     let mut balancer = Balancer::start().await;
-    Index::new(Arc::clone(&balancer.directory)).apply([]);
+    Index::new(Arc::clone(&balancer.directory)).apply([], Moment::default());
     assert_eq!(balancer.health("").await, Ok(Answer::Serving));
     let mut client = HealthClient::new(balancer.channel.clone());
     let watch = balancer
@@ -164,6 +164,7 @@ async fn reflection_names_what_is_served_in_both_versions() {
     let expected = [
         "Quaestor.ServiceDiscovery.ServiceDiscoveryGrpc",
         "grpc.health.v1.Health",
+        "quaestor.v1.Balancer",
     ];
 
     let ask = v1::ServerReflectionRequest {
@@ -217,6 +218,6 @@ async fn the_directory_is_waited_for_without_being_asked_again() {
     let directory = Arc::new(Directory::default());
     let mut synced = pin!(directory.synced());
     assert!(futures::poll!(&mut synced).is_pending());
-    Index::new(Arc::clone(&directory)).apply([]);
+    Index::new(Arc::clone(&directory)).apply([], Moment::default());
     assert_eq!(futures::poll!(&mut synced), Poll::Ready(()));
 }

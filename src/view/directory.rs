@@ -15,16 +15,26 @@ use futures::{
     future::{self, FutureExt as _, Shared},
 };
 
-use super::{Endpoint, members::Members, random, top};
+use super::{
+    Endpoint, NotSynced, Question, Refusal,
+    dial::Dial,
+    members::Members,
+    policy, random, ranking, top,
+    watched::{Described, Watched},
+};
 use crate::model::Moment;
 
 /// For how long an endpoint that was just handed out comes after the others, unless told otherwise.
 const RECENTLY_USED: Duration = Duration::from_secs(5);
 
+/// How often [`super::Index::settle`] is to be called.
+pub const TICK: Duration = Duration::from_millis(250);
+
 /// All that is known of the services of a cluster, shared by everyone who answers questions. Written
 /// by one [`super::Index`]. A question takes no lock.
 pub struct Directory {
     recently_used: Duration,
+    dial: Arc<Dial>,
     /// None before the first full sync.
     names: ArcSwapOption<Names>,
     /// When the store was last heard, in milliseconds since the clock's origin.
@@ -36,13 +46,22 @@ pub struct Directory {
 
 /// The members of each name. The map is replaced when a name comes or goes, a name's members when
 /// one of them does. A hash map, because it is only ever looked up, once per question.
-type Names = HashMap<String, Arc<ArcSwap<Members>>>;
+type Names = HashMap<String, Arc<Cell>>;
 
-/// The store has not been read yet: which endpoints there are is not known, which is not the same as
-/// that there are none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the balancer has not read the store since it started; it answers as soon as it has")]
-pub struct NotSynced;
+/// One name.
+struct Cell {
+    members: ArcSwap<Members>,
+    watched: Watched,
+}
+
+impl Cell {
+    fn new(members: Members) -> Arc<Self> {
+        Arc::new(Self {
+            members: ArcSwap::from_pointee(members),
+            watched: Watched::default(),
+        })
+    }
+}
 
 impl Directory {
     /// A directory that knows nothing yet. An endpoint that was handed out comes after the others
@@ -51,6 +70,7 @@ impl Directory {
         let (waiting, synced) = oneshot::channel();
         Self {
             recently_used,
+            dial: Arc::new(Dial::new(recently_used, TICK)),
             names: ArcSwapOption::empty(),
             heard: AtomicU64::new(0),
             waiting: Mutex::new(Some(waiting)),
@@ -58,17 +78,64 @@ impl Directory {
         }
     }
 
+    /// The endpoints that the question's request should go to, the best first, as the service's policy chooses
+    /// them; at least one. Each counts as busier from now on, until it reports its load again, or for
+    /// `recently_used` at most.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn pick(&self, question: &Question<'_>) -> Result<Vec<Arc<Endpoint>>, Refusal> {
+        let names = self.names.load();
+        let names = names.as_ref().ok_or(NotSynced)?;
+        let unknown = || Refusal::Unknown(question.name.to_owned());
+        let members = names.get(question.name).ok_or_else(unknown)?.members.load();
+        check(question.name, &members)?;
+        let chosen = policy::choose(&members, question, self.recently_used);
+        if !chosen.is_empty() {
+            return Ok(chosen);
+        }
+        let name = question.name.to_owned();
+        let able = (0..members.endpoints().len()).any(|position| members.takes(position));
+        Err(match able {
+            true => Refusal::AllExcluded(name),
+            false => Refusal::NothingHealthy {
+                name,
+                age: self.age(question.now).unwrap_or_default(),
+            },
+        })
+    }
+
+    /// What [`Directory::pick`] takes the endpoint's load for: a part of its capacity, 1 is fully busy. None: it
+    /// takes no requests.
+    pub fn effective_load(&self, endpoint: &Endpoint) -> Option<f64> {
+        endpoint.effective_load(&self.dial)
+    }
+
+    /// All endpoints of `name`; they tell when they change.
+    ///
+    /// # Errors
+    /// As with [`Directory::pick`], save that a service may have no healthy instance.
+    pub fn describe(&self, name: &str) -> Result<Described, Refusal> {
+        let names = self.names.load();
+        let names = names.as_ref().ok_or(NotSynced)?;
+        let cell = names.get(name);
+        let cell = cell.ok_or_else(|| Refusal::Unknown(name.to_owned()))?;
+        // Asked for first: a change between the two is told twice, not never.
+        let changed = cell.watched.changed();
+        Ok(Described::new(cell.members.load_full(), changed))
+    }
+
     /// At most `at_most` endpoints of `name` in an order that `seed` chooses. A name that nobody
     /// serves has none.
     ///
     /// # Errors
-    /// [`NotSynced`] before the first full sync.
+    /// [`Refusal::NotSynced`] before the first full sync, [`Refusal::Exclusive`] for such services.
     pub fn random(
         &self,
         name: &str,
         at_most: usize,
         seed: u64,
-    ) -> Result<Vec<Arc<Endpoint>>, NotSynced> {
+    ) -> Result<Vec<Arc<Endpoint>>, Refusal> {
         self.answer(name, |members| random::choose(members, at_most, seed))
     }
 
@@ -76,15 +143,16 @@ impl Directory {
     /// as handed out from `now` on. A name that nobody serves has none.
     ///
     /// # Errors
-    /// [`NotSynced`] before the first full sync.
+    /// [`Refusal::NotSynced`] before the first full sync, [`Refusal::Exclusive`] for such services.
     pub fn top(
         &self,
         name: &str,
         at_most: usize,
         now: Moment,
-    ) -> Result<Vec<Arc<Endpoint>>, NotSynced> {
-        self.answer(name, |members| {
-            top::choose(members, at_most, self.recently_used, now)
+    ) -> Result<Vec<Arc<Endpoint>>, Refusal> {
+        self.answer(name, |members| match at_most {
+            1 => top::first(members, self.recently_used, now),
+            _ => top::choose(members, at_most, |_| true, self.recently_used, now),
         })
     }
 
@@ -120,9 +188,14 @@ impl Directory {
             .store(u64::try_from(millis).unwrap_or(u64::MAX), Relaxed);
     }
 
+    /// What all loads depend on.
+    pub(super) fn dial(&self) -> &Arc<Dial> {
+        &self.dial
+    }
+
     /// Replaces everything: the first full sync.
     pub(super) fn replace(&self, names: BTreeMap<String, Members>) {
-        let cell = |(name, members)| (name, Arc::new(ArcSwap::from_pointee(members)));
+        let cell = |(name, members)| (name, Cell::new(members));
         self.names
             .store(Some(Arc::new(names.into_iter().map(cell).collect())));
         self.waiting
@@ -132,18 +205,26 @@ impl Directory {
     }
 
     /// Replaces the members of some names; none: the name is gone.
-    pub(super) fn update(&self, changes: BTreeMap<String, Option<Members>>) {
+    pub(super) fn update(&self, changes: BTreeMap<String, Option<Members>>, now: Moment) {
         let current = self.names.load_full().unwrap_or_default();
         let mut next = None;
+        let mut changed = Vec::new();
         for (name, members) in changes {
             match (current.get(&name), members) {
-                (Some(cell), Some(members)) => cell.store(Arc::new(members)),
+                (Some(cell), Some(members)) => {
+                    let former = cell.members.load();
+                    members.kept.follow(&former.kept);
+                    ranking::settle(&members, self.recently_used, now);
+                    cell.members.store(Arc::new(members));
+                    changed.push(Arc::clone(cell));
+                }
                 (None, None) => {}
-                (_, members) => {
+                (former, members) => {
+                    changed.extend(former.cloned());
                     let next = next.get_or_insert_with(|| Names::clone(&current));
                     match members {
                         Some(members) => {
-                            next.insert(name, Arc::new(ArcSwap::from_pointee(members)));
+                            next.insert(name, Cell::new(members));
                         }
                         None => {
                             next.remove(&name);
@@ -155,18 +236,42 @@ impl Directory {
         if let Some(next) = next {
             self.names.store(Some(Arc::new(next)));
         }
+        changed.iter().for_each(|cell| cell.watched.wake());
+    }
+
+    /// Takes over the load of an endpoint that `name` may find.
+    pub(super) fn refresh(&self, name: &str, endpoint: &Endpoint) {
+        if let Some(cell) = self.names.load().as_ref().and_then(|names| names.get(name)) {
+            let members = cell.members.load();
+            members.refresh_endpoint(endpoint);
+            members.kept.note_change();
+        }
+    }
+
+    /// Lets time go by: picks are forgotten, loads fade, orders are renewed.
+    pub(super) fn settle(&self, now: Moment) {
+        let turned = self.dial.turn(now, self.age(now).unwrap_or_default());
+        let names = self.names.load();
+        for cell in names.iter().flat_map(|names| names.values()) {
+            let members = cell.members.load();
+            members.settle(turned);
+            ranking::settle(&members, self.recently_used, now);
+        }
     }
 
     fn answer(
         &self,
         name: &str,
         choose: impl FnOnce(&Members) -> Vec<Arc<Endpoint>>,
-    ) -> Result<Vec<Arc<Endpoint>>, NotSynced> {
+    ) -> Result<Vec<Arc<Endpoint>>, Refusal> {
         let names = self.names.load();
         let names = names.as_ref().ok_or(NotSynced)?;
-        Ok(names
-            .get(name)
-            .map_or_else(Vec::new, |cell| choose(&cell.load())))
+        let Some(cell) = names.get(name) else {
+            return Ok(Vec::new());
+        };
+        let members = cell.members.load();
+        check(name, &members)?;
+        Ok(choose(&members))
     }
 
     /// The members of a name, for tests.
@@ -176,7 +281,15 @@ impl Directory {
             .load()
             .as_ref()?
             .get(name)
-            .map(|cell| cell.load_full())
+            .map(|cell| cell.members.load_full())
+    }
+}
+
+/// Refuses what is given out by tickets only: whatever chooses asks here first.
+fn check(name: &str, members: &Members) -> Result<(), Refusal> {
+    match members.rules().spec.exclusive {
+        true => Err(Refusal::Exclusive(name.to_owned())),
+        false => Ok(()),
     }
 }
 
@@ -194,8 +307,8 @@ mod tests {
     fn before_the_first_sync_nothing_is_answered_and_nothing_is_not_an_answer() {
         let directory = Directory::default();
         let now = Moment::new(Duration::from_secs(9));
-        assert_eq!(directory.random("a", 1, 0).unwrap_err(), NotSynced);
-        assert_eq!(directory.top("a", 1, now).unwrap_err(), NotSynced);
+        assert_eq!(directory.random("a", 1, 0).unwrap_err(), NotSynced.into());
+        assert_eq!(directory.top("a", 1, now).unwrap_err(), NotSynced.into());
         assert_eq!(directory.age(now), None);
         assert!(directory.synced().now_or_never().is_none());
 

@@ -1,11 +1,19 @@
 //! One endpoint: where it is, its load, when it was last handed out.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
-use crate::model::{LoadReport, Moment};
+use super::{
+    dial::{Dial, UNKNOWN},
+    node::Node,
+    pending::Pending,
+};
+use crate::model::{Instance, LoadReport, Moment};
 
 /// Where clients reach an instance, and what is known of it now.
 ///
@@ -14,16 +22,38 @@ use crate::model::{LoadReport, Moment};
 /// writes is needed.
 #[derive(Debug)]
 pub struct Endpoint {
-    host: String,
-    /// The host in lower case, where that is not how it is written.
-    lower: Option<String>,
+    host: Arc<Host>,
     port: u16,
+    instance: Instance,
+    node: Arc<Node>,
     /// The rate that the instance computed itself, as bits; NaN: none.
     known_rate: AtomicU64,
     /// Capacity (high half) and current requests (low half); [`NO_COUNTS`]: none.
     counts: AtomicU64,
     /// When it was last handed out, in nanoseconds since the origin of the clock, plus 1; 0: never.
     handed_out: AtomicU64,
+    /// Picks that no report covers yet: a [`Pending`].
+    pending: AtomicU64,
+    /// What is added to its load while it is new, as bits of a number from 0 to below 1.
+    handicap: AtomicU32,
+}
+
+/// A host, shared by its endpoints.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Host {
+    /// In lower case: host names mean the same in any case. First, because hosts are ordered by it.
+    lower: String,
+    /// As it is written.
+    written: String,
+}
+
+impl Host {
+    pub(super) fn new(written: String) -> Self {
+        Self {
+            lower: written.to_ascii_lowercase(),
+            written,
+        }
+    }
 }
 
 /// Two numbers that no instance reports.
@@ -52,31 +82,48 @@ pub struct Counts {
 
 impl Endpoint {
     /// An endpoint without load that was never handed out.
-    pub fn new(host: String, port: u16) -> Self {
-        let lower = host.to_ascii_lowercase();
+    pub(super) fn new(host: Arc<Host>, port: u16, instance: Instance, node: Arc<Node>) -> Self {
         Self {
-            lower: (lower != host).then_some(lower),
             host,
             port,
+            instance,
+            node,
             known_rate: AtomicU64::new(f64::NAN.to_bits()),
             counts: AtomicU64::new(NO_COUNTS),
             handed_out: AtomicU64::new(0),
+            pending: AtomicU64::new(0),
+            handicap: AtomicU32::new(0),
         }
     }
 
     /// Host name or address, as configured.
     pub fn host(&self) -> &str {
-        &self.host
+        &self.host.written
     }
 
-    /// The host in lower case: host names mean the same in any case.
+    /// The host in lower case.
     pub(super) fn host_in_lower_case(&self) -> &str {
-        self.lower.as_deref().unwrap_or(&self.host)
+        &self.host.lower
+    }
+
+    /// Whether both are on the same host, if that is cheaply known.
+    pub(super) fn shares_host(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.host, &other.host)
     }
 
     /// Port.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The instance that is reached there.
+    pub fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
+    /// The node that it runs on.
+    pub fn node(&self) -> &Node {
+        &self.node
     }
 
     /// What it last said of its load.
@@ -89,8 +136,9 @@ impl Endpoint {
         }
     }
 
-    /// Replaces its load; none: it is not known any more.
-    pub(super) fn set_load(&self, report: Option<&LoadReport>) {
+    /// Replaces its load; none: it is not known any more. Picks that the report tells of are not counted
+    /// beside it any longer.
+    pub(super) fn set_load(&self, report: Option<&LoadReport>, dial: &Dial) {
         // By the rule of the wire, a negative rate means "derive it"; so does one that is no number.
         let rate = report
             .and_then(|report| report.known_rate)
@@ -105,7 +153,68 @@ impl Endpoint {
             });
         self.known_rate
             .store(rate.unwrap_or(f64::NAN).to_bits(), Relaxed);
-        self.counts.store(counts, Relaxed);
+        let before = self.counts.swap(counts, Relaxed);
+        if report.is_some() {
+            let current = |counts| (counts != NO_COUNTS).then(|| unpack(counts).current);
+            let more = current(counts).zip(current(before));
+            let more = more.map_or(0, |(now, before)| i64::from(now) - i64::from(before));
+            let covered = u64::try_from(more).unwrap_or(0);
+            let epoch = dial.epoch();
+            let _ = self.pending.fetch_update(Relaxed, Relaxed, |word| {
+                Some(Pending::read(word, epoch).reported(covered).word())
+            });
+        }
+    }
+
+    /// What [`super::Directory::pick`] goes by: the reported load as a part of its capacity, with the picks that
+    /// no report covers yet. None: it takes no requests.
+    pub(super) fn effective_load(&self, dial: &Dial) -> Option<f64> {
+        self.weigh(self.pending.load(Relaxed), dial)
+    }
+
+    fn weigh(&self, pending: u64, dial: &Dial) -> Option<f64> {
+        let load = self.load();
+        let capacity = match load.counts {
+            Some(Counts { capacity: 0, .. }) => return None,
+            Some(counts) if counts.capacity > 0 => Some(f64::from(counts.capacity)),
+            _ => None,
+        };
+        let used = || Some(f64::from(load.counts?.current.max(0)) / capacity?);
+        let reported = load.known_rate.or_else(used).unwrap_or(UNKNOWN);
+        let picks = Pending::read(pending, dial.epoch()).count() as f64;
+        let handicap = f32::from_bits(self.handicap.load(Relaxed));
+        Some(dial.faded(reported) + picks / capacity.unwrap_or(1.0) + f64::from(handicap))
+    }
+
+    /// How many requests it works on or was picked for.
+    pub(super) fn work(&self, dial: &Dial) -> u64 {
+        let current = self.load().counts.map_or(0, |counts| counts.current);
+        let picks = Pending::read(self.pending.load(Relaxed), dial.epoch()).count();
+        u64::try_from(current).unwrap_or(0) + picks
+    }
+
+    /// Counts a pick, whoever else picks it.
+    pub(super) fn pick(&self, dial: &Dial) {
+        let epoch = dial.epoch();
+        let _ = self.pending.fetch_update(Relaxed, Relaxed, |word| {
+            Some(Pending::read(word, epoch).picked().word())
+        });
+    }
+
+    /// Counts a pick if `right` still holds of its effective load, and nobody else picks it at the same time.
+    pub(super) fn pick_if(&self, dial: &Dial, right: impl Fn(Option<f64>) -> bool) -> bool {
+        let word = self.pending.load(Relaxed);
+        let picked = Pending::read(word, dial.epoch()).picked().word();
+        right(self.weigh(word, dial))
+            && self
+                .pending
+                .compare_exchange(word, picked, Relaxed, Relaxed)
+                .is_ok()
+    }
+
+    /// Sets what is added to its load while it is new, from 0 to below 1.
+    pub(super) fn set_handicap(&self, handicap: f32) {
+        self.handicap.store(handicap.to_bits(), Relaxed);
     }
 
     /// Whether it was handed out less than `within` before `now`.
@@ -144,7 +253,11 @@ const fn unpack(packed: u64) -> Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ServerStats;
+    use crate::{model::ServerStats, view::tests::endpoint};
+
+    fn dial() -> Dial {
+        Dial::new(Duration::from_secs(5), Duration::ZERO)
+    }
 
     fn report(known_rate: Option<f64>, stats: Option<(i32, i32)>) -> LoadReport {
         LoadReport {
@@ -159,10 +272,10 @@ mod tests {
 
     #[test]
     fn a_load_reads_back_as_it_was_reported() {
-        let endpoint = Endpoint::new("h".to_owned(), 1);
+        let endpoint = endpoint("h", 1);
         for counts in [None, Some((-1, 0)), Some((7, 3)), Some((i32::MAX, -1))] {
             for rate in [None, Some(0.0), Some(0.5), Some(f64::INFINITY)] {
-                endpoint.set_load(Some(&report(rate, counts)));
+                endpoint.set_load(Some(&report(rate, counts)), &dial());
                 let counts = counts.map(|(capacity, current)| Counts { capacity, current });
                 assert_eq!(
                     endpoint.load(),
@@ -173,7 +286,7 @@ mod tests {
                 );
             }
         }
-        endpoint.set_load(None);
+        endpoint.set_load(None, &dial());
         assert_eq!(
             endpoint.load(),
             Load {
@@ -185,16 +298,16 @@ mod tests {
 
     #[test]
     fn a_negative_rate_and_one_that_is_no_number_are_not_known() {
-        let endpoint = Endpoint::new("h".to_owned(), 1);
+        let endpoint = endpoint("h", 1);
         for rate in [-1.0, f64::NAN, f64::NEG_INFINITY] {
-            endpoint.set_load(Some(&report(Some(rate), None)));
+            endpoint.set_load(Some(&report(Some(rate), None)), &dial());
             assert_eq!(endpoint.load().known_rate, None, "{rate}");
         }
     }
 
     #[test]
     fn being_handed_out_is_forgotten_after_its_time() {
-        let endpoint = Endpoint::new("h".to_owned(), 1);
+        let endpoint = endpoint("h", 1);
         let second = Duration::from_secs(1);
         let start = Moment::default();
         assert!(!endpoint.was_handed_out(second, start));
@@ -202,5 +315,46 @@ mod tests {
         assert!(endpoint.was_handed_out(second, start));
         assert!(endpoint.was_handed_out(second, start + second / 2));
         assert!(!endpoint.was_handed_out(second, start + second));
+    }
+
+    #[test]
+    fn a_pick_counts_as_one_request_until_a_report_tells_of_it() {
+        let (endpoint, dial) = (endpoint("h", 1), dial());
+        assert_eq!(endpoint.effective_load(&dial), Some(UNKNOWN));
+        endpoint.set_load(Some(&report(None, Some((4, 1)))), &dial);
+        endpoint.pick(&dial);
+        assert_eq!(endpoint.effective_load(&dial), Some(0.5));
+        endpoint.set_load(Some(&report(None, Some((4, 2)))), &dial);
+        assert_eq!(endpoint.effective_load(&dial), Some(0.5));
+        endpoint.set_load(Some(&report(None, Some((0, 0)))), &dial);
+        assert_eq!(endpoint.effective_load(&dial), None);
+    }
+
+    #[test]
+    fn a_pick_that_no_report_tells_of_is_forgotten_after_its_time() {
+        let (endpoint, dial) = (endpoint("h", 1), dial());
+        let idle = Some(&report(None, Some((1, 0)))).copied();
+        endpoint.set_load(idle.as_ref(), &dial);
+        let at = |millis| Moment::new(Duration::from_millis(millis));
+        dial.turn(at(4_900), Duration::ZERO);
+        endpoint.pick(&dial);
+        dial.turn(at(7_400), Duration::ZERO);
+        assert_eq!(endpoint.effective_load(&dial), Some(1.0));
+        dial.turn(at(9_900), Duration::ZERO);
+        assert_eq!(endpoint.effective_load(&dial), Some(0.0));
+    }
+
+    #[test]
+    fn the_longer_the_store_is_away_the_more_all_loads_are_equal() {
+        let (endpoint, dial) = (endpoint("h", 1), dial());
+        endpoint.set_load(Some(&report(None, Some((4, 4)))), &dial);
+        let mut before = 1.0;
+        for seconds in [0, 30, 45, 60, 75, 90, 1_000] {
+            dial.turn(Moment::default(), Duration::from_secs(seconds));
+            let load = endpoint.effective_load(&dial).unwrap();
+            assert!((UNKNOWN..=before).contains(&load), "{load} at {seconds} s");
+            before = load;
+        }
+        assert_eq!(before, UNKNOWN);
     }
 }

@@ -3,14 +3,21 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
 };
 
 use super::{
-    Directory, Endpoint,
+    Directory, Endpoint, Node,
+    directory::TICK,
+    endpoint::Host,
     members::{Candidate, Members},
+    policy::Rules,
+    roster::Roster,
 };
-use crate::model::{Instance, InstanceState, LoadReport, Name, NodeLoad, Route, Session};
+use crate::model::{
+    Instance, InstanceState, LoadReport, Moment, Name, NodeLoad, Route, Session, quantity::Period,
+};
 
 /// What one key of the store says now; none: the key is gone.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,22 +40,35 @@ pub struct Index {
     directory: Arc<Directory>,
     /// Whether everything was said once.
     synced: bool,
-    /// The names of each published service.
-    routes: BTreeMap<Name, BTreeSet<String>>,
-    /// The published services of each name.
-    services: BTreeMap<String, BTreeSet<Name>>,
-    /// The endpoints of each service, by node and slot.
-    seats: BTreeMap<Name, BTreeMap<(Name, u32), Seat>>,
+    /// The published services.
+    routes: BTreeMap<Name, Published>,
+    /// The names that are served.
+    names: BTreeMap<String, Served>,
+    /// The endpoints of each service.
+    rosters: BTreeMap<Name, Roster>,
     /// The last load record of each node.
     loads: BTreeMap<Name, BTreeMap<Instance, LoadReport>>,
-    /// Nodes whose agent is there and has its instances in hand.
-    trusted: BTreeSet<Name>,
+    /// Nodes that have or had endpoints or an agent.
+    nodes: BTreeMap<Name, Arc<Node>>,
+    /// Hosts of endpoints, so that those on the same one share it.
+    hosts: BTreeSet<Arc<Host>>,
+    /// Endpoints that are new, and since when.
+    warming: Vec<(Arc<Endpoint>, Moment)>,
+    settled: Moment,
 }
 
-/// An instance with an endpoint.
-struct Seat {
-    endpoint: Arc<Endpoint>,
-    ready: bool,
+/// How a service is found.
+struct Published {
+    names: BTreeSet<String>,
+    rules: Arc<Rules>,
+}
+
+/// A name and who has it.
+#[derive(Default)]
+struct Served {
+    services: BTreeSet<Name>,
+    /// See [`Members`].
+    round: Arc<AtomicUsize>,
 }
 
 impl Index {
@@ -58,16 +78,19 @@ impl Index {
             directory,
             synced: false,
             routes: BTreeMap::new(),
-            services: BTreeMap::new(),
-            seats: BTreeMap::new(),
+            names: BTreeMap::new(),
+            rosters: BTreeMap::new(),
             loads: BTreeMap::new(),
-            trusted: BTreeSet::new(),
+            nodes: BTreeMap::new(),
+            hosts: BTreeSet::new(),
+            warming: Vec::new(),
+            settled: Moment::default(),
         }
     }
 
     /// Takes in `facts` and publishes what follows. The first call is to hold everything that the
     /// store says, and makes the directory answer; later ones only what changed.
-    pub fn apply(&mut self, facts: impl IntoIterator<Item = Fact>) {
+    pub fn apply(&mut self, facts: impl IntoIterator<Item = Fact>, now: Moment) {
         let mut names = BTreeSet::new();
         let mut touched = BTreeSet::new();
         for fact in facts {
@@ -75,7 +98,7 @@ impl Index {
                 Fact::Route(service, route) => names.extend(self.set_route(service, route)),
                 Fact::State(node, instance, state) => {
                     let service = instance.service.clone();
-                    if self.set_state(node, instance, state) {
+                    if self.set_state(node, instance, state, now) {
                         touched.insert(service);
                     }
                 }
@@ -86,67 +109,91 @@ impl Index {
         let routed = touched
             .iter()
             .filter_map(|service| self.routes.get(service));
-        names.extend(routed.flatten().cloned());
-        self.publish(names);
+        names.extend(routed.flat_map(|route| &route.names).cloned());
+        self.publish(names, now);
+        if now.since(self.settled) >= TICK {
+            self.settle(now);
+        }
     }
 
-    fn publish(&mut self, names: BTreeSet<String>) {
+    /// Lets time go by; to be called every [`TICK`] or so while there is nothing to apply.
+    pub fn settle(&mut self, now: Moment) {
+        self.settled = now;
+        self.warm(now);
+        self.directory.settle(now);
+    }
+
+    fn publish(&mut self, names: BTreeSet<String>, now: Moment) {
         if mem::replace(&mut self.synced, true) {
             let members = |name: String| {
                 let members = self.members(&name);
                 (name, members)
             };
-            self.directory
-                .update(names.into_iter().map(members).collect());
+            let changes = names.into_iter().map(members).collect();
+            self.directory.update(changes, now);
         } else {
             let members = |name: &String| Some((name.clone(), self.members(name)?));
             self.directory
-                .replace(self.services.keys().filter_map(members).collect());
+                .replace(self.names.keys().filter_map(members).collect());
         }
     }
 
-    /// The members of `name`; none when no published service has it.
+    /// The members of `name`; none when no published service has it. Of several services the first one's rules
+    /// hold for all, save that all are exclusive when one is.
     fn members(&self, name: &str) -> Option<Members> {
-        let services = self.services.get(name)?;
-        let seats = services
-            .iter()
-            .filter_map(|service| self.seats.get(service))
-            .flatten();
-        let ready = seats.filter(|(_, seat)| seat.ready);
-        let candidates = ready.map(|((node, _), seat)| Candidate {
-            endpoint: Arc::clone(&seat.endpoint),
-            suspect: !self.trusted.contains(node),
+        let served = self.names.get(name)?;
+        let mut routes = (served.services.iter()).filter_map(|service| self.routes.get(service));
+        let first = routes.clone().next()?;
+        let rules = routes
+            .find(|route| route.rules.spec.exclusive)
+            .unwrap_or(first);
+        let rosters = (served.services.iter()).filter_map(|service| self.rosters.get(service));
+        let candidates = rosters.flat_map(Roster::ready).map(|endpoint| Candidate {
+            endpoint: Arc::clone(endpoint),
+            suspect: !endpoint.node().is_trusted(),
         });
-        Some(Members::new(candidates.collect()))
+        Some(Members::new(
+            candidates.collect(),
+            Arc::clone(self.directory.dial()),
+            Arc::clone(&rules.rules),
+            Arc::clone(&served.round),
+        ))
     }
 
-    /// Returns the names that the service had or has.
+    /// Returns the names whose members or rules change.
     fn set_route(&mut self, service: Name, route: Option<Route>) -> BTreeSet<String> {
-        let published = route.filter(|route| route.published);
-        let names: BTreeSet<String> = published
-            .map(|route| route.names.into_iter().collect())
-            .unwrap_or_default();
-        let former = if names.is_empty() {
-            self.routes.remove(&service)
-        } else {
-            self.routes.insert(service.clone(), names.clone())
+        let published = route
+            .filter(|route| route.published && !route.names.is_empty())
+            .map(|route| Published {
+                names: route.names.into_iter().collect(),
+                rules: Arc::new(Rules::new(route.balance)),
+            });
+        let names = (published.as_ref()).map_or_else(BTreeSet::new, |route| route.names.clone());
+        let rules = published.as_ref().map(|route| Arc::clone(&route.rules));
+        let former = match published {
+            Some(published) => self.routes.insert(service.clone(), published),
+            None => self.routes.remove(&service),
         };
-        let former = former.unwrap_or_default();
+        let same_rules = former.as_ref().map(|former| &former.rules.spec)
+            == rules.as_ref().map(|rules| &rules.spec);
+        let former = former.map(|former| former.names).unwrap_or_default();
         for name in former.difference(&names) {
-            if let Some(services) = self.services.get_mut(name) {
-                services.remove(&service);
-                if services.is_empty() {
-                    self.services.remove(name);
+            if let Some(served) = self.names.get_mut(name) {
+                served.services.remove(&service);
+                if served.services.is_empty() {
+                    self.names.remove(name);
                 }
             }
         }
         for name in names.difference(&former) {
-            self.services
-                .entry(name.clone())
-                .or_default()
-                .insert(service.clone());
+            let served = self.names.entry(name.clone()).or_default();
+            served.services.insert(service.clone());
         }
-        former.symmetric_difference(&names).cloned().collect()
+        if same_rules {
+            former.symmetric_difference(&names).cloned().collect()
+        } else {
+            former.union(&names).cloned().collect()
+        }
     }
 
     /// Returns whether the members of the instance's service changed.
@@ -155,30 +202,51 @@ impl Index {
         node: Name,
         instance: Instance,
         state: Option<Box<InstanceState>>,
+        now: Moment,
     ) -> bool {
-        let load = self.loads.get(&node).and_then(|loads| loads.get(&instance));
-        let seats = self.seats.entry(instance.service.clone()).or_default();
-        let seat = (node, instance.slot);
-        let now = state.and_then(|state| Some((state.endpoint?, state.ready)));
-        let Some((place, ready)) = now else {
-            let former = seats.remove(&seat);
-            if seats.is_empty() {
-                self.seats.remove(&instance.service);
+        let service = instance.service.clone();
+        let slot = instance.slot;
+        let place = state.and_then(|state| Some((state.endpoint?, state.ready)));
+        let Some((place, ready)) = place else {
+            let Some(roster) = self.rosters.get_mut(&service) else {
+                return false;
+            };
+            let changed = roster.remove(&node, slot);
+            if roster.is_empty() {
+                self.rosters.remove(&service);
             }
-            return former.is_some_and(|former| former.ready);
+            return changed;
         };
-        if let Some(seat) = seats.get_mut(&seat)
-            && (seat.endpoint.host(), seat.endpoint.port()) == (place.host.as_str(), place.port)
-        {
-            return mem::replace(&mut seat.ready, ready) != ready;
+        let known = self.rosters.get(&service);
+        let known = known.and_then(|roster| roster.get(&node, slot)).cloned();
+        let same = |known: &Arc<Endpoint>| {
+            (known.host(), known.port()) == (place.host.as_str(), place.port)
+        };
+        let endpoint = match known {
+            Some(known) if same(&known) => known,
+            _ => {
+                let load = self.loads.get(&node).and_then(|loads| loads.get(&instance));
+                let load = load.copied();
+                let host = self.host(place.host);
+                let endpoint = Endpoint::new(host, place.port, instance, self.node(&node));
+                endpoint.set_load(load.as_ref(), self.directory.dial());
+                Arc::new(endpoint)
+            }
+        };
+        let was_ready = |roster: &Roster| roster.is_ready(&node, &endpoint);
+        let is_new = ready
+            && self.synced
+            && !self.slow_start(&service).is_zero()
+            && !self.rosters.get(&service).is_some_and(was_ready);
+        if is_new {
+            endpoint.set_handicap(HANDICAP);
+            self.warming.push((Arc::clone(&endpoint), now));
         }
-        let endpoint = Arc::new(Endpoint::new(place.host, place.port));
-        endpoint.set_load(load);
-        let former = seats.insert(seat, Seat { endpoint, ready });
-        ready || former.is_some_and(|former| former.ready)
+        let roster = self.rosters.entry(service).or_default();
+        roster.set(&node, endpoint, ready)
     }
 
-    /// Members stay as they are: only atomics change.
+    /// Members stay as they are: only what lies in atomics changes.
     fn set_load(&mut self, node: Name, record: Option<NodeLoad>) {
         let now = record.map(|record| record.instances).unwrap_or_default();
         let former = self.loads.remove(&node).unwrap_or_default();
@@ -187,9 +255,10 @@ impl Index {
             .iter()
             .map(|(instance, report)| (instance, Some(report)));
         for (instance, report) in ended.map(|instance| (instance, None)).chain(current) {
-            let seats = self.seats.get(&instance.service);
-            if let Some(seat) = seats.and_then(|seats| seats.get(&(node.clone(), instance.slot))) {
-                seat.endpoint.set_load(report);
+            let roster = self.rosters.get(&instance.service);
+            if let Some(endpoint) = roster.and_then(|roster| roster.get(&node, instance.slot)) {
+                endpoint.set_load(report, self.directory.dial());
+                self.refresh(endpoint);
             }
         }
         if !now.is_empty() {
@@ -197,24 +266,80 @@ impl Index {
         }
     }
 
-    /// Returns the services with endpoints on the node, if it became suspect or ceased to be.
-    fn set_session(&mut self, node: Name, session: Option<Session>) -> Vec<Name> {
-        let changed = if session.is_some_and(|session| session.reconciled) {
-            self.trusted.insert(node.clone())
-        } else {
-            self.trusted.remove(&node)
-        };
-        if !changed {
+    /// Returns the services with endpoints on the node, if it became suspect or ceased to be, or its labels
+    /// changed.
+    fn set_session(&mut self, name: Name, session: Option<Session>) -> Vec<Name> {
+        let node = self.node(&name);
+        let trusted = session.as_ref().is_some_and(|session| session.reconciled);
+        // While an agent is away its host keeps the labels that it had.
+        if !node.set(trusted, session.map(|session| session.labels)) {
             return Vec::new();
         }
-        let on_node = |seats: &BTreeMap<(Name, u32), Seat>| {
-            let all = (node.clone(), 0)..=(node.clone(), u32::MAX);
-            seats.range(all).next().is_some()
-        };
-        let services = self.seats.iter().filter(|(_, seats)| on_node(seats));
-        services.map(|(service, _)| service.clone()).collect()
+        let rosters = self.rosters.iter();
+        let on_node = rosters.filter(|(_, roster)| roster.is_on(&name));
+        on_node.map(|(service, _)| service.clone()).collect()
+    }
+
+    /// Brings what was derived from the load of `endpoint` up to date.
+    fn refresh(&self, endpoint: &Endpoint) {
+        let route = self.routes.get(&endpoint.instance().service);
+        for name in route.into_iter().flat_map(|route| &route.names) {
+            self.directory.refresh(name, endpoint);
+        }
+    }
+
+    /// How long a new endpoint of `service` is spared.
+    fn slow_start(&self, service: &Name) -> Duration {
+        let route = self.routes.get(service);
+        let period = route.and_then(|route| route.rules.spec.slow_start);
+        period.map(Period::get).unwrap_or_default()
+    }
+
+    /// Takes from those that are new what time has taken from their newness.
+    fn warm(&mut self, now: Moment) {
+        let mut warming = mem::take(&mut self.warming);
+        warming.retain(|(endpoint, since)| {
+            let slow_start = self.slow_start(&endpoint.instance().service);
+            let rest = slow_start.saturating_sub(now.since(*since));
+            let part = match rest.is_zero() {
+                true => 0.0,
+                false => rest.as_secs_f32() / slow_start.as_secs_f32(),
+            };
+            endpoint.set_handicap(HANDICAP * part);
+            self.refresh(endpoint);
+            !rest.is_zero()
+        });
+        self.warming = warming;
+    }
+
+    /// The host that is written like this.
+    fn host(&mut self, written: String) -> Arc<Host> {
+        let host = Arc::new(Host::new(written));
+        if let Some(known) = self.hosts.get(&host) {
+            return Arc::clone(known);
+        }
+        // Those that nobody uses any more go when new ones come.
+        if self.hosts.len().is_power_of_two() {
+            self.hosts.retain(|host| Arc::strong_count(host) > 1);
+        }
+        self.hosts.insert(Arc::clone(&host));
+        host
+    }
+
+    /// The node of this name.
+    fn node(&mut self, name: &Name) -> Arc<Node> {
+        if let Some(node) = self.nodes.get(name) {
+            return Arc::clone(node);
+        }
+        let node = Arc::new(Node::new(name.clone()));
+        self.nodes.insert(name.clone(), Arc::clone(&node));
+        node
     }
 }
+
+/// What a new endpoint counts as busier: less than a busy one, so that it gets requests before those are
+/// loaded further.
+const HANDICAP: f32 = 0.99;
 
 #[cfg(test)]
 mod tests;

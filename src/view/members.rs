@@ -1,8 +1,20 @@
 //! The endpoints of one name, in an order that the policies build on.
 
-use std::{cmp::Ordering, sync::Arc};
+use std::{
+    cmp::Ordering,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+};
 
-use super::Endpoint;
+use super::{
+    Endpoint,
+    dial::Dial,
+    policy::{Aids, Rules},
+    ranking::Kept,
+    tree::{ABSENT, Tree},
+};
 
 /// A member on its way into [`Members`].
 #[derive(Clone, Debug)]
@@ -13,9 +25,9 @@ pub(super) struct Candidate {
     pub suspect: bool,
 }
 
-/// An immutable set of endpoints: those in normal use, then the suspects, each part ordered by host
-/// (its case does not count), then port. No place occurs twice.
-#[derive(Debug, Default)]
+/// A set of endpoints: those in normal use, then the suspects, each part ordered by host (its case does not
+/// count), then port. No place occurs twice. Who is in it never changes; what is derived from their load does.
+#[derive(Debug)]
 pub(super) struct Members {
     endpoints: Vec<Arc<Endpoint>>,
     /// How many of them, from the front, are in normal use.
@@ -23,7 +35,24 @@ pub(super) struct Members {
     /// For each, the number of its host; hosts count from 0.
     hosts: Vec<u32>,
     host_count: usize,
+    dial: Arc<Dial>,
+    /// The effective loads as keys, by position.
+    tree: Tree,
+    rules: Arc<Rules>,
+    /// What the policy needs to know beside the loads.
+    aids: Aids,
+    /// The order of `DiscoverTopServices`, where it pays to keep it.
+    pub(super) kept: Kept,
+    /// Whether somebody was picked since the last look.
+    picked: AtomicBool,
+    /// How many steps a round has gone; goes on when members change.
+    pub(super) round: Arc<AtomicUsize>,
+    /// Requests that all of them work on or were picked for, about.
+    work: AtomicU64,
 }
+
+/// What the keys of suspects begin with: they come after all others.
+const SUSPECT: u32 = 1 << 27;
 
 impl Members {
     /// The members of a name.
@@ -31,40 +60,66 @@ impl Members {
     /// Suspects are for use after all others. When more than half of the members are suspect, the
     /// fault is more likely between us and the nodes than in so many nodes: then all are in normal
     /// use.
-    pub(super) fn new(mut candidates: Vec<Candidate>) -> Self {
-        // The stable sort leaves equals in the order in which they came, which the index fixes.
-        candidates
-            .sort_by(|a, b| by_place(&a.endpoint, &b.endpoint).then(a.suspect.cmp(&b.suspect)));
+    pub(super) fn new(
+        mut candidates: Vec<Candidate>,
+        dial: Arc<Dial>,
+        rules: Arc<Rules>,
+        round: Arc<AtomicUsize>,
+    ) -> Self {
+        let in_order = |a: &Candidate, b: &Candidate| {
+            by_place(&a.endpoint, &b.endpoint).then(a.suspect.cmp(&b.suspect))
+        };
+        if !candidates.is_sorted_by(|a, b| in_order(a, b).is_le()) {
+            // The stable sort leaves equals in the order in which they came, which the index fixes.
+            candidates.sort_by(in_order);
+        }
         candidates.dedup_by(|b, a| by_place(&a.endpoint, &b.endpoint).is_eq());
 
+        let suspects = candidates.iter().filter(|member| member.suspect).count();
+        let most_are_suspect = suspects * 2 > candidates.len();
+        let normal = candidates.len() - if most_are_suspect { 0 } else { suspects };
+        let mut endpoints = Vec::with_capacity(candidates.len());
+        let mut hosts = Vec::with_capacity(candidates.len());
+        let mut later = Vec::new();
         let mut host = 0;
-        let mut numbered = Vec::with_capacity(candidates.len());
         let mut former: Option<Arc<Endpoint>> = None;
         for candidate in candidates {
-            if former.is_some_and(|former| by_host(&former, &candidate.endpoint).is_ne()) {
+            let endpoint = candidate.endpoint;
+            if former.is_some_and(|former| by_host(&former, &endpoint).is_ne()) {
                 host += 1;
             }
-            former = Some(Arc::clone(&candidate.endpoint));
-            numbered.push((candidate, host));
+            former = Some(Arc::clone(&endpoint));
+            if candidate.suspect && !most_are_suspect {
+                later.push((endpoint, host));
+            } else {
+                endpoints.push(endpoint);
+                hosts.push(host);
+            }
         }
-
-        let suspects = numbered
-            .iter()
-            .filter(|(candidate, _)| candidate.suspect)
-            .count();
-        let most_are_suspect = suspects * 2 > numbered.len();
-        if !most_are_suspect {
-            numbered.sort_by_key(|(candidate, _)| candidate.suspect);
+        let host_count = former.map_or(0, |_| host as usize + 1);
+        for (endpoint, host) in later {
+            endpoints.push(endpoint);
+            hosts.push(host);
         }
-        Self {
-            normal: numbered.len() - if most_are_suspect { 0 } else { suspects },
-            host_count: numbered.last().map_or(0, |_| host as usize + 1),
-            hosts: numbered.iter().map(|(_, host)| *host).collect(),
-            endpoints: numbered
-                .into_iter()
-                .map(|(candidate, _)| candidate.endpoint)
-                .collect(),
-        }
+        let keys = (endpoints.iter().enumerate())
+            .map(|(position, endpoint)| key(endpoint.effective_load(&dial), position >= normal));
+        let tree = Tree::new(keys);
+        let members = Self {
+            aids: Aids::new(&rules, &endpoints[..normal]),
+            normal,
+            hosts,
+            host_count,
+            tree,
+            rules,
+            kept: Kept::default(),
+            picked: AtomicBool::new(false),
+            round,
+            work: AtomicU64::new(0),
+            dial,
+            endpoints,
+        };
+        members.count_work();
+        members
     }
 
     /// All of them, those in normal use first.
@@ -86,26 +141,149 @@ impl Members {
     pub(super) fn host_count(&self) -> usize {
         self.host_count
     }
+
+    /// How to choose among them.
+    pub(super) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// What the policy needs to know beside the loads.
+    pub(super) fn aids(&self) -> &Aids {
+        &self.aids
+    }
+
+    /// What all loads depend on.
+    pub(super) fn dial(&self) -> &Dial {
+        &self.dial
+    }
+
+    /// The keys of all.
+    pub(super) fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// The key of a member as it is now: what is smaller is less busy, [`ABSENT`] takes no requests.
+    pub(super) fn key(&self, position: usize) -> u32 {
+        let load = self.endpoints[position].effective_load(&self.dial);
+        key(load, position >= self.normal)
+    }
+
+    /// Whether a member takes requests.
+    pub(super) fn takes(&self, position: usize) -> bool {
+        self.key(position) != ABSENT
+    }
+
+    /// Counts a pick of the member, if its key is still what the tree says, and nobody else picks it at the same
+    /// time. Else the tree is put right.
+    pub(super) fn pick_as_seen(&self, position: usize) -> bool {
+        let seen = self.tree.key(position);
+        let suspect = position >= self.normal;
+        let picked =
+            self.endpoints[position].pick_if(&self.dial, |load| key(load, suspect) == seen);
+        self.refresh(position);
+        if picked {
+            self.note_pick();
+        }
+        picked
+    }
+
+    /// Counts a pick of the member.
+    pub(super) fn pick(&self, position: usize) {
+        self.endpoints[position].pick(&self.dial);
+        self.refresh(position);
+        self.note_pick();
+    }
+
+    fn note_pick(&self) {
+        // Only read as a rule: a line that all write to would be passed from core to core.
+        if !self.picked.load(Relaxed) {
+            self.picked.store(true, Relaxed);
+        }
+        if self.aids.needs_work() {
+            self.work.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Takes over the key of a member.
+    pub(super) fn refresh(&self, position: usize) {
+        self.tree.refresh(position, || self.key(position));
+    }
+
+    /// Takes over the key of an endpoint, if it is a member.
+    pub(super) fn refresh_endpoint(&self, endpoint: &Endpoint) {
+        let (normal, suspects) = self.endpoints.split_at(self.normal);
+        let find = |part: &[Arc<Endpoint>]| {
+            part.binary_search_by(|member| by_place(member, endpoint))
+                .ok()
+        };
+        let suspect = || find(suspects).map(|at| at + self.normal);
+        if let Some(position) = find(normal).or_else(suspect) {
+            self.refresh(position);
+        }
+    }
+
+    /// Takes over the keys of all, if `turned` or somebody was picked.
+    pub(super) fn settle(&self, turned: bool) {
+        if turned && (self.picked.swap(false, Relaxed) || self.stale()) {
+            for position in 0..self.endpoints.len() {
+                self.refresh(position);
+            }
+        }
+        self.count_work();
+    }
+
+    /// Whether some key is not what it should be, by a look at a few.
+    fn stale(&self) -> bool {
+        let step = (self.endpoints.len() / 16).max(1);
+        (0..self.endpoints.len())
+            .step_by(step)
+            .any(|position| self.tree.key(position) != self.key(position))
+    }
+
+    /// Requests that all of them work on or were picked for, about. Counted only for policies that ask.
+    pub(super) fn work(&self) -> u64 {
+        self.work.load(Relaxed)
+    }
+
+    fn count_work(&self) {
+        if self.aids.needs_work() {
+            let work = self.endpoints.iter().map(|member| member.work(&self.dial));
+            self.work.store(work.sum(), Relaxed);
+        }
+    }
 }
 
-fn by_place(a: &Endpoint, b: &Endpoint) -> Ordering {
+/// A load as a key: numbers that are not negative are ordered as their bits are. 19 bits of the fraction are
+/// kept, so that loads differ that are a millionth apart.
+fn key(load: Option<f64>, suspect: bool) -> u32 {
+    let Some(load) = load else { return ABSENT };
+    let bits = (load.max(0.0) as f32).to_bits() >> 4;
+    if suspect { bits | SUSPECT } else { bits }
+}
+
+/// The order of places.
+pub(super) fn by_place(a: &Endpoint, b: &Endpoint) -> Ordering {
     by_host(a, b).then(a.port().cmp(&b.port()))
 }
 
 fn by_host(a: &Endpoint, b: &Endpoint) -> Ordering {
+    if a.shares_host(b) {
+        return Ordering::Equal;
+    }
     a.host_in_lower_case().cmp(b.host_in_lower_case())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::view::tests::{Setting, endpoint};
 
     fn members(candidates: &[(&str, u16, bool)]) -> Members {
         let candidates = candidates.iter().map(|(host, port, suspect)| Candidate {
-            endpoint: Arc::new(Endpoint::new((*host).to_owned(), *port)),
+            endpoint: Arc::new(endpoint(host, *port)),
             suspect: *suspect,
         });
-        Members::new(candidates.collect())
+        Setting::default().members(candidates.collect())
     }
 
     fn places(members: &Members) -> Vec<String> {
@@ -163,5 +341,14 @@ mod tests {
         let members = members(&[]);
         assert!(members.endpoints().is_empty());
         assert_eq!(members.host_count(), 0);
+    }
+
+    #[test]
+    fn keys_are_ordered_as_loads_are_and_suspects_come_last() {
+        let loads = [0.0, 1e-9, 0.25, 0.250_001, 1.0, 70.0, 1e30, f64::INFINITY];
+        let keys: Vec<u32> = loads.iter().map(|load| key(Some(*load), false)).collect();
+        assert!(keys.is_sorted_by(|a, b| a < b), "{keys:?}");
+        assert!(keys.last() < Some(&key(Some(0.0), true)));
+        assert!(key(Some(f64::INFINITY), true) < key(None, false));
     }
 }

@@ -5,23 +5,44 @@
 //!            (one writer)  (any number of readers, no locks)
 //! ```
 //!
-//! - `index`: puts the facts of all nodes together and keeps the directory up to date
-//! - `directory`: answers: which endpoints serve a name
+//! - `index`, `roster`: put the facts of all nodes together and keep the directory up to date
+//! - `directory`, `question`: answers: which endpoints serve a name; `watched`: when they change
 //! - `members`: the endpoints of one name, in an order that the policies build on
-//! - `endpoint`: one endpoint: where it is, its load, when it was last handed out
-//! - `random`, `top`: the policies
+//! - `tree`: the least of many loads, without a lock
+//! - `endpoint`, `node`, `pending`: one endpoint: where it is, its load, picks that no report covers yet
+//! - `dial`: what all loads depend on as time goes by
+//! - `policy`: how `Pick` chooses; `random`, `top`, `ranking`: how quaestor-mini-cluster's calls do
+//! - `bits`, `numbers`: small tools
 //!
 //! Membership is an immutable snapshot per name, replaced when a member comes or goes. What changes
-//! often, load and the time of the last answer, lies in atomics of the endpoints, which the
-//! snapshots share: a new load report replaces nothing.
+//! often, load and picks, lies in atomics of the endpoints, which the snapshots share: a new load report
+//! replaces nothing. The tree of a snapshot holds copies of the loads; a pick looks at the endpoint before it
+//! believes one.
 
+mod bits;
+mod dial;
 mod directory;
 mod endpoint;
 mod index;
 mod members;
+mod node;
+mod numbers;
+mod pending;
+mod policy;
+mod question;
 mod random;
+mod ranking;
+mod roster;
 mod top;
+mod tree;
+mod watched;
 
-pub use directory::{Directory, NotSynced};
-pub use endpoint::Endpoint;
+pub use directory::{Directory, TICK};
+pub use endpoint::{Counts, Endpoint, Load};
 pub use index::{Fact, Index};
+pub use node::Node;
+pub use question::{NotSynced, Question, Refusal};
+pub use watched::Described;
+
+#[cfg(test)]
+mod tests;

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Endpoint, members::Members};
+use super::{Endpoint, members::Members, numbers::Numbers};
 
 /// At most `at_most` of `members` in an order that `seed` chooses; suspects after all others.
 pub(super) fn choose(members: &Members, at_most: usize, seed: u64) -> Vec<Arc<Endpoint>> {
     let all = members.endpoints();
     let (normal, suspects) = all.split_at(members.normal());
-    let mut numbers = Numbers(seed);
+    let mut numbers = Numbers::new(seed);
     let mut chosen = draw(normal, at_most, &mut numbers);
     chosen.extend(draw(suspects, at_most - chosen.len(), &mut numbers));
     chosen
@@ -30,39 +30,22 @@ fn draw(from: &[Arc<Endpoint>], at_most: usize, numbers: &mut Numbers) -> Vec<Ar
         .collect()
 }
 
-/// A stream of random numbers out of one seed (SplitMix64): far cheaper than asking the system for
-/// each, and nothing here has to be unpredictable.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `bound`. The high half of the product favours some numbers by less than
-    /// `bound` in 2^64.
-    fn below(&mut self, bound: usize) -> usize {
-        ((u128::from(self.next()) * bound as u128) >> 64) as usize
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::view::members::Candidate;
+    use crate::view::{
+        members::Candidate,
+        tests::{Setting, endpoint},
+    };
 
     fn members(normal: u16, suspect: u16) -> Members {
         let candidates = (0..normal + suspect).map(|port| Candidate {
-            endpoint: Arc::new(Endpoint::new("h".to_owned(), port)),
+            endpoint: Arc::new(endpoint("h", port)),
             suspect: port >= normal,
         });
-        Members::new(candidates.collect())
+        Setting::default().members(candidates.collect())
     }
 
     fn ports(members: &Members, at_most: usize, seed: u64) -> Vec<u16> {

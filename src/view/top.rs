@@ -25,43 +25,65 @@ use super::{
     Endpoint,
     endpoint::{Counts, Load},
     members::Members,
+    ranking,
 };
 use crate::model::Moment;
 
-/// At most `at_most` of `members`, the least busy first. Those chosen count as handed out from
-/// `now` on, for `recently`.
+/// At most `at_most` of `members` that `may` be chosen, the least busy first. Those chosen count as handed out
+/// from `now` on, for `recently`.
 pub(super) fn choose(
     members: &Members,
     at_most: usize,
+    may: impl Fn(&Endpoint) -> bool,
     recently: Duration,
     now: Moment,
 ) -> Vec<Arc<Endpoint>> {
+    let ranks = || {
+        ranks(members, |endpoint| endpoint.was_handed_out(recently, now))
+            .filter(|rank| may(&members.endpoints()[rank.position]))
+    };
     match at_most {
         0 => Vec::new(),
-        1 => first(members, recently, now).into_iter().collect(),
+        1 => loop {
+            // What most ask for: no list of ranks, however many members there are.
+            let Some(rank) = ranks().min() else {
+                return Vec::new();
+            };
+            let endpoint = &members.endpoints()[rank.position];
+            let was_handed_out = endpoint.hand_out(recently, now);
+            // Else somebody who asks at the same time was faster. The next look finds it handed out.
+            if rank.recent || !was_handed_out {
+                return vec![Arc::clone(endpoint)];
+            }
+        },
         _ => {
-            let chosen = smallest(ranks(members, recently, now).collect(), at_most);
             let endpoint = |rank: Rank| {
                 let endpoint = &members.endpoints()[rank.position];
                 endpoint.hand_out(recently, now);
                 Arc::clone(endpoint)
             };
+            let chosen = smallest(ranks().collect(), at_most);
             chosen.into_iter().map(endpoint).collect()
         }
     }
 }
 
-/// The least busy, which is what most ask for: no list of ranks, however many members there are.
-fn first(members: &Members, recently: Duration, now: Moment) -> Option<Arc<Endpoint>> {
-    loop {
-        let rank = ranks(members, recently, now).min()?;
-        let endpoint = &members.endpoints()[rank.position];
-        let was_handed_out = endpoint.hand_out(recently, now);
-        // Else somebody who asks at the same time was faster. The next look finds it handed out.
-        if rank.recent || !was_handed_out {
-            return Some(Arc::clone(endpoint));
-        }
+/// The least busy, by a kept ranking if there is one.
+pub(super) fn first(members: &Members, recently: Duration, now: Moment) -> Vec<Arc<Endpoint>> {
+    if members.endpoints().len() >= ranking::WORTHWHILE
+        && let Some(ranking) = members.kept.get().as_ref()
+    {
+        return ranking.take(members, recently, now).into_iter().collect();
     }
+    choose(members, 1, |_| true, recently, now)
+}
+
+/// The positions of all that take requests, in the order that they have where none was handed out lately.
+pub(super) fn static_order(members: &Members) -> Vec<u32> {
+    let mut ranks: Vec<Rank> = ranks(members, |_| false).collect();
+    ranks.sort_unstable();
+    let position = |rank: &Rank| u32::try_from(rank.position).unwrap_or(u32::MAX);
+    ranks.iter().map(position).collect()
 }
 
 /// The `count` smallest of `ranks`, in order: selected before they are sorted.
@@ -96,7 +118,7 @@ enum Knowledge {
 }
 
 /// The rank of every member that takes requests, in the order of members.
-fn ranks(members: &Members, recently: Duration, now: Moment) -> impl Iterator<Item = Rank> {
+fn ranks(members: &Members, is_recent: impl Fn(&Endpoint) -> bool) -> impl Iterator<Item = Rank> {
     let hosts = host_utilisation(members);
     let places = members.endpoints().iter().zip(members.hosts());
     places
@@ -106,7 +128,7 @@ fn ranks(members: &Members, recently: Duration, now: Moment) -> impl Iterator<It
             let takes_none = load.counts.is_some_and(|counts| counts.capacity == 0);
             (!takes_none).then(|| Rank {
                 suspect: position >= members.normal(),
-                recent: endpoint.was_handed_out(recently, now),
+                recent: is_recent(endpoint),
                 knowledge: match load {
                     Load {
                         known_rate: Some(_),

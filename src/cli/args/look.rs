@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
+use super::roles::label;
 use crate::model::quantity::Period;
 
 /// Arguments of `get`.
@@ -110,6 +111,25 @@ pub struct PickArgs {
     /// How many, at most
     #[arg(short = 'n', long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub count: u16,
+    /// What is known of the request, for a score or a preference; may be given again
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
+    pub attribute: Vec<(String, String)>,
+    /// The affinity key of the request, for the policy `hash`
+    #[arg(long, value_name = "TEXT")]
+    pub key: Option<String>,
+    /// An endpoint that must not be answered; may be given again
+    #[arg(long, value_name = "HOST:PORT", value_parser = place)]
+    pub exclude: Vec<(String, u16)>,
+    /// Show as: table (one HOST:PORT per line), json or yaml, which also tell node, labels and load
+    #[arg(
+        short = 'o',
+        long,
+        value_enum,
+        hide_possible_values = true,
+        default_value_t,
+        value_name = "FORMAT"
+    )]
+    pub output: OutputFormat,
     /// Balancers to ask, in turn until one answers, separated by commas
     #[arg(
         long,
@@ -145,4 +165,17 @@ pub struct AcquireArgs {
     /// Ctrl-C
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
+}
+
+/// `host:port`, an IPv6 address in brackets.
+fn place(text: &str) -> Result<(String, u16), String> {
+    let split = text.rsplit_once(':').and_then(|(host, port)| {
+        let inner = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        Some((inner.unwrap_or(host).to_owned(), port.parse().ok()?))
+    });
+    split
+        .filter(|(host, _)| !host.is_empty())
+        .ok_or_else(|| "write host:port, as in qa-1:5201".to_owned())
 }

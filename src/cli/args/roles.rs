@@ -110,7 +110,7 @@ pub struct BalancerArgs {
     pub recently_used: Period,
 }
 
-fn label(text: &str) -> Result<(String, String), String> {
+pub(super) fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("write key=value, as in rack=r1".to_owned()),

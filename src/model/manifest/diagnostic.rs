@@ -60,6 +60,20 @@ impl Place {
             end: span.end,
         }
     }
+
+    /// The part of this place from byte `at` of `text` on, where `text` stands here as it is; else all of it.
+    pub(super) fn within(self, sources: &[Source], text: &str, at: usize) -> Self {
+        let source = sources.get(self.source);
+        let here = source.and_then(|source| source.text.get(self.start..self.end));
+        match here.and_then(|here| here.find(text)) {
+            Some(begin) => Self {
+                start: self.start + begin + at.min(text.len()),
+                end: self.start + begin + text.len(),
+                ..self
+            },
+            None => self,
+        }
+    }
 }
 
 impl Diagnostic {

@@ -14,6 +14,20 @@ pub struct BalanceSpec {
     /// own, whatever this says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Policy>,
+    /// In place of `policy`: an expression in CEL that says how well an instance suits a request. The highest value
+    /// wins, `null` leaves it out. It knows `node.name`, `node.labels` (also as `labels`), `load.rate` (1 is fully
+    /// busy), `load.current`, `load.capacity`, `endpoint.host`, `.port`, `.instance`, `.service`, and of `request`
+    /// the attributes that the client gave. Of many instances the 64 least busy are looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<String>,
+    /// For `weighted`: the label of nodes that says how much those who run there can take, as a whole number;
+    /// without it they count as 1, and 0 is used only when there is no other. Default `weight`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_label: Option<String>,
+    /// For this long after it became ready an instance gets less than its share: it counts as nearly busy at
+    /// first, and step by step as what it is. For `leastLoad` and `p2c`. Default: no such time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_start: Option<Period>,
     /// Give each unit of an instance's capacity to one client at a time, for as long as that has a ticket for
     /// it (`Acquire`): nobody else is sent there, and the service is not answered in any other way. The capacity
     /// is what the load report says, else 1. Default false.

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::{Moment, Phase, ServerStats, Timestamp, state};
 
+const START: Moment = Moment::new(Duration::from_secs(100));
+
 fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
@@ -98,7 +100,7 @@ fn load(node: &str, instances: &[(&str, i32)]) -> Fact {
 
 fn index(facts: impl IntoIterator<Item = Fact>) -> Index {
     let mut index = Index::new(Arc::new(Directory::default()));
-    index.apply(facts);
+    index.apply(facts, START);
     index
 }
 
@@ -127,11 +129,14 @@ fn two_workers() -> Vec<Fact> {
 #[test]
 fn a_name_finds_the_ready_endpoints_of_its_service_only() {
     let mut index = index(two_workers());
-    index.apply([
-        route("other", &["WorkerX"], true),
-        state("n", "other-0", 9, true),
-        state("n", "worker-2", 3, false),
-    ]);
+    index.apply(
+        [
+            route("other", &["WorkerX"], true),
+            state("n", "other-0", 9, true),
+            state("n", "worker-2", 3, false),
+        ],
+        START,
+    );
     assert_eq!(ports(&index, "Worker").0, [1, 2]);
     assert_eq!(ports(&index, "WorkerX").0, [9]);
     assert!(index.directory.members("worker").is_none());
@@ -141,16 +146,19 @@ fn a_name_finds_the_ready_endpoints_of_its_service_only() {
 #[test]
 fn an_endpoint_comes_and_goes_with_its_readiness() {
     let mut index = index(two_workers());
-    index.apply([state("n", "worker-0", 1, false)]);
+    index.apply([state("n", "worker-0", 1, false)], START);
     assert_eq!(ports(&index, "Worker").0, [2]);
-    index.apply([state("n", "worker-0", 1, true), gone("n", "worker-1")]);
+    index.apply(
+        [state("n", "worker-0", 1, true), gone("n", "worker-1")],
+        START,
+    );
     assert_eq!(ports(&index, "Worker").0, [1]);
 }
 
 #[test]
 fn a_service_that_is_not_published_is_not_found() {
     let mut index = index(two_workers());
-    index.apply([route("worker", &["Worker"], false)]);
+    index.apply([route("worker", &["Worker"], false)], START);
     assert!(index.directory.members("Worker").is_none());
     assert!(index.directory.random("Worker", 9, 0).unwrap().is_empty());
 }
@@ -158,13 +166,16 @@ fn a_service_that_is_not_published_is_not_found() {
 #[test]
 fn services_that_share_a_name_are_merged() {
     let mut index = index(two_workers());
-    index.apply([
-        route("more", &["Worker", "More"], true),
-        state("n", "more-0", 3, true),
-    ]);
+    index.apply(
+        [
+            route("more", &["Worker", "More"], true),
+            state("n", "more-0", 3, true),
+        ],
+        START,
+    );
     assert_eq!(ports(&index, "Worker").0, [1, 2, 3]);
     assert_eq!(ports(&index, "More").0, [3]);
-    index.apply([Fact::Route(name("more"), None)]);
+    index.apply([Fact::Route(name("more"), None)], START);
     assert_eq!(ports(&index, "Worker").0, [1, 2]);
     assert!(index.directory.members("More").is_none());
 }
@@ -172,19 +183,19 @@ fn services_that_share_a_name_are_merged() {
 #[test]
 fn endpoints_of_a_node_without_a_reconciled_session_are_suspect() {
     let mut index = index(two_workers());
-    index.apply([session("m", true), state("m", "worker-2", 3, true)]);
+    index.apply([session("m", true), state("m", "worker-2", 3, true)], START);
     assert_eq!(
         ports(&index, "Worker"),
         (vec![3, 1, 2], vec![]),
         "m sorts before n"
     );
-    index.apply([Fact::Session(name("m"), None)]);
+    index.apply([Fact::Session(name("m"), None)], START);
     assert_eq!(ports(&index, "Worker"), (vec![1, 2], vec![3]));
-    index.apply([session("m", false)]);
+    index.apply([session("m", false)], START);
     assert_eq!(ports(&index, "Worker"), (vec![1, 2], vec![3]));
-    index.apply([session("m", true)]);
+    index.apply([session("m", true)], START);
     assert_eq!(ports(&index, "Worker"), (vec![3, 1, 2], vec![]));
-    index.apply([Fact::Session(name("n"), None)]);
+    index.apply([Fact::Session(name("n"), None)], START);
     assert_eq!(
         ports(&index, "Worker"),
         (vec![3, 1, 2], vec![]),
@@ -196,7 +207,7 @@ fn endpoints_of_a_node_without_a_reconciled_session_are_suspect() {
 fn a_load_record_changes_the_endpoints_and_nothing_else() {
     let mut index = index(two_workers());
     let before = index.directory.members("Worker").unwrap();
-    index.apply([load("n", &[("worker-0", 7), ("worker-1", 3)])]);
+    index.apply([load("n", &[("worker-0", 7), ("worker-1", 3)])], START);
     let after = index.directory.members("Worker").unwrap();
     assert!(Arc::ptr_eq(&before, &after));
     let current = || {
@@ -205,21 +216,24 @@ fn a_load_record_changes_the_endpoints_and_nothing_else() {
         after.endpoints().iter().map(current).collect::<Vec<_>>()
     };
     assert_eq!(current(), [Some(7), Some(3)]);
-    index.apply([load("n", &[("worker-1", 4)])]);
+    index.apply([load("n", &[("worker-1", 4)])], START);
     assert_eq!(current(), [None, Some(4)]);
-    index.apply([Fact::Load(name("n"), None)]);
+    index.apply([Fact::Load(name("n"), None)], START);
     assert_eq!(current(), [None, None]);
 }
 
 #[test]
 fn a_change_of_one_service_leaves_the_others_members_as_they_are() {
     let mut index = index(two_workers());
-    index.apply([
-        route("other", &["Other"], true),
-        state("n", "other-0", 9, true),
-    ]);
+    index.apply(
+        [
+            route("other", &["Other"], true),
+            state("n", "other-0", 9, true),
+        ],
+        START,
+    );
     let before = index.directory.members("Worker").unwrap();
-    index.apply([state("n", "other-0", 9, false)]);
+    index.apply([state("n", "other-0", 9, false)], START);
     assert!(Arc::ptr_eq(
         &before,
         &index.directory.members("Worker").unwrap()
@@ -231,15 +245,15 @@ fn an_endpoint_remembers_that_it_was_handed_out_while_it_is_not_ready() {
     let mut index = index(two_workers());
     let now = Moment::new(Duration::from_secs(1));
     assert_eq!(index.directory.top("Worker", 1, now).unwrap()[0].port(), 1);
-    index.apply([state("n", "worker-0", 1, false)]);
-    index.apply([state("n", "worker-0", 1, true)]);
+    index.apply([state("n", "worker-0", 1, false)], START);
+    index.apply([state("n", "worker-0", 1, true)], START);
     assert_eq!(index.directory.top("Worker", 1, now).unwrap()[0].port(), 2);
 }
 
 #[test]
 fn a_new_index_forgets_what_the_directory_knew() {
     let directory = index(two_workers()).directory;
-    Index::new(Arc::clone(&directory)).apply([]);
+    Index::new(Arc::clone(&directory)).apply([], START);
     assert!(directory.members("Worker").is_none());
 }
 
@@ -290,7 +304,7 @@ proptest! {
         let mut followed = index([]);
         let mut outcome: BTreeMap<String, Fact> = BTreeMap::new();
         for update in updates {
-            followed.apply(update.clone());
+            followed.apply(update.clone(), START);
             for fact in update {
                 let key = match &fact {
                     Fact::Route(service, _) => format!("route {service}"),
@@ -302,5 +316,66 @@ proptest! {
             }
             prop_assert_eq!(published(&followed), published(&index(outcome.values().cloned())));
         }
+    }
+}
+
+#[test]
+fn a_new_endpoint_gets_less_than_its_share_until_its_slow_start_is_over() {
+    let mut index = index(two_workers());
+    let Fact::Route(service, Some(mut route)) = route("worker", &["Worker"], true) else {
+        unreachable!()
+    };
+    route.balance.slow_start = Some("10s".parse().unwrap());
+    let full = [load(
+        "n",
+        &[("worker-0", 5), ("worker-1", 5), ("worker-2", 0)],
+    )];
+    index.apply(
+        [
+            Fact::Route(service, Some(route)),
+            state("n", "worker-2", 3, true),
+        ],
+        START,
+    );
+    index.apply(full, START);
+    let mut pick = |seconds: u64| {
+        let now = START + Duration::from_secs(seconds);
+        index.directory.heard(now);
+        index.settle(now);
+        let question = super::super::Question::new("Worker", seconds, now);
+        index.directory.pick(&question).unwrap()[0].port()
+    };
+    assert_ne!(pick(0), 3, "it counts as nearly busy");
+    assert_eq!(pick(6), 3, "it counts as 0.4, the others as 0.5");
+}
+
+#[test]
+fn with_many_endpoints_the_kept_order_answers_as_looking_at_all_of_them_does() {
+    let facts = || {
+        let states = (0..200_u16).map(|slot| state("n", &format!("worker-{slot}"), slot, true));
+        let names: Vec<String> = (0..200).map(|slot| format!("worker-{slot}")).collect();
+        let loads = names
+            .iter()
+            .zip(0..)
+            .map(|(name, at)| (name.as_str(), at * 7 % 11));
+        let loads = load("n", &loads.collect::<Vec<_>>());
+        let known = [
+            session("n", true),
+            route("worker", &["Worker"], true),
+            loads,
+        ];
+        states.chain(known).collect::<Vec<_>>()
+    };
+    let (mut kept, plain) = (index(facts()), index(facts()));
+    let mut now = START;
+    for step in 0..700_u64 {
+        // One of them is asked for two, which looks at all; the other keeps an order after the first question.
+        let one = kept.directory.top("Worker", 1, now).unwrap()[0].port();
+        let members = plain.directory.members("Worker").unwrap();
+        let recently = Duration::from_secs(5);
+        let other = super::super::top::choose(&members, 1, |_| true, recently, now)[0].port();
+        assert_eq!(one, other, "question {step}");
+        now = now + Duration::from_millis(20);
+        kept.settle(now);
     }
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     model::{LoadReport, ServerStats},
-    view::members::Candidate,
+    view::{members::Candidate, tests::Setting},
 };
 
 const RECENTLY: Duration = Duration::from_secs(5);
@@ -13,15 +13,16 @@ const RECENTLY: Duration = Duration::from_secs(5);
 /// An endpoint `host:port` with a known rate, and counts as (current, capacity).
 fn endpoint(place: &str, known_rate: Option<f64>, counts: Option<(i32, i32)>) -> Arc<Endpoint> {
     let (host, port) = place.split_once(':').unwrap();
-    let endpoint = Endpoint::new(host.to_owned(), port.parse().unwrap());
-    endpoint.set_load(Some(&LoadReport {
+    let endpoint = crate::view::tests::endpoint(host, port.parse().unwrap());
+    let report = LoadReport {
         known_rate,
         stats: counts.map(|(current_requests, request_capacity)| ServerStats {
             request_capacity,
             current_requests,
             ..ServerStats::default()
         }),
-    }));
+    };
+    endpoint.set_load(Some(&report), &Setting::default().dial);
     Arc::new(endpoint)
 }
 
@@ -30,7 +31,7 @@ fn members(endpoints: impl IntoIterator<Item = Arc<Endpoint>>) -> Members {
         endpoint,
         suspect: false,
     };
-    Members::new(endpoints.into_iter().map(trusted).collect())
+    Setting::default().members(endpoints.into_iter().map(trusted).collect())
 }
 
 fn places(chosen: &[Arc<Endpoint>]) -> Vec<String> {
@@ -42,7 +43,13 @@ fn places(chosen: &[Arc<Endpoint>]) -> Vec<String> {
 
 /// All of them, on a clock that has just started.
 fn all(members: &Members) -> Vec<String> {
-    places(&choose(members, usize::MAX, RECENTLY, Moment::default()))
+    places(&choose(
+        members,
+        usize::MAX,
+        |_| true,
+        RECENTLY,
+        Moment::default(),
+    ))
 }
 
 fn at(seconds: u64) -> Moment {
@@ -121,7 +128,7 @@ fn two_askers_in_a_row_get_two_endpoints() {
         endpoint("a:2", None, Some((0, 1))),
         endpoint("a:3", None, Some((0, 1))),
     ]);
-    let ask = |now| places(&choose(&members, 1, RECENTLY, now)).remove(0);
+    let ask = |now| places(&choose(&members, 1, |_| true, RECENTLY, now)).remove(0);
     assert_eq!([ask(at(0)), ask(at(1)), ask(at(2))], ["a:1", "a:2", "a:3"]);
     // The first is free again after five seconds.
     assert_eq!(ask(at(5)), "a:1");
@@ -136,7 +143,7 @@ fn askers_at_the_same_time_get_different_endpoints() {
         let start = std::sync::Barrier::new(askers);
         let ask = || {
             start.wait();
-            places(&choose(&members, 1, RECENTLY, at(1)))
+            places(&choose(&members, 1, |_| true, RECENTLY, at(1)))
         };
         let answers: BTreeSet<_> = std::thread::scope(|scope| {
             let asking: Vec<_> = (0..askers).map(|_| scope.spawn(ask)).collect();
@@ -158,11 +165,11 @@ fn those_handed_out_lately_move_to_the_end_and_keep_their_order() {
         endpoint("a:4", None, None),
     ]);
     assert_eq!(
-        places(&choose(&members, 2, RECENTLY, at(0))),
+        places(&choose(&members, 2, |_| true, RECENTLY, at(0))),
         ["a:1", "a:2"]
     );
     assert_eq!(
-        places(&choose(&members, usize::MAX, RECENTLY, at(4))),
+        places(&choose(&members, usize::MAX, |_| true, RECENTLY, at(4))),
         ["a:3", "a:4", "a:1", "a:2"]
     );
 }
@@ -170,7 +177,7 @@ fn those_handed_out_lately_move_to_the_end_and_keep_their_order() {
 #[test]
 fn suspects_come_after_those_handed_out_lately() {
     let idle = endpoint("a:1", Some(0.0), None);
-    let members = Members::new(vec![
+    let members = Setting::default().members(vec![
         Candidate {
             endpoint: idle,
             suspect: true,
@@ -184,9 +191,12 @@ fn suspects_come_after_those_handed_out_lately() {
             suspect: false,
         },
     ]);
-    assert_eq!(places(&choose(&members, 1, RECENTLY, at(0))), ["b:1"]);
     assert_eq!(
-        places(&choose(&members, usize::MAX, RECENTLY, at(1))),
+        places(&choose(&members, 1, |_| true, RECENTLY, at(0))),
+        ["b:1"]
+    );
+    assert_eq!(
+        places(&choose(&members, usize::MAX, |_| true, RECENTLY, at(1))),
         ["c:1", "b:1", "a:1"]
     );
 }
@@ -234,7 +244,7 @@ fn arbitrary(reports: &[Report], order: &[usize]) -> Members {
         }
         Candidate { endpoint, suspect }
     };
-    Members::new(order.iter().map(candidate).collect())
+    Setting::default().members(order.iter().map(candidate).collect())
 }
 
 fn reports_in_two_orders() -> impl Strategy<Value = (Vec<Report>, Vec<usize>)> {
@@ -249,7 +259,7 @@ proptest! {
     fn ranks_are_totally_ordered_and_no_two_are_equal(reports in reports()) {
         let order: Vec<usize> = (0..reports.len()).collect();
         let members = arbitrary(&reports, &order);
-        let ranks: Vec<_> = ranks(&members, RECENTLY, at(1)).collect();
+        let ranks: Vec<_> = ranks(&members, |endpoint| endpoint.was_handed_out(RECENTLY, at(1))).collect();
         for a in &ranks {
             for b in &ranks {
                 prop_assert_eq!(a.cmp(b), b.cmp(a).reverse());
@@ -265,7 +275,7 @@ proptest! {
     fn the_order_of_members_does_not_matter((reports, shuffled) in reports_in_two_orders()) {
         let sorted: Vec<usize> = (0..reports.len()).collect();
         let choice = |order: &[usize]| {
-            places(&choose(&arbitrary(&reports, order), usize::MAX, RECENTLY, at(1)))
+            places(&choose(&arbitrary(&reports, order), usize::MAX, |_| true, RECENTLY, at(1)))
         };
         prop_assert_eq!(choice(&sorted), choice(&shuffled));
     }
@@ -274,7 +284,7 @@ proptest! {
     fn a_short_answer_is_the_beginning_of_the_long_one(reports in reports(), at_most in 0_usize..45) {
         let order: Vec<usize> = (0..reports.len()).collect();
         let choice = |at_most| {
-            places(&choose(&arbitrary(&reports, &order), at_most, RECENTLY, at(1)))
+            places(&choose(&arbitrary(&reports, &order), at_most, |_| true, RECENTLY, at(1)))
         };
         let mut long = choice(usize::MAX);
         long.truncate(at_most);

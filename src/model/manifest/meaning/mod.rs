@@ -5,10 +5,12 @@
 //! | `workload` | what runs: `command`, `env`, placeholders, or `external` |
 //! | `run_as` | `user`, `group`, `nice`, `oomScoreAdjust` |
 //! | `network` | `ports`, `serviceNames`, `external` addresses |
+//! | `choice` | `balance`, as far as it is about choosing |
 //! | `tickets` | `balance`, as far as it is about tickets |
 //! | `rollout` | `rollout`, and the ports that stand-ins need |
 //! | `upkeep` | `health`, `load`, `restart`, `logs` |
 
+mod choice;
 mod network;
 mod rollout;
 mod run_as;
@@ -43,6 +45,8 @@ pub struct Problem {
     pub help: Option<String>,
     /// Whether it is about the key of `path`, not about its value.
     at_key: bool,
+    /// The byte of the text at `path` that it begins at.
+    within: Option<(String, usize)>,
     /// What it was found out from; when some of that is not as written, it is not certain.
     concerns: Vec<Path>,
 }
@@ -55,6 +59,7 @@ impl Problem {
             message: message.into(),
             help: None,
             at_key: false,
+            within: None,
         }
     }
 
@@ -70,6 +75,12 @@ impl Problem {
     /// It is about the key of the path.
     fn at_key(mut self) -> Self {
         self.at_key = true;
+        self
+    }
+
+    /// It begins at byte `at` of `text`, which is the value of the path.
+    fn within(mut self, text: &str, at: usize) -> Self {
+        self.within = Some((text.to_owned(), at));
         self
     }
 
@@ -124,6 +135,10 @@ pub(super) fn diagnose(candidate: &Candidate, sources: &[Source]) -> Vec<Diagnos
                 true => candidate.key_place(&problem.path, sources),
                 false => candidate.place(&problem.path, sources),
             };
+            let place = match &problem.within {
+                Some((text, at)) => place.within(sources, text, *at),
+                None => place,
+            };
             Diagnostic::new(place, problem.message).help_if(problem.help)
         })
         .collect()
@@ -147,6 +162,7 @@ fn check_spec(spec: &ServiceSpec) -> Vec<Problem> {
     let mut problems = workload::check(spec);
     problems.extend(run_as::check(spec));
     problems.extend(network::check(spec));
+    problems.extend(choice::check(&spec.balance));
     problems.extend(tickets::check(spec));
     problems.extend(rollout::check(spec));
     problems.extend(upkeep::check(spec));

@@ -1,0 +1,477 @@
+//! What a call of the balancer costs beside a call that does nothing: `scripts/bench balancer [--quick]`.
+//!
+//! One server and its clients in one process. The kinds of calls take turns, many times, so that each meets the
+//! same machine; what is printed are ratios of medians. The empty call has messages of the size that `Pick` has.
+//! The ancestor's way is a server that asks 24 workers for health and load for every question, all at the same
+//! time over connections that stay open, and answers the least busy.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
+#![allow(clippy::print_stdout, reason = "prints a table")]
+
+mod support;
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt as _, future::join_all, stream::FuturesUnordered};
+use quaestor::{
+    host::Host,
+    proto::{
+        load_reporting::{
+            LoadReportRequest, LoadReportResponse, ServerStats,
+            load_reporting_grpc_client::LoadReportingGrpcClient,
+            load_reporting_grpc_server::{LoadReportingGrpc, LoadReportingGrpcServer},
+        },
+        service_discovery::{
+            DiscoverServicesRequest, DiscoverServicesResponse, ServiceLocationMsg,
+            service_discovery_grpc_client::ServiceDiscoveryGrpcClient,
+            service_discovery_grpc_server::{ServiceDiscoveryGrpc, ServiceDiscoveryGrpcServer},
+        },
+        v1::{
+            PickRequest, PickResponse, WatchRequest, WatchResponse,
+            balancer_client::BalancerClient,
+            balancer_server::{Balancer, BalancerServer},
+        },
+    },
+    rpc,
+};
+use support::World;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    Request, Response, Status,
+    transport::{Channel, Server},
+};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+/// Calls under way at once, over this many connections.
+const CALLERS: usize = 8;
+const CONNECTIONS: usize = 2;
+const WORKERS: usize = 24;
+
+#[tokio::main]
+async fn main() {
+    if std::env::args().any(|argument| argument == "--test") {
+        return;
+    }
+    let quick = std::env::args().any(|argument| argument == "--quick");
+    let (rounds, turn) = match quick {
+        true => (5, Duration::from_millis(200)),
+        false => (20, Duration::from_millis(500)),
+    };
+    println!(
+        "{:<34} {:>10} {:>9} {:>9}   ratios and bars",
+        "call", "calls/s", "p50", "p99"
+    );
+    for size in [24, 10_000] {
+        beside_empty(size, rounds, turn).await;
+    }
+    reports(rounds, turn).await;
+    ancestor(rounds, turn).await;
+}
+
+/// `Pick` and `DiscoverTopServices` for one, beside empty calls with the same messages.
+async fn beside_empty(size: usize, rounds: usize, turn: Duration) {
+    let world = Arc::new(Mutex::new(World::new(size)));
+    let balancer = Real::start(&world).await;
+    let sample = balancer.pick().await;
+    let located = balancer.top().await;
+    let empty = Empty::start(sample, located).await;
+    let mut kinds = [
+        Kind::new("empty, as large as Pick", &empty.channels, Call::Pick),
+        Kind::new("Pick", &balancer.channels, Call::Pick),
+        Kind::new("empty, as large as Discover", &empty.channels, Call::Top),
+        Kind::new("DiscoverTopServices(1)", &balancer.channels, Call::Top),
+    ];
+    take_turns(&mut kinds, rounds, turn).await;
+    println!("{size} endpoints");
+    for pair in kinds.chunks(2) {
+        pair[0].print(None);
+        pair[1].print(Some((&pair[0], "bars: throughput >= 0.90, p99 <= 1.15")));
+    }
+}
+
+/// `Pick` while ten thousand load reports a second come in.
+async fn reports(rounds: usize, turn: Duration) {
+    let world = Arc::new(Mutex::new(World::new(10_000)));
+    let balancer = Real::start(&world).await;
+    let active = Arc::new(AtomicBool::new(false));
+    let stop = CancellationToken::new();
+    let injector = {
+        let (world, active, stop) = (Arc::clone(&world), Arc::clone(&active), stop.clone());
+        tokio::spawn(async move {
+            let mut beat = tokio::time::interval(Duration::from_millis(1));
+            for at in 0_usize.. {
+                tokio::select! { () = stop.cancelled() => return, _ = beat.tick() => {} }
+                if active.load(Relaxed) {
+                    let mut world = world.lock().unwrap();
+                    for report in 0..10 {
+                        let at = at * 10 + report;
+                        world.set_load(at * 7 % 10_000, (at % 4) as i32);
+                    }
+                }
+            }
+        })
+    };
+    let mut kinds = [
+        Kind::new("Pick, no reports", &balancer.channels, Call::Pick),
+        Kind::new("Pick, 10 000 reports/s", &balancer.channels, Call::Pick),
+    ];
+    for _ in 0..rounds {
+        active.store(false, Relaxed);
+        kinds[0].turn(turn).await;
+        active.store(true, Relaxed);
+        kinds[1].turn(turn).await;
+    }
+    stop.cancel();
+    injector.await.unwrap();
+    println!("10 000 endpoints");
+    kinds[0].print(None);
+    kinds[1].print(Some((&kinds[0], "bar: p99 <= 1.20")));
+}
+
+/// `Pick` beside a server that asks every worker for every question.
+async fn ancestor(rounds: usize, turn: Duration) {
+    let world = Arc::new(Mutex::new(World::new(WORKERS)));
+    let balancer = Real::start(&world).await;
+    let old = Ancestor::start().await;
+    let mut kinds = [
+        Kind::new("the ancestor's way, 24 workers", &old, Call::Top),
+        Kind::new("Pick", &balancer.channels, Call::Pick),
+    ];
+    take_turns(&mut kinds, rounds, turn).await;
+    println!("{WORKERS} workers");
+    kinds[0].print(None);
+    kinds[1].print(Some((&kinds[0], "bars: throughput >= 50, p99 <= 0.05")));
+}
+
+async fn take_turns(kinds: &mut [Kind], rounds: usize, turn: Duration) {
+    for kind in kinds.iter_mut() {
+        kind.turn(turn / 2).await;
+        kind.samples.clear();
+    }
+    for _ in 0..rounds {
+        for kind in kinds.iter_mut() {
+            kind.turn(turn).await;
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Call {
+    Pick,
+    Top,
+}
+
+/// A kind of call, and what was measured of it: calls per second, median and 99th percentile of each turn.
+struct Kind {
+    name: &'static str,
+    channels: Vec<Channel>,
+    call: Call,
+    samples: Vec<(f64, Duration, Duration)>,
+}
+
+impl Kind {
+    fn new(name: &'static str, channels: &[Channel], call: Call) -> Self {
+        Self {
+            name,
+            channels: channels.to_vec(),
+            call,
+            samples: Vec::new(),
+        }
+    }
+
+    async fn turn(&mut self, length: Duration) {
+        let start = Instant::now();
+        let callers = (0..CALLERS).map(|at| {
+            let channel = self.channels[at % self.channels.len()].clone();
+            let call = self.call;
+            tokio::spawn(async move {
+                let mut times = Vec::new();
+                while start.elapsed() < length {
+                    let begin = Instant::now();
+                    match call {
+                        Call::Pick => drop(pick(&channel).await),
+                        Call::Top => drop(top(&channel).await),
+                    }
+                    times.push(begin.elapsed());
+                }
+                times
+            })
+        });
+        let times: Vec<Vec<Duration>> = join_all(callers)
+            .await
+            .into_iter()
+            .map(Result::unwrap)
+            .collect();
+        let elapsed = start.elapsed();
+        let mut times: Vec<Duration> = times.concat();
+        times.sort_unstable();
+        let rate = times.len() as f64 / elapsed.as_secs_f64();
+        let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize];
+        self.samples.push((rate, at(0.5), at(0.99)));
+    }
+
+    fn medians(&self) -> (f64, Duration, Duration) {
+        let middle = self.samples.len() / 2;
+        let mut rates: Vec<f64> = self.samples.iter().map(|sample| sample.0).collect();
+        let mut p50: Vec<_> = self.samples.iter().map(|sample| sample.1).collect();
+        let mut p99: Vec<_> = self.samples.iter().map(|sample| sample.2).collect();
+        rates.sort_by(f64::total_cmp);
+        p50.sort_unstable();
+        p99.sort_unstable();
+        (rates[middle], p50[middle], p99[middle])
+    }
+
+    fn print(&self, beside: Option<(&Kind, &str)>) {
+        let (rate, p50, p99) = self.medians();
+        let ratios = beside.map_or(String::new(), |(other, bars)| {
+            let (other_rate, _, other_p99) = other.medians();
+            let p99 = p99.as_secs_f64() / other_p99.as_secs_f64();
+            format!("throughput {:.2}, p99 {p99:.3}; {bars}", rate / other_rate)
+        });
+        println!(
+            "{:<34} {rate:>10.0} {p50:>9.1?} {p99:>9.1?}   {ratios}",
+            self.name
+        );
+    }
+}
+
+async fn pick(channel: &Channel) -> PickResponse {
+    let request = PickRequest {
+        service: "Worker".to_owned(),
+        ..Default::default()
+    };
+    let answer = BalancerClient::new(channel.clone()).pick(request).await;
+    answer.unwrap().into_inner()
+}
+
+async fn top(channel: &Channel) -> DiscoverServicesResponse {
+    let request = DiscoverServicesRequest {
+        scope: String::new(),
+        service_name: "Worker".to_owned(),
+        max_count: 1,
+    };
+    let mut client = ServiceDiscoveryGrpcClient::new(channel.clone());
+    let answer = client.discover_top_services(request).await;
+    answer.unwrap().into_inner()
+}
+
+async fn connect(address: &str) -> Vec<Channel> {
+    let mut channels = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let target = Channel::from_shared(format!("http://{address}")).unwrap();
+        channels.push(target.connect().await.unwrap());
+    }
+    channels
+}
+
+/// The balancer's surface, with its loop's ticks.
+struct Real {
+    channels: Vec<Channel>,
+    stop: CancellationToken,
+}
+
+impl Real {
+    async fn start(world: &Arc<Mutex<World>>) -> Self {
+        let host = Host::system();
+        let listener = host
+            .network
+            .listen(([127, 0, 0, 1], 0).into())
+            .await
+            .unwrap();
+        let address = listener.local_address().unwrap().to_string();
+        let directory = Arc::clone(&world.lock().unwrap().directory);
+        let stop = CancellationToken::new();
+        tokio::spawn(rpc::serve(
+            listener,
+            directory,
+            None,
+            host.clone(),
+            stop.clone(),
+        ));
+        let (world, end) = (Arc::clone(world), stop.clone());
+        tokio::spawn(async move {
+            let mut beat = tokio::time::interval(Duration::from_millis(250));
+            while !end.is_cancelled() {
+                beat.tick().await;
+                world.lock().unwrap().pass_to(host.clock.now());
+            }
+        });
+        let channels = connect(&address).await;
+        // The first question for one asks for a kept order.
+        top(&channels[0]).await;
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        Self { channels, stop }
+    }
+
+    async fn pick(&self) -> PickResponse {
+        pick(&self.channels[0]).await
+    }
+
+    async fn top(&self) -> DiscoverServicesResponse {
+        top(&self.channels[0]).await
+    }
+}
+
+impl Drop for Real {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Servers that answer what they are given, whatever is asked.
+#[derive(Clone)]
+struct Empty {
+    channels: Vec<Channel>,
+}
+
+#[derive(Clone)]
+struct Given(PickResponse, DiscoverServicesResponse);
+
+impl Empty {
+    async fn start(picked: PickResponse, located: DiscoverServicesResponse) -> Self {
+        let given = Given(picked, located);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let server = quaestor::grpc::server()
+            .add_service(BalancerServer::new(given.clone()))
+            .add_service(ServiceDiscoveryGrpcServer::new(given));
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        Self {
+            channels: connect(&address).await,
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Balancer for Given {
+    async fn pick(&self, _: Request<PickRequest>) -> Result<Response<PickResponse>, Status> {
+        Ok(Response::new(self.0.clone()))
+    }
+
+    type WatchStream = futures::stream::Empty<Result<WatchResponse, Status>>;
+
+    async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        Err(Status::unimplemented("not measured"))
+    }
+}
+
+#[tonic::async_trait]
+impl ServiceDiscoveryGrpc for Given {
+    async fn discover_services(
+        &self,
+        _: Request<DiscoverServicesRequest>,
+    ) -> Result<Response<DiscoverServicesResponse>, Status> {
+        Ok(Response::new(self.1.clone()))
+    }
+
+    async fn discover_top_services(
+        &self,
+        _: Request<DiscoverServicesRequest>,
+    ) -> Result<Response<DiscoverServicesResponse>, Status> {
+        Ok(Response::new(self.1.clone()))
+    }
+}
+
+/// Asks every worker, every time.
+struct Ancestor {
+    workers: Vec<(u16, Channel)>,
+}
+
+struct Worker;
+
+impl Ancestor {
+    async fn start() -> Vec<Channel> {
+        let mut workers = Vec::new();
+        for _ in 0..WORKERS {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let (health, service) = tonic_health::server::health_reporter();
+            health
+                .set_service_status("Worker", tonic_health::ServingStatus::Serving)
+                .await;
+            let server = Server::builder()
+                .add_service(service)
+                .add_service(LoadReportingGrpcServer::new(Worker));
+            tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+            let channel = Channel::from_shared(format!("http://{address}")).unwrap();
+            workers.push((address.port(), channel.connect().await.unwrap()));
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let server =
+            Server::builder().add_service(ServiceDiscoveryGrpcServer::new(Self { workers }));
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        connect(&address).await
+    }
+}
+
+#[tonic::async_trait]
+impl LoadReportingGrpc for Worker {
+    async fn report_load(
+        &self,
+        _: Request<LoadReportRequest>,
+    ) -> Result<Response<LoadReportResponse>, Status> {
+        Ok(Response::new(LoadReportResponse {
+            timestamp_ticks: 0,
+            known_load_rate: -1.0,
+            server_stats: Some(ServerStats {
+                request_capacity: 4,
+                ..Default::default()
+            }),
+        }))
+    }
+}
+
+#[tonic::async_trait]
+impl ServiceDiscoveryGrpc for Ancestor {
+    async fn discover_services(
+        &self,
+        request: Request<DiscoverServicesRequest>,
+    ) -> Result<Response<DiscoverServicesResponse>, Status> {
+        self.discover_top_services(request).await
+    }
+
+    async fn discover_top_services(
+        &self,
+        _: Request<DiscoverServicesRequest>,
+    ) -> Result<Response<DiscoverServicesResponse>, Status> {
+        // Health first, then the load of the healthy, as it did; all workers at the same time.
+        let asked = self.workers.iter().map(|(port, channel)| async move {
+            let service = "Worker".to_owned();
+            let mut health = HealthClient::new(channel.clone());
+            health.check(HealthCheckRequest { service }).await.ok()?;
+            let mut load = LoadReportingGrpcClient::new(channel.clone());
+            let request = LoadReportRequest {
+                scope: String::new(),
+                service_name: "Worker".to_owned(),
+            };
+            let load = load
+                .report_load(request)
+                .await
+                .ok()?
+                .into_inner()
+                .server_stats?;
+            Some((load.current_requests, *port))
+        });
+        let answers: Vec<_> = asked.collect::<FuturesUnordered<_>>().collect().await;
+        let least = answers.into_iter().flatten().min();
+        Ok(Response::new(DiscoverServicesResponse {
+            service_locations: least
+                .map(|(_, port)| ServiceLocationMsg {
+                    scope: String::new(),
+                    service_name: "Worker".to_owned(),
+                    host_name: "127.0.0.1".to_owned(),
+                    port: i32::from(port),
+                })
+                .into_iter()
+                .collect(),
+        }))
+    }
+}

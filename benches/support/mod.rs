@@ -1,0 +1,149 @@
+//! A view with any number of endpoints, as a balancer would have it.
+#![allow(dead_code, reason = "each bench uses a part")]
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use quaestor::{
+    model::{
+        Instance, InstanceState, LoadReport, Moment, NodeLoad, Phase, Route, ServerStats, Session,
+        Timestamp, state,
+    },
+    view::{Directory, Fact, Index},
+};
+
+/// Instances on one node.
+const PER_NODE: usize = 24;
+
+/// A service `worker`, found as `Worker`, with idle instances of capacity 4.
+pub struct World {
+    pub directory: Arc<Directory>,
+    pub now: Moment,
+    index: Index,
+}
+
+impl World {
+    pub fn new(size: usize) -> Self {
+        let directory = Arc::new(Directory::default());
+        let now = Moment::new(Duration::from_secs(1_000));
+        directory.heard(now);
+        let mut index = Index::new(Arc::clone(&directory));
+        let route = Route {
+            service: "worker".parse().unwrap(),
+            names: vec!["Worker".to_owned()],
+            published: true,
+            balance: Default::default(),
+            generation: 1,
+        };
+        let mut facts = vec![Fact::Route("worker".parse().unwrap(), Some(route))];
+        facts.extend((0..size.div_ceil(PER_NODE)).map(session));
+        facts.extend((0..size).map(|at| ready(at, true)));
+        facts.extend((0..size.div_ceil(PER_NODE)).map(|node| loads(node, size, 0)));
+        index.apply(facts, now);
+        index.settle(now);
+        Self {
+            directory,
+            now,
+            index,
+        }
+    }
+
+    /// Lets time go by.
+    pub fn pass(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.directory.heard(self.now);
+        self.index.settle(self.now);
+    }
+
+    /// Lets time go by until `now`.
+    pub fn pass_to(&mut self, now: Moment) {
+        self.now = now;
+        self.directory.heard(now);
+        self.index.settle(now);
+    }
+
+    pub fn set_ready(&mut self, at: usize, is_ready: bool) {
+        self.index.apply([ready(at, is_ready)], self.now);
+    }
+
+    /// A load record of one node whose only instance in it has so many requests.
+    pub fn set_load(&mut self, at: usize, current: i32) {
+        let record = NodeLoad {
+            at: Timestamp::from_millis(0),
+            instances: [(instance(at), report(current))].into(),
+            usage: Default::default(),
+        };
+        let node = format!("n{}", at / PER_NODE).parse().unwrap();
+        self.index.apply([Fact::Load(node, Some(record))], self.now);
+    }
+}
+
+fn instance(at: usize) -> Instance {
+    format!("worker-{at}").parse().unwrap()
+}
+
+fn report(current_requests: i32) -> LoadReport {
+    LoadReport {
+        known_rate: None,
+        stats: Some(ServerStats {
+            request_capacity: 4,
+            current_requests,
+            ..ServerStats::default()
+        }),
+    }
+}
+
+fn session(node: usize) -> Fact {
+    let session = Session {
+        uuid: String::new(),
+        node_uuid: String::new(),
+        address: String::new(),
+        agent_address: None,
+        labels: BTreeMap::new(),
+        version: String::new(),
+        started_at: Timestamp::from_millis(0),
+        reconciled: true,
+    };
+    Fact::Session(format!("n{node}").parse().unwrap(), Some(session))
+}
+
+fn ready(at: usize, ready: bool) -> Fact {
+    let node: quaestor::model::Name = format!("n{}", at / PER_NODE).parse().unwrap();
+    let state = InstanceState {
+        instance: instance(at),
+        node: node.clone(),
+        phase: Phase::Running,
+        ready,
+        pid: Some(1),
+        endpoint: Some(state::Endpoint {
+            host: format!("node-{}.example.com", at / PER_NODE),
+            port: 5_200 + (at % PER_NODE) as u16,
+        }),
+        ports: BTreeMap::new(),
+        settling: false,
+        restarts: 0,
+        reason: String::new(),
+        message: String::new(),
+        last_exit: None,
+        started_at: None,
+        next_start_at: None,
+        observed_generation: 1,
+        revision: String::new(),
+        epoch: 1,
+    };
+    Fact::State(node, instance(at), Some(Box::new(state)))
+}
+
+fn loads(node: usize, size: usize, current: i32) -> Fact {
+    let instances = (node * PER_NODE..size.min((node + 1) * PER_NODE))
+        .map(|at| (instance(at), report(current)))
+        .collect();
+    let at = Timestamp::from_millis(0);
+    Fact::Load(
+        format!("n{node}").parse().unwrap(),
+        Some(NodeLoad {
+            at,
+            instances,
+            usage: Default::default(),
+        }),
+    )
+}

@@ -1,0 +1,250 @@
+use std::{future::poll_fn, pin::Pin, task::Poll};
+
+use tonic::Code;
+
+use super::*;
+use crate::{
+    model::{InstanceState, Moment, Phase, Route, Session, Timestamp, state},
+    view::{Fact, Index},
+};
+
+const NOW: Moment = Moment::new(std::time::Duration::from_secs(9));
+
+/// A service of which one instance after the other can become ready, and its surface.
+struct World {
+    index: Index,
+    service: Service,
+}
+
+impl World {
+    fn new() -> Self {
+        let directory = Arc::new(Directory::default());
+        let service = Service {
+            directory: Arc::clone(&directory),
+            host: Host::system(),
+            stop: CancellationToken::new(),
+        };
+        let index = Index::new(directory);
+        Self { index, service }
+    }
+
+    fn synced() -> Self {
+        let mut world = Self::new();
+        let route = Route {
+            service: "worker".parse().unwrap(),
+            names: vec!["Worker".to_owned()],
+            published: true,
+            balance: Default::default(),
+            generation: 1,
+        };
+        let session = Session {
+            uuid: "u".to_owned(),
+            node_uuid: "n".to_owned(),
+            address: "a".to_owned(),
+            agent_address: None,
+            labels: [("rack".to_owned(), "r1".to_owned())].into(),
+            version: "0".to_owned(),
+            started_at: Timestamp::from_millis(0),
+            reconciled: true,
+        };
+        let facts = [
+            Fact::Route("worker".parse().unwrap(), Some(route)),
+            Fact::Session("qa".parse().unwrap(), Some(session)),
+        ];
+        world.index.apply(facts, NOW);
+        world
+    }
+
+    /// The instance of this slot, at a port of the same number.
+    fn set(&mut self, slot: u16, ready: bool) {
+        let instance: crate::model::Instance = format!("worker-{slot}").parse().unwrap();
+        let state = InstanceState {
+            instance: instance.clone(),
+            node: "qa".parse().unwrap(),
+            phase: Phase::Running,
+            ready,
+            pid: Some(1),
+            endpoint: Some(state::Endpoint {
+                host: "Qa-1".to_owned(),
+                port: slot,
+            }),
+            ports: BTreeMap::new(),
+            settling: false,
+            restarts: 0,
+            reason: String::new(),
+            message: String::new(),
+            last_exit: None,
+            started_at: None,
+            next_start_at: None,
+            observed_generation: 1,
+            revision: String::new(),
+            epoch: 1,
+        };
+        let fact = Fact::State("qa".parse().unwrap(), instance, Some(Box::new(state)));
+        self.index.apply([fact], NOW);
+    }
+
+    async fn pick(&self, request: wire::PickRequest) -> Result<Vec<wire::Endpoint>, Status> {
+        let answer = self.service.pick(Request::new(request)).await?;
+        Ok(answer.into_inner().endpoints)
+    }
+}
+
+fn question() -> wire::PickRequest {
+    wire::PickRequest {
+        service: "Worker".to_owned(),
+        ..Default::default()
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_says_why_in_a_code_and_in_words() {
+    let world = World::new();
+    let refused = world.pick(question()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable);
+    assert!(refused.message().contains("has not read the store"));
+
+    let mut world = World::synced();
+    let refused = world.pick(question()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable);
+    assert!(
+        refused
+            .message()
+            .contains("no healthy instance of `Worker`")
+    );
+
+    let unknown = wire::PickRequest {
+        service: "Wroker".to_owned(),
+        ..Default::default()
+    };
+    let refused = world.pick(unknown).await.unwrap_err();
+    assert_eq!(refused.code(), Code::NotFound);
+    assert!(refused.message().contains("`Wroker`"));
+
+    world.set(1, true);
+    let mut excluded = question();
+    let (host, port) = ("qa-1".to_owned(), 1);
+    excluded.exclude.push(wire::Address { host, port });
+    let refused = world.pick(excluded).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable);
+    assert!(refused.message().contains("were excluded"));
+
+    let mut large = question();
+    large.affinity_key = "k".repeat(LONGEST_KEY + 1);
+    assert_eq!(
+        world.pick(large).await.unwrap_err().code(),
+        Code::InvalidArgument
+    );
+}
+
+#[tokio::test]
+async fn an_answer_tells_where_the_instance_is_and_how_busy_it_is_seen() {
+    let mut world = World::synced();
+    world.set(7, true);
+    let picked = world.pick(question()).await.unwrap();
+    let expected = wire::Endpoint {
+        address: Some(wire::Address {
+            host: "Qa-1".to_owned(),
+            port: 7,
+        }),
+        instance: "worker-7".to_owned(),
+        node: "qa".to_owned(),
+        labels: [("rack".to_owned(), "r1".to_owned())].into(),
+        load: Some(wire::Load {
+            rate: None,
+            capacity: None,
+            current_requests: None,
+            // Not known, and picked once.
+            effective: 1.5,
+        }),
+        tls: false,
+        suspect: false,
+    };
+    assert_eq!(picked, [expected]);
+}
+
+type Changes = <Service as Balancer>::WatchStream;
+
+async fn watch(world: &World) -> Changes {
+    let request = wire::WatchRequest {
+        service: "Worker".to_owned(),
+    };
+    let watch = world.service.watch(Request::new(request)).await;
+    watch.unwrap().into_inner()
+}
+
+/// What a message says: whether it is complete, the ports that are new, those that are gone.
+fn told(message: &wire::WatchResponse) -> (bool, Vec<u32>, Vec<u32>) {
+    let port = |address: &wire::Address| address.port;
+    let changed = message
+        .changed
+        .iter()
+        .filter_map(|now| now.address.as_ref());
+    (
+        message.complete,
+        changed.map(port).collect(),
+        message.removed.iter().map(port).collect(),
+    )
+}
+
+async fn is_quiet(watch: &mut Changes) -> bool {
+    poll_fn(|cx| Poll::Ready(Pin::new(&mut *watch).poll_next_unpin(cx).is_pending())).await
+}
+
+#[tokio::test]
+async fn a_watch_tells_everything_and_then_what_changes() {
+    let mut world = World::synced();
+    world.set(1, true);
+    let mut watch = watch(&world).await;
+    assert_eq!(
+        told(&watch.next().await.unwrap().unwrap()),
+        (true, vec![1], vec![])
+    );
+    assert!(is_quiet(&mut watch).await);
+    world.set(2, true);
+    assert_eq!(
+        told(&watch.next().await.unwrap().unwrap()),
+        (false, vec![2], vec![])
+    );
+    world.set(1, false);
+    assert_eq!(
+        told(&watch.next().await.unwrap().unwrap()),
+        (false, vec![], vec![1])
+    );
+    assert!(is_quiet(&mut watch).await);
+
+    world
+        .index
+        .apply([Fact::Route("worker".parse().unwrap(), None)], NOW);
+    let ended = watch.next().await.unwrap().unwrap_err();
+    assert_eq!(ended.code(), Code::NotFound);
+    assert!(watch.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_slow_reader_gets_the_newest_state_in_one_message() {
+    let mut world = World::synced();
+    world.set(1, true);
+    let mut watch = watch(&world).await;
+    watch.next().await.unwrap().unwrap();
+    for slot in 2..50 {
+        world.set(slot, true);
+    }
+    for slot in 1..48 {
+        world.set(slot, false);
+    }
+    assert_eq!(
+        told(&watch.next().await.unwrap().unwrap()),
+        (false, vec![48, 49], vec![1])
+    );
+    assert!(is_quiet(&mut watch).await);
+}
+
+#[tokio::test]
+async fn the_end_of_the_server_ends_a_watch() {
+    let world = World::synced();
+    let mut watch = watch(&world).await;
+    watch.next().await.unwrap().unwrap();
+    world.service.stop.cancel();
+    assert!(watch.next().await.is_none());
+}

@@ -1,0 +1,59 @@
+//! Being told when the members of a name change.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::channel::oneshot;
+
+use super::{Endpoint, members::Members};
+
+/// Those who wait for a change. The only lock of the view; no pick takes it.
+#[derive(Debug, Default)]
+pub(super) struct Watched(Mutex<Vec<oneshot::Sender<()>>>);
+
+impl Watched {
+    /// Resolves, one way or the other, at the next change.
+    pub(super) fn changed(&self) -> oneshot::Receiver<()> {
+        let (waiting, changed) = oneshot::channel();
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() == all.capacity() {
+            // Those who have gone meanwhile.
+            all.retain(|waiting| !waiting.is_canceled());
+        }
+        all.push(waiting);
+        changed
+    }
+
+    /// Tells all who wait.
+    pub(super) fn wake(&self) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.clear();
+    }
+}
+
+/// The endpoints of a name at one time.
+pub struct Described {
+    members: Arc<Members>,
+    changed: oneshot::Receiver<()>,
+}
+
+impl Described {
+    pub(super) fn new(members: Arc<Members>, changed: oneshot::Receiver<()>) -> Self {
+        Self { members, changed }
+    }
+
+    /// The endpoints.
+    pub fn endpoints(&self) -> &[Arc<Endpoint>] {
+        self.members.endpoints()
+    }
+
+    /// Whether they are given out by tickets only.
+    pub fn is_exclusive(&self) -> bool {
+        self.members.rules().spec.exclusive
+    }
+
+    /// Resolves when they are different.
+    pub async fn changed(&mut self) {
+        // Dropped or sent, it says the same.
+        let _ = (&mut self.changed).await;
+    }
+}
