@@ -367,11 +367,13 @@ impl Scenario {
         let start = Instant::now();
         let gap = self.spread / u32::try_from(self.callers).unwrap();
         let mut tasks = BTreeMap::new();
-        let rounds = self.callers / usize::from(self.workers) + 1;
-        let whole = self.work * u32::try_from(rounds).unwrap();
         for at in 0..self.callers {
             let caller = world.caller_at(at);
-            let (notes, work) = (Arc::clone(&notes), self.work);
+            let notes = Arc::clone(&notes);
+            // From half of it to one and a half, so that units are not free all at once.
+            let work = self
+                .work
+                .mul_f64(0.5 + (at * 7_919 % 1_000) as f64 / 1_000.0);
             tasks.insert(
                 at,
                 tokio::spawn(async move {
@@ -391,12 +393,21 @@ impl Scenario {
             );
             tokio::time::sleep(gap).await;
         }
-        // Every fifth is killed, all over the time that the rest takes.
+        // Every fifth is killed, in turn while it has a ticket and while it waits.
         let doomed: Vec<usize> = (0..self.callers).filter(|at| at % 5 == 2).collect();
-        let pause = whole / u32::try_from(doomed.len() + 1).unwrap() / 2;
         for (count, at) in doomed.iter().enumerate() {
+            let early = if count % 2 == 0 {
+                0
+            } else {
+                usize::from(self.workers) / 2
+            };
+            let gone = count + 1;
+            while notes.lock().unwrap().granted.len() + gone / 2 + early < *at
+                && start.elapsed() < Duration::from_secs(200)
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
             tasks[at].abort();
-            tokio::time::sleep(pause).await;
             if count == doomed.len() / 4 {
                 world.kill("balancer-1");
             }
