@@ -46,6 +46,35 @@ impl History {
         self.current(key)?.value.as_ref()
     }
 
+    /// Whether the key exists, and did all the time since `moment`.
+    pub fn lasts(&self, key: &str, moment: Duration) -> bool {
+        let versions = self.versions(key);
+        let later = versions.partition_point(|version| version.at <= moment);
+        later > 0
+            && versions[later - 1..]
+                .iter()
+                .all(|version| version.value.is_some())
+    }
+
+    /// The values that the key had since `moment`, that of the moment itself included.
+    pub fn in_force<'a>(
+        &'a self,
+        key: &str,
+        moment: Duration,
+    ) -> impl Iterator<Item = &'a Value> + use<'a> {
+        let versions = self.versions(key);
+        let later = versions.partition_point(|version| version.at <= moment);
+        let versions = &versions[later.saturating_sub(1)..];
+        versions.iter().filter_map(|version| version.value.as_ref())
+    }
+
+    /// The keys that ever existed below `prefix`: what comes after it.
+    pub fn all_below<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+        let from = self.keys.range(prefix.to_owned()..);
+        let inside = from.take_while(move |(key, _)| key.starts_with(prefix));
+        inside.map(|(key, _)| &key[prefix.len()..])
+    }
+
     /// The keys that exist below `prefix`: what comes after it, and the value.
     pub fn below<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a Value)> {
         let from = self.keys.range(prefix.to_owned()..);

@@ -3,6 +3,7 @@
 //!
 //! - [`history`]: what the store held when
 //! - [`writes`]: I7, I8, I15
+//! - [`rollouts`]: I13
 //! - [`processes`]: I1, I3, I4, I5, I6, I16
 //! - [`answers`]: I10, I11
 //! - [`rest`]: I9 and L1, once the faults have stopped
@@ -13,6 +14,7 @@ pub mod answers;
 pub mod history;
 pub mod processes;
 pub mod rest;
+pub mod rollouts;
 pub mod writes;
 
 use std::{collections::BTreeSet, time::Duration};

@@ -1,0 +1,99 @@
+//! Invariants of rollouts: as many as the manifest asks for serve while another is replaced (I13).
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::history::History;
+
+/// The leader may act on what was true so long ago.
+const NEWS: Duration = Duration::from_secs(10);
+
+/// What is wrong with `value`, written to the assignment of `seat` (node and instance) at `at`: an instance
+/// that serves is replaced while fewer others do than its manifest asks for, as far as the leader can know.
+pub fn leaves_enough(
+    history: &History,
+    seat: &str,
+    value: &Value,
+    at: Duration,
+) -> Option<(&'static str, String)> {
+    let before = history.value(&format!("assign/{seat}"))?;
+    let replaced = present(before) && present(value) && before["revision"] != value["revision"];
+    // One that does not run yet costs nobody anything.
+    if !replaced || history.value(&format!("state/{seat}"))?["ready"] != true {
+        return None;
+    }
+    let name = service(seat)?;
+    let news = at.saturating_sub(NEWS);
+    let objects = history.in_force(&format!("spec/service/{name}"), news);
+    let least = objects.map(|object| least(history, name, &object["spec"], news));
+    let least = least.min()?;
+    let states = history.all_below("state/");
+    let others = states.filter(|other| {
+        *other != seat && service(other) == Some(name) && serves(history, other, news)
+    });
+    let others = others.count() as u64;
+    (others < least).then(|| {
+        let what = format!("{seat} is replaced although only {others} others of {least} serve");
+        ("I13", what)
+    })
+}
+
+/// So many have to serve, at least, as `spec` says.
+fn least(history: &History, name: &str, spec: &Value, news: Duration) -> u64 {
+    let wanted = match spec["onePerNode"] == true {
+        // What becomes of a node that is away is not known: the others go on without it.
+        true => {
+            let assigned = history.below("assign/");
+            let assigned = assigned.filter(|(seat, value)| {
+                let node = seat.split('/').next().unwrap_or_default();
+                let present = service(seat) == Some(name) && present(value);
+                present && history.lasts(&format!("session/{node}"), news)
+            });
+            assigned.count() as u64
+        }
+        false => spec["replicas"].as_u64().unwrap_or(1),
+    };
+    wanted.saturating_sub(most_unavailable(&spec["rollout"], wanted))
+}
+
+/// Whether the instance served at some time since `news`, by the template that it is to have.
+fn serves(history: &History, seat: &str, news: Duration) -> bool {
+    let mut assignments = history.in_force(&format!("assign/{seat}"), news).peekable();
+    // Somebody may have deleted its assignment, which tells nothing of the instance.
+    let adopted = assignments.peek().is_none();
+    let revisions: Vec<&Value> = assignments
+        .filter(|value| present(value))
+        .map(|value| &value["revision"])
+        .collect();
+    let mut states = history.in_force(&format!("state/{seat}"), news);
+    states.any(|state| {
+        let ready = state["ready"] == true && state["settling"] != true;
+        let wanted = adopted || revisions.contains(&&state["revision"]);
+        wanted && (ready || state["phase"] == "Completed")
+    })
+}
+
+fn present(assignment: &Value) -> bool {
+    assignment["desired"] == "present"
+}
+
+/// The service of a seat.
+fn service(seat: &str) -> Option<&str> {
+    let instance = seat.rsplit('/').next()?;
+    instance.rsplit_once('-').map(|(service, _)| service)
+}
+
+/// `rollout.maxUnavailable` of `wanted`.
+fn most_unavailable(rollout: &Value, wanted: u64) -> u64 {
+    let number = |field: &str, otherwise: u64| match &rollout[field] {
+        Value::String(part) => {
+            let part: u64 = part.trim_end_matches('%').parse().unwrap_or(0);
+            (wanted * part, 100)
+        }
+        value => (value.as_u64().unwrap_or(otherwise), 1),
+    };
+    let (unavailable, of) = number("maxUnavailable", 1);
+    let (surge, _) = number("maxSurge", 0);
+    (unavailable / of).max(u64::from(surge == 0))
+}
