@@ -163,6 +163,7 @@ async fn reflection_names_what_is_served_in_both_versions() {
     let mut balancer = Balancer::start().await;
     let expected = [
         "Quaestor.ServiceDiscovery.ServiceDiscoveryGrpc",
+        "quaestor.v1.Reservations",
         "grpc.health.v1.Health",
         "quaestor.v1.Balancer",
     ];

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::channel::oneshot;
+use futures::{FutureExt as _, channel::oneshot};
 
 use super::{Endpoint, members::Members};
 
@@ -52,8 +52,8 @@ impl Described {
     }
 
     /// Resolves when they are different.
-    pub async fn changed(&mut self) {
+    pub fn changed(&mut self) -> impl Future<Output = ()> + Send {
         // Dropped or sent, it says the same.
-        let _ = (&mut self.changed).await;
+        (&mut self.changed).map(drop)
     }
 }
