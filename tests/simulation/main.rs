@@ -35,10 +35,12 @@ mod world;
 
 use planted::Planted;
 use seeds::{Task, failures, report, run_all};
-use trace::Violation;
 
 /// Seeds that every test run tries.
 const FEW: u64 = 16;
+
+/// So many seeds may be needed to find a planted bug.
+const PATIENCE: u64 = 500;
 
 /// Worlds that went wrong once: they are tried always.
 const KEPT: &str = include_str!("kept-seeds.txt");
@@ -61,20 +63,15 @@ fn a_seed_gives_the_same_world_every_time() {
 
 #[test]
 fn the_checker_finds_every_planted_bug() {
-    let tasks = Planted::ALL.map(|(planted, _)| Task {
-        planted,
-        ..Task::of(1)
-    });
-    for ((planted, invariant), report) in Planted::ALL.into_iter().zip(run_all(&tasks)) {
-        let found = report.violation;
-        let found = found.unwrap_or_else(|| panic!("{planted:?} was not found"));
-        let Violation {
-            invariant: as_what,
-            what,
-        } = found;
+    let found = seeds::hunt(&Planted::ALL.map(|(planted, _)| planted), PATIENCE);
+    println!("invariant  planted bug   seeds until found");
+    for ((planted, invariant), (tried, violation)) in Planted::ALL.into_iter().zip(found) {
+        println!("{invariant:<10} {:<13} {tried}", format!("{planted:?}"));
+        let violation = violation.unwrap_or_else(|| panic!("{planted:?} was not found"));
         assert_eq!(
-            invariant, as_what,
-            "{planted:?} was taken for something else: {what}"
+            invariant, violation.invariant,
+            "{planted:?} was taken for something else: {}",
+            violation.what
         );
     }
 }

@@ -13,10 +13,28 @@ use quaestor::{
 };
 use serde_json::json;
 
-use super::trace::Trace;
+use super::{planted::Planted, trace::Trace};
 
 /// The services of every world, with the names that clients ask for.
 pub const SERVICES: [(&str, &str); 3] = [("web", "Web"), ("job", "Job"), ("each", "Each")];
+
+/// What rollouts of a service may do to it, as its manifest is meant.
+pub struct Budget {
+    /// So many may be missing.
+    pub unavailable: u64,
+    /// So many may run beyond those wanted.
+    pub surge: u64,
+}
+
+/// The budget of `service` with so many instances.
+pub fn budget(service: &str, wanted: u64) -> Budget {
+    let (unavailable, surge) = match service {
+        "web" => ((wanted / 2).max(1), 0),
+        "job" => (0, 1),
+        _ => (1, 0),
+    };
+    Budget { unavailable, surge }
+}
 
 /// How often something is tried again that an operator wants done.
 const TRIES: usize = 8;
@@ -26,6 +44,8 @@ const TRIES: usize = 8;
 struct Wanted {
     version: u64,
     replicas: u64,
+    /// Processes made from this template end at once.
+    bad: bool,
 }
 
 /// Those who operate the cluster, as one who does one thing after the other. Cheap to clone.
@@ -36,23 +56,26 @@ pub struct Operators {
     hand: Store,
     host: Host,
     trace: Trace,
+    planted: Planted,
     wanted: Arc<Mutex<[Wanted; SERVICES.len()]>>,
     /// One thing at a time.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Operators {
-    pub fn new(store: Store, hand: Store, host: Host, trace: &Trace) -> Self {
+    pub fn new(store: Store, hand: Store, host: Host, trace: &Trace, planted: Planted) -> Self {
         let cluster = "default".parse::<Name>().expect("a name");
         Self {
             operator: Operator::new(store, &cluster),
             hand,
             host,
             trace: trace.clone(),
+            planted,
             wanted: Arc::new(Mutex::new(
                 [Wanted {
                     version: 1,
                     replicas: 2,
+                    bad: false,
                 }; SERVICES.len()],
             )),
             turn: Arc::default(),
@@ -67,7 +90,7 @@ impl Operators {
     pub async fn apply(&self, service: usize) -> bool {
         let _turn = self.turn.lock().await;
         let wanted = self.wanted()[service];
-        let (metadata, spec) = manifest(service, wanted);
+        let (metadata, spec) = manifest(service, wanted, self.planted);
         for _ in 0..TRIES {
             match self.operator.apply(&metadata, &spec, false).await {
                 Ok(applied) => {
@@ -87,18 +110,26 @@ impl Operators {
         false
     }
 
-    pub async fn change_template(&self, service: usize) {
-        {
-            let mut wanted = self.wanted();
-            // No two templates of a world have one version, so that it tells which was made from which.
-            let highest = wanted
-                .iter()
-                .map(|wanted| wanted.version)
-                .max()
-                .unwrap_or(0);
-            wanted[service].version = highest + 1;
-        }
+    pub async fn change_template(&self, service: usize, bad: bool) {
+        self.choose_template(service, bad);
         self.apply(service).await;
+    }
+
+    /// What is bad is replaced by something better, once it is applied.
+    pub fn mend(&self, service: usize) {
+        let bad = self.wanted()[service].bad;
+        if bad {
+            self.choose_template(service, false);
+        }
+    }
+
+    fn choose_template(&self, service: usize, bad: bool) {
+        let mut wanted = self.wanted();
+        // No two templates of a world have one version, so that it tells which was made from which.
+        let versions = wanted.iter().map(|wanted| wanted.version);
+        let highest = versions.max().unwrap_or(0);
+        wanted[service].version = highest + 1;
+        wanted[service].bad = bad;
     }
 
     /// Asks for new processes.
@@ -172,12 +203,12 @@ impl Operators {
     }
 }
 
-fn manifest(service: usize, wanted: Wanted) -> (Metadata, ServiceSpec) {
+fn manifest(service: usize, wanted: Wanted, planted: Planted) -> (Metadata, ServiceSpec) {
     let (name, asked) = SERVICES[service];
     let metadata = json!({"name": name});
     let mut spec = json!({
         "command": ["worker"],
-        "env": {"VERSION": wanted.version.to_string(), "NAMES": asked},
+        "env": {"VERSION": wanted.version.to_string(), "NAMES": asked, "BAD": u8::from(wanted.bad).to_string()},
         "serviceNames": [asked],
         "restart": {"delay": "100ms", "maxDelay": "5s", "resetAfter": "30s"},
         "stop": {"grace": "4s"},
@@ -189,7 +220,10 @@ fn manifest(service: usize, wanted: Wanted) -> (Metadata, ServiceSpec) {
             spec["ports"] = json!([{"name": "grpc"}]);
             spec["health"] = health;
             spec["load"] = json!({"reportLoad": {}, "interval": "4s"});
-            spec["rollout"] = json!({"maxUnavailable": "50%", "minReady": "1s"});
+            spec["preStop"] = json!({"command": ["flush"], "timeout": "2s"});
+            spec["rollout"] = json!({
+                "maxUnavailable": "50%", "minReady": "1s", "progressDeadline": "15s", "autoRollback": true
+            });
         }
         "job" => {
             spec["replicas"] = json!(wanted.replicas);
@@ -202,6 +236,12 @@ fn manifest(service: usize, wanted: Wanted) -> (Metadata, ServiceSpec) {
             spec["onePerNode"] = json!(true);
             spec["ports"] = json!([{"name": "grpc", "port": 7000}]);
         }
+    }
+    match planted {
+        Planted::Haste => spec["rollout"] = json!({"maxUnavailable": "100%"}),
+        Planted::Crowd if name != "each" => spec["rollout"]["maxSurge"] = json!(3),
+        Planted::Spin => spec["restart"] = json!({"delay": "1ms", "maxDelay": "1ms"}),
+        _ => {}
     }
     let metadata = serde_json::from_value(metadata).expect("metadata as it is documented");
     let spec = serde_json::from_value(spec).expect("a spec as it is documented");

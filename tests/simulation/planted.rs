@@ -6,20 +6,32 @@ pub enum Planted {
     Nothing,
     /// Every start starts two processes (I1).
     DoubleStart,
+    /// An agent signals another process than its own (I2).
+    Stranger,
     /// An agent signals a healthy process for no reason (I3).
     Whim,
+    /// An agent starts what nobody asked for (I4).
+    Ghost,
     /// A process that is started again runs the first template (I6).
     StepBack,
     /// A controller that does not lead writes an assignment (I7).
     Usurper,
     /// A balancer writes a state (I8).
     Meddler,
+    /// A balancer forgets a place (I9).
+    Omission,
     /// A balancer names a place that never was (I10).
     Invention,
     /// A balancer says that nobody serves (I11).
     EmptyLie,
+    /// All instances are replaced at once (I13).
+    Haste,
+    /// More stand-ins are started than are allowed (I13).
+    Crowd,
     /// An operator writes without end (I14).
     Storm,
+    /// What ends is started again at once, again and again (I14).
+    Spin,
     /// Processes do not heed the deadline that they are to stop by (I16).
     Immortal,
     /// Processes keep ending after the faults have stopped (L1).
@@ -28,15 +40,21 @@ pub enum Planted {
 
 impl Planted {
     /// The bugs, and the invariant that each breaks.
-    pub const ALL: [(Planted, &'static str); 10] = [
+    pub const ALL: [(Planted, &'static str); 16] = [
         (Planted::DoubleStart, "I1"),
+        (Planted::Stranger, "I2"),
         (Planted::Whim, "I3"),
+        (Planted::Ghost, "I4"),
         (Planted::StepBack, "I6"),
         (Planted::Usurper, "I7"),
         (Planted::Meddler, "I8"),
+        (Planted::Omission, "I9"),
         (Planted::Invention, "I10"),
         (Planted::EmptyLie, "I11"),
+        (Planted::Haste, "I13"),
+        (Planted::Crowd, "I13"),
         (Planted::Storm, "I14"),
+        (Planted::Spin, "I14"),
         (Planted::Immortal, "I16"),
         (Planted::Restless, "L1"),
     ];

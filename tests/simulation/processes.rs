@@ -286,7 +286,8 @@ impl Table {
         Some(entry.grace)
     }
 
-    fn signal(&self, pid: Pid, signal: StopSignal) {
+    /// The agent `by` signals the process, which it takes for one of `instance`.
+    fn signal(&self, pid: Pid, signal: StopSignal, by: ProgramId, instance: &str) {
         let now = self.clock.elapsed();
         let mut inner = self.inner();
         let Some(entry) = inner.processes.get_mut(&pid) else {
@@ -294,6 +295,13 @@ impl Table {
         };
         if entry.record.ended.is_some() {
             return;
+        }
+        if entry.record.agent != by || entry.record.instance != instance {
+            let what = format!(
+                "program {by} signals process {pid} of {}, of program {}, as one of {instance}",
+                entry.record.instance, entry.record.agent
+            );
+            self.trace.violation("I2", what);
         }
         entry.record.signalled.get_or_insert(now);
         let line = format!(
@@ -335,19 +343,30 @@ struct Nature {
     deaf: bool,
     /// It ends by itself then.
     ends: Option<Duration>,
+    /// It ends by itself whatever happens.
+    hopeless: bool,
 }
 
 impl Nature {
-    fn of(dice: &mut Dice, calm: bool) -> Self {
+    /// What chance gives, save for what is known of all that are made from a `bad` template.
+    fn of(dice: &mut Dice, calm: bool, bad: bool, planted: Planted) -> Self {
         let slow = match dice.chance(10) && !calm {
             true => dice.between(1_000, 6_000),
             false => dice.between(5, 300),
         };
         let ends = dice.chance(8).then(|| dice.between(50, 20_000));
+        let deaf = dice.chance(6) && !calm;
+        let ends = match planted {
+            Planted::Restless => Some(15_000),
+            Planted::Spin => Some(50),
+            _ if bad => Some(200),
+            _ => ends.filter(|_| !calm),
+        };
         Self {
             slow: Duration::from_millis(slow),
-            deaf: dice.chance(6) && !calm,
-            ends: ends.map(Duration::from_millis).filter(|_| !calm),
+            deaf,
+            ends: ends.map(Duration::from_millis),
+            hopeless: bad || matches!(planted, Planted::Restless | Planted::Spin),
         }
     }
 }
@@ -368,16 +387,20 @@ impl Processes for Starter {
             if refuse {
                 return Err(StartError::Refused("out of memory".to_owned()));
             }
-            if self.planted == Planted::DoubleStart {
-                self.begin(program);
+            let instance = program.environment.get("QUAESTOR_INSTANCE");
+            let instance = instance.cloned().unwrap_or_default();
+            match self.planted {
+                Planted::DoubleStart => _ = self.begin(program, &instance),
+                Planted::Ghost => _ = self.begin(program, "ghost-0"),
+                _ => {}
             }
-            let pid = self.begin(program);
+            let pid = self.begin(program, &instance);
             if self.planted != Planted::Immortal {
                 self.table.stop_within(pid, program.stop_within);
             }
             let at = (self.node.clone(), place.directory.clone());
             self.table.inner().places.insert(at, (incarnation, pid));
-            Ok(self.table.started(pid, self.planted))
+            Ok(self.table.started(pid, self.agent, self.planted))
         })
     }
 
@@ -401,7 +424,7 @@ impl Processes for Starter {
                 },
                 None => Found::Running {
                     incarnation,
-                    started: self.table.started(pid, self.planted),
+                    started: self.table.started(pid, self.agent, self.planted),
                 },
             })
         })
@@ -431,7 +454,10 @@ impl Processes for Starter {
             let at = (self.node.clone(), place.directory.clone());
             let last = self.table.inner().places.remove(&at);
             if let Some((_, pid)) = last {
-                self.table.signal(pid, StopSignal::SigKill);
+                // It is the place that is forgotten, whoever was there.
+                let of = self.table.instance(pid);
+                let agent = self.agent;
+                self.table.signal(pid, StopSignal::SigKill, agent, &of);
             }
             Ok(())
         })
@@ -439,7 +465,7 @@ impl Processes for Starter {
 }
 
 impl Starter {
-    fn begin(&self, program: &Program) -> Pid {
+    fn begin(&self, program: &Program, instance: &str) -> Pid {
         let table = &self.table;
         let variable = |name: &str| program.environment.get(name).cloned().unwrap_or_default();
         let own = table.network.begin(self.host);
@@ -447,14 +473,14 @@ impl Starter {
         let calm = inner.calm;
         let pid = 1000 + inner.processes.len() as Pid;
         let dice = Dice::new(inner.dice.bits());
-        let nature = Nature::of(&mut inner.dice, calm);
-        let instance = variable("QUAESTOR_INSTANCE");
+        let bad = variable("BAD") == "1";
+        let nature = Nature::of(&mut inner.dice, calm, bad, self.planted);
         let mut others = inner.processes.values();
         let again = others.any(|other| other.record.instance == instance);
         let record = Record {
             pid,
             node: self.node.clone(),
-            instance,
+            instance: instance.to_owned(),
             version: match self.planted == Planted::StepBack && again {
                 true => 0,
                 false => variable("VERSION").parse().unwrap_or(0),
@@ -495,14 +521,14 @@ impl Starter {
             variable("NAMES"),
             nature,
             stop,
-            self.planted,
         );
         let task = tokio::spawn(life).abort_handle();
         if self.planted == Planted::Whim {
-            let table = table.clone();
+            let (table, agent) = (table.clone(), self.agent);
+            let instance = instance.to_owned();
             tokio::spawn(async move {
                 tokio::time::sleep(Duration::from_secs(20)).await;
-                table.signal(pid, StopSignal::SigTerm);
+                table.signal(pid, StopSignal::SigTerm, agent, &instance);
             });
         }
         if let Some(entry) = table.inner().processes.get_mut(&pid) {
@@ -513,7 +539,6 @@ impl Starter {
 }
 
 /// The life of a process.
-#[expect(clippy::too_many_arguments, reason = "everything that makes a process")]
 async fn live(
     table: Table,
     pid: Pid,
@@ -522,12 +547,7 @@ async fn live(
     names: String,
     nature: Nature,
     stop: CancellationToken,
-    planted: Planted,
 ) {
-    let ends = match planted {
-        Planted::Restless => Some(Duration::from_secs(15)),
-        _ => nature.ends,
-    };
     let serving = async {
         tokio::select! {
             biased;
@@ -552,9 +572,9 @@ async fn live(
         0
     };
     let ending = async {
-        tokio::time::sleep(ends.unwrap_or_default()).await;
+        tokio::time::sleep(nature.ends.unwrap_or_default()).await;
         // It was about to end by itself, but nothing goes wrong any more.
-        if table.inner().calm && planted != Planted::Restless {
+        if table.inner().calm && !nature.hopeless {
             std::future::pending().await
         }
         7
@@ -562,7 +582,7 @@ async fn live(
     let code = tokio::select! {
         biased;
         code = serving => code,
-        code = ending, if ends.is_some() => code,
+        code = ending, if nature.ends.is_some() => code,
     };
     table.end(
         pid,
@@ -580,6 +600,8 @@ async fn live(
 struct Child {
     table: Table,
     pid: Pid,
+    instance: String,
+    agent: ProgramId,
     planted: Planted,
 }
 
@@ -589,7 +611,11 @@ impl Process for Child {
     }
 
     fn signal(&self, signal: StopSignal) -> io::Result<()> {
-        self.table.signal(self.pid, signal);
+        let pid = match self.planted {
+            Planted::Stranger => self.table.neighbour(self.pid),
+            _ => self.pid,
+        };
+        self.table.signal(pid, signal, self.agent, &self.instance);
         Ok(())
     }
 
@@ -629,8 +655,22 @@ impl Process for Child {
 }
 
 impl Table {
-    /// A process, for its agent.
-    fn started(&self, pid: Pid, planted: Planted) -> Started {
+    /// What the process is of.
+    fn instance(&self, pid: Pid) -> String {
+        let inner = self.inner();
+        let entry = inner.processes.get(&pid);
+        entry.map_or_else(String::new, |entry| entry.record.instance.clone())
+    }
+
+    /// Another living process, if there is one.
+    fn neighbour(&self, pid: Pid) -> Pid {
+        let mut living = self.living().into_iter().map(|record| record.pid);
+        living.find(|other| *other != pid).unwrap_or(pid)
+    }
+
+    /// A process, for its `agent`.
+    fn started(&self, pid: Pid, agent: ProgramId, planted: Planted) -> Started {
+        let instance = self.instance(pid);
         let inner = self.inner();
         let entry = inner.processes.get(&pid);
         let end = entry.map(|entry| entry.end.subscribe());
@@ -646,6 +686,8 @@ impl Table {
         let process = Box::new(Child {
             table: self.clone(),
             pid,
+            instance,
+            agent,
             planted,
         });
         Started { process, ended }

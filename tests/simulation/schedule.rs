@@ -98,6 +98,10 @@ pub enum Fault {
     ChangeTemplate {
         service: usize,
     },
+    /// An operator gives a service a template whose processes end at once.
+    BadTemplate {
+        service: usize,
+    },
     /// An operator asks for new processes.
     Renew {
         service: usize,
@@ -208,7 +212,8 @@ fn fault(dice: &mut Dice) -> Fault {
         71..=74 => Fault::ProcessHangs { nth },
         75..=77 => Fault::ProcessSickens { nth },
         78..=79 => Fault::ProcessIsDeaf { nth },
-        80..=83 => Fault::ChangeTemplate { service },
+        80..=82 => Fault::ChangeTemplate { service },
+        83 => Fault::BadTemplate { service },
         84..=85 => Fault::Renew { service },
         86..=90 => Fault::Scale {
             service,

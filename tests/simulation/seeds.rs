@@ -189,10 +189,15 @@ impl tracing_subscriber::fmt::time::FormatTime for Virtual {
 
 /// Runs worlds, as many at a time as there are processors. Their reports, in order.
 pub fn run_all(tasks: &[Task]) -> Vec<Report> {
+    run_until(tasks, None)
+}
+
+/// The same, but begins none after `end`.
+fn run_until(tasks: &[Task], end: Option<Instant>) -> Vec<Report> {
     let next = AtomicUsize::new(0);
     let reports = Mutex::new(vec![None; tasks.len()]);
     let work = || {
-        loop {
+        while end.is_none_or(|end| Instant::now() < end) {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(task) = tasks.get(index) else { return };
             let report = task.run();
@@ -213,11 +218,36 @@ pub fn run_all(tasks: &[Task]) -> Vec<Report> {
     reports.into_iter().flatten().collect()
 }
 
+/// Looks for planted bugs: for each the number of worlds tried, at most `patience`, and what the last one broke.
+pub fn hunt(bugs: &[Planted], patience: u64) -> Vec<(u64, Option<Violation>)> {
+    let mut found: Vec<(u64, Option<Violation>)> = vec![(0, None); bugs.len()];
+    for seed in 1..=patience {
+        let open: Vec<usize> = (0..bugs.len())
+            .filter(|bug| found[*bug].1.is_none())
+            .collect();
+        let tasks: Vec<Task> = open
+            .iter()
+            .map(|bug| Task {
+                planted: bugs[*bug],
+                ..Task::of(seed)
+            })
+            .collect();
+        for (bug, report) in open.into_iter().zip(run_all(&tasks)) {
+            found[bug] = (seed, report.violation);
+        }
+    }
+    found
+}
+
 /// The stories of those of `seeds` that fail. The first is explained; the others may have the same cause.
 pub fn failures(seeds: &[u64]) -> Vec<String> {
     let tasks: Vec<Task> = seeds.iter().copied().map(Task::of).collect();
+    explained(seeds, run_all(&tasks))
+}
+
+fn explained(seeds: &[u64], reports: Vec<Report>) -> Vec<String> {
     let mut failures = Vec::new();
-    for (seed, report) in seeds.iter().zip(run_all(&tasks)) {
+    for (seed, report) in seeds.iter().zip(reports) {
         if let Some(violation) = report.violation {
             failures.push(match failures.is_empty() {
                 true => explain(*seed, &violation.invariant),
@@ -276,9 +306,13 @@ pub fn simulate() -> bool {
     }
     let (from, count) = (number("FROM").unwrap_or(1), number("SEEDS").unwrap_or(100));
     let seeds: Vec<u64> = (from..from + count).collect();
+    let tasks: Vec<Task> = seeds.iter().copied().map(Task::of).collect();
     let start = Instant::now();
-    let failed = failures(&seeds);
+    let limit = number("FOR").map(Duration::from_secs);
+    let reports = run_until(&tasks, limit.map(|limit| start + limit));
     let seconds = start.elapsed().as_secs_f64();
+    let count = reports.len();
+    let failed = explained(&seeds, reports);
     println!("{}", failed.join("\n\n"));
     println!(
         "{count} seeds from {from} with {FAULTS} faults each: {} failed; {seconds:.0} s, {:.2} seeds/s",

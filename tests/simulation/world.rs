@@ -197,6 +197,7 @@ impl World {
             let operators = operators.clone();
             tokio::spawn(async move {
                 for service in 0..SERVICES.len() {
+                    operators.mend(service);
                     while !operators.apply(service).await {}
                 }
             })
@@ -216,6 +217,10 @@ impl World {
             .await;
         checker.rest();
         checker.watch(&mut watch, REST, |_| false).await;
+        let busiest = checker.busiest;
+        self.trace.note(format!(
+            "the busiest program sent {busiest} transactions in ten seconds"
+        ));
         if let Some(missing) = checker.missing() {
             self.trace
                 .violation("L1", format!("it did not stay so: {missing}"));
@@ -234,7 +239,13 @@ impl World {
     fn operators(&self) -> Operators {
         let (host, _) = self.guest(OPERATOR, Role::Operator);
         let (hand, _) = self.guest(OPERATOR, Role::Hand);
-        Operators::new(self.store(&host), self.store(&hand), host, &self.trace)
+        Operators::new(
+            self.store(&host),
+            self.store(&hand),
+            host,
+            &self.trace,
+            self.planted,
+        )
     }
 
     /// The machine of a new program on `host`.

@@ -1,5 +1,5 @@
-//! Invariants of balancers' answers: nothing invented or long gone (I10), no empty lies (I11), and at rest
-//! exactly what is ready (I9).
+//! Invariants of balancers' answers: nothing invented or long gone (I10), no empty lies (I11), and nothing
+//! forgotten that has been ready for a while (I9). At rest they are exactly what is ready.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,6 +23,8 @@ pub type Place = (String, u16);
 pub struct Answers {
     /// When a place was last ready under a name.
     last_ready: BTreeMap<(String, Place), Duration>,
+    /// Since when a place is ready under a name.
+    ready_since: BTreeMap<(String, Place), Duration>,
     /// When a name was last without any.
     last_empty: BTreeMap<String, Duration>,
 }
@@ -59,10 +61,15 @@ impl Answers {
         let ready = ready(history);
         for name in names {
             let places = ready.get(name).cloned().unwrap_or_default();
+            self.ready_since
+                .retain(|(of, place), _| of != name || places.contains(place));
             if places.is_empty() {
                 self.last_empty.insert(name.clone(), now);
             }
             for place in places {
+                self.ready_since
+                    .entry((name.clone(), place.clone()))
+                    .or_insert(now);
                 self.last_ready.insert((name.clone(), place), now);
             }
         }
@@ -94,6 +101,16 @@ impl Answers {
                     ),
                 ));
             }
+        }
+        let forgotten = self.ready_since.iter().find(|((of, place), since)| {
+            let long = now.saturating_sub(**since) > LAG;
+            recovered && long && of == name && !answer.contains(place)
+        });
+        if let Some(((_, (host, port)), since)) = forgotten {
+            return Some((
+                "I9",
+                format!("{who} forgets {host}:{port} for {name}, ready since {since:?}"),
+            ));
         }
         if answer.is_empty() {
             let last = self.last_empty.get(name).copied();

@@ -4,11 +4,11 @@
 //! - [`history`]: what the store held when
 //! - [`writes`]: I7, I8, I15
 //! - [`rollouts`]: I13
-//! - [`processes`]: I1, I3, I4, I5, I6, I16
-//! - [`answers`]: I10, I11
-//! - [`rest`]: I9 and L1, once the faults have stopped
+//! - [`processes`]: I1, I3, I4, I5, I6, I16, and starts (I14)
+//! - [`answers`]: I9, I10, I11
+//! - [`rest`]: L1, once the faults have stopped
 //!
-//! How many writes there are (I14) is counted here.
+//! How many writes there are (I14) is counted here; whom agents signal (I2) is seen by the processes.
 
 pub mod answers;
 pub mod history;
@@ -58,6 +58,8 @@ pub struct Checker {
     answers: Answers,
     /// The store is to rest: further writes are wrong.
     resting: bool,
+    /// The most transactions that a program has sent in ten seconds.
+    pub busiest: usize,
 }
 
 impl Checker {
@@ -79,6 +81,7 @@ impl Checker {
             processes: Processes::default(),
             answers: Answers::default(),
             resting: false,
+            busiest: 0,
         }
     }
 
@@ -216,6 +219,7 @@ impl Checker {
             self.trace.violation(invariant, what);
         }
         for (program, count) in self.gate.asked(now.saturating_sub(Duration::from_secs(10))) {
+            self.busiest = self.busiest.max(count);
             if count > MOST_WRITES {
                 let role = self.cast.role(program);
                 self.trace.violation(
@@ -236,6 +240,7 @@ impl Checker {
                     .collect();
                 match self.planted {
                     Planted::EmptyLie if now > Duration::from_secs(40) => answer.clear(),
+                    Planted::Omission => _ = answer.pop_first(),
                     Planted::Invention => answer.extend([("10.0.0.99".to_owned(), 1)]),
                     _ => {}
                 }

@@ -1,6 +1,7 @@
 //! Invariants of processes: one per instance (I1), no stop without a cause (I3, I4), no process without an
 //! agent that looks after it (I5), no step back to an older template (I6), and what is to stop when it is cut off
-//! does so in time (I16). Only that may stop while the store is away.
+//! does so in time (I16). Only that may stop while the store is away, and only what was asked for may start (I4);
+//! what ends is not started again and again (I14). Whom agents signal (I2) is seen where they do.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -26,6 +27,15 @@ const SLACK: Duration = Duration::from_secs(9);
 /// Longer than any grace of this world, and the looks of the checker.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// So old may be what an undisturbed agent knows.
+const NEWS: Duration = Duration::from_secs(10);
+
+/// After a disturbance an agent may need this long to follow the store again.
+const RECOVERY: Duration = Duration::from_secs(45);
+
+/// Starts of an instance in ten seconds: 100 ms, doubled up to 5 s, allow seven; people and faults ask for more.
+const MOST_STARTS: usize = 14;
+
 /// What was looked at already.
 #[derive(Default)]
 pub struct Processes {
@@ -47,7 +57,9 @@ impl Processes {
         for record in &records {
             if self.started.insert(record.pid) {
                 wrong.extend(alone(record, &records));
-                wrong.extend(no_step_back(record, &records));
+                wrong.extend(no_step_back(record, &records, history));
+                wrong.extend(may_start(record, history, cast));
+                wrong.extend(no_spin(record, &records));
             }
             if let Some(at) = record.signalled
                 && self.stopped.insert(record.pid)
@@ -79,8 +91,7 @@ fn describe(record: &Record) -> String {
 
 /// Whether its manifest asks for a stop when it is cut off.
 fn stops_when_cut_off(record: &Record, history: &History) -> bool {
-    let key = format!("assign/{}/{}", record.node, record.instance);
-    let mut versions = history.versions(&key).iter();
+    let mut versions = history.versions(&seat(record)).iter();
     versions.any(|version| {
         let value = version.value.as_ref();
         value.is_some_and(|value| value["onPartition"] == "stop")
@@ -143,13 +154,23 @@ fn alone(record: &Record, records: &[Record]) -> Option<(&'static str, String)> 
     ))
 }
 
-fn no_step_back(record: &Record, records: &[Record]) -> Option<(&'static str, String)> {
+/// A template that is older than what the instance had before is one that the leader went back to since.
+fn no_step_back(
+    record: &Record,
+    records: &[Record],
+    history: &History,
+) -> Option<(&'static str, String)> {
     let newer = records.iter().find(|other| {
         other.pid < record.pid
             && other.instance == record.instance
             && other.node == record.node
             && other.version > record.version
     })?;
+    let assignments = history.in_force(&seat(record), newer.started).skip(1);
+    let mut versions = assignments.map(|value| version_of(&value["run"]["process"]));
+    if versions.any(|version| version == Some(record.version)) {
+        return None;
+    }
     Some((
         "I6",
         format!(
@@ -160,6 +181,55 @@ fn no_step_back(record: &Record, records: &[Record]) -> Option<(&'static str, St
             newer.version
         ),
     ))
+}
+
+/// The assignment that a process is of.
+fn seat(record: &Record) -> String {
+    format!("assign/{}/{}", record.node, record.instance)
+}
+
+/// A process is only started if its agent heard that it is wanted, and not long after it is not any more.
+fn may_start(record: &Record, history: &History, cast: &Cast) -> Option<(&'static str, String)> {
+    let host = AGENTS.into_iter().find(|host| node(*host) == record.node)?;
+    let heard = match cast.silent_since(host) {
+        Some(since) => record.started.min(since),
+        None => record.started,
+    };
+    let recovered = cast.clear_for(host) >= RECOVERY;
+    let versions = history.versions(&seat(record));
+    let asked = versions.iter().enumerate().any(|(index, version)| {
+        let asks = version.value.as_ref().is_some_and(|value| {
+            value["desired"] == "present"
+                && version_of(&value["run"]["process"]) == Some(record.version)
+        });
+        let mut later = versions.iter().skip(index + 1);
+        let stands = !recovered || later.all(|next| next.at + NEWS >= record.started);
+        asks && stands && version.at <= heard + ECHO
+    });
+    (!asked).then(|| {
+        let what = format!(
+            "{} was started at version {}, which nobody had asked for",
+            describe(record),
+            record.version
+        );
+        ("I4", what)
+    })
+}
+
+/// What ends is started again after pauses that grow.
+fn no_spin(record: &Record, records: &[Record]) -> Option<(&'static str, String)> {
+    let lately = records.iter().filter(|other| {
+        let same = other.node == record.node && other.instance == record.instance;
+        same && other.pid <= record.pid && other.started + NEWS >= record.started
+    });
+    let count = lately.count();
+    (count > MOST_STARTS).then(|| {
+        let what = format!(
+            "{} is start number {count} within {NEWS:?}",
+            describe(record)
+        );
+        ("I14", what)
+    })
 }
 
 /// Whether there was a reason to stop the process.
@@ -175,8 +245,7 @@ fn cause(
     let host = AGENTS.into_iter().find(|host| node(*host) == record.node);
     let cut_off = host.and_then(|host| cast.cut_off_since(host));
     let heard = cut_off.map_or(at, |since| at.min(since + ECHO));
-    let key = format!("assign/{}/{}", record.node, record.instance);
-    let versions = history.versions(&key);
+    let versions = history.versions(&seat(record));
     // What it runs, as its agent once said of it; a restart on an operator's word changes only this.
     let states = history.versions(&format!("state/{}/{}", record.node, record.instance));
     let mut states = states.iter().filter_map(|version| version.value.as_ref());

@@ -1,10 +1,12 @@
-//! Invariants of rollouts: as many as the manifest asks for serve while another is replaced (I13).
+//! Invariants of rollouts (I13): as many as the manifest asks for serve while another is replaced, and no more
+//! stand-ins are started than it allows.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::history::History;
+use crate::{cast::AGENTS, operators::budget};
 
 /// The leader may act on what was true so long ago.
 const NEWS: Duration = Duration::from_secs(10);
@@ -39,6 +41,37 @@ pub fn leaves_enough(
     })
 }
 
+/// What is wrong with `value`, written to the assignment of `seat` at `at`: more instances are started than are
+/// wanted and may stand in, as far as the leader can know.
+pub fn starts_few(
+    history: &History,
+    seat: &str,
+    value: &Value,
+    at: Duration,
+) -> Option<(&'static str, String)> {
+    let before = history.value(&format!("assign/{seat}"));
+    if !present(value) || before.is_some_and(present) {
+        return None;
+    }
+    let name = service(seat)?;
+    let news = at.saturating_sub(NEWS);
+    let objects = history.in_force(&format!("spec/service/{name}"), news);
+    let wanted = objects.map(|object| match object["spec"]["onePerNode"] == true {
+        true => AGENTS.len() as u64,
+        false => object["spec"]["replicas"].as_u64().unwrap_or(1),
+    });
+    let wanted = wanted.max()?;
+    let most = wanted + budget(name, wanted).surge;
+    let others = history.below("assign/");
+    let others = others.filter(|(other, value)| service(other) == Some(name) && present(value));
+    let count = others.count() as u64 + 1;
+    (count > most).then(|| {
+        let what =
+            format!("{seat} is started as number {count}; {wanted} are wanted, at most {most}");
+        ("I13", what)
+    })
+}
+
 /// So many have to serve, at least, as `spec` says.
 fn least(history: &History, name: &str, spec: &Value, news: Duration) -> u64 {
     let wanted = match spec["onePerNode"] == true {
@@ -54,7 +87,7 @@ fn least(history: &History, name: &str, spec: &Value, news: Duration) -> u64 {
         }
         false => spec["replicas"].as_u64().unwrap_or(1),
     };
-    wanted.saturating_sub(most_unavailable(&spec["rollout"], wanted))
+    wanted.saturating_sub(budget(name, wanted).unavailable)
 }
 
 /// Whether the instance served at some time since `news`, by the template that it is to have.
@@ -82,18 +115,4 @@ fn present(assignment: &Value) -> bool {
 fn service(seat: &str) -> Option<&str> {
     let instance = seat.rsplit('/').next()?;
     instance.rsplit_once('-').map(|(service, _)| service)
-}
-
-/// `rollout.maxUnavailable` of `wanted`.
-fn most_unavailable(rollout: &Value, wanted: u64) -> u64 {
-    let number = |field: &str, otherwise: u64| match &rollout[field] {
-        Value::String(part) => {
-            let part: u64 = part.trim_end_matches('%').parse().unwrap_or(0);
-            (wanted * part, 100)
-        }
-        value => (value.as_u64().unwrap_or(otherwise), 1),
-    };
-    let (unavailable, of) = number("maxUnavailable", 1);
-    let (surge, _) = number("maxSurge", 0);
-    (unavailable / of).max(u64::from(surge == 0))
 }

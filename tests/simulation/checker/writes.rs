@@ -50,7 +50,8 @@ pub fn check(
         }
     }
     if let (Some(seat), Some(value)) = (key.strip_prefix("assign/"), &version.value) {
-        return rollouts::leaves_enough(history, seat, value, version.at);
+        return rollouts::leaves_enough(history, seat, value, version.at)
+            .or_else(|| rollouts::starts_few(history, seat, value, version.at));
     }
     let service = key.strip_prefix("status/service/")?;
     reports_truly(history, service, version.value.as_ref()?)

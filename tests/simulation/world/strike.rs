@@ -99,7 +99,10 @@ impl World {
                 }
             }
             Fault::ChangeTemplate { service } => {
-                tokio::spawn(async move { people.change_template(service).await });
+                tokio::spawn(async move { people.change_template(service, false).await });
+            }
+            Fault::BadTemplate { service } => {
+                tokio::spawn(async move { people.change_template(service, true).await });
             }
             Fault::Renew { service } => {
                 tokio::spawn(async move { people.renew(service).await });
