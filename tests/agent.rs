@@ -13,7 +13,7 @@
 //! 8. Commands around the process: [`hooks`]
 //! 9. As whom: [`identity`]; what only the host knows: [`secrets`]
 //! 10. Cut off from the store: [`partition`]
-//! 11. What they use, and how busy they are: [`resources`]
+//! 11. What they use, and how busy they are: [`resources`]; what they may have: [`confined`]
 //! 12. Killed at every step: [`crashes`]
 //! 13. Where nothing can be written: [`directories`]
 #![cfg(unix)]
@@ -25,6 +25,8 @@
 
 #[path = "agent/adoption.rs"]
 mod adoption;
+#[path = "agent/confined.rs"]
+mod confined;
 #[path = "agent/crashes.rs"]
 mod crashes;
 #[path = "agent/directories.rs"]
@@ -280,6 +282,7 @@ fn command(command: &[&str]) -> Assignment {
         recycle: None,
         min_ready: Period::from_secs(0),
         pre_stop: None,
+        resources: Default::default(),
         stop: StopSpec {
             grace: Period::from_secs(20),
             ..StopSpec::default()

@@ -61,6 +61,7 @@ impl World {
             identity: None,
             umask: Default::default(),
             limits: Default::default(),
+            resources: Default::default(),
             nice: None,
             oom_score_adjust: None,
             stop_within: None,

@@ -85,6 +85,8 @@ pub(super) struct Managed {
     pub(super) started_at: Option<Timestamp>,
     pub(super) next_start_at: Option<Timestamp>,
     pub(super) last_exit: Option<Exit>,
+    /// What of its resources is not enforced while it lives, and why; none: all of them are.
+    pub(super) unenforced: Option<String>,
     /// Who has its process to himself.
     pub(super) tickets: Ledger,
     /// Since when clients may be sent to it without a break.
@@ -127,6 +129,7 @@ impl Managed {
             started_at: None,
             next_start_at: None,
             last_exit: None,
+            unenforced: None,
             tickets: Ledger::default(),
             ready_since: None,
             health: Question::default(),
@@ -222,6 +225,7 @@ impl Managed {
         self.ready_since = None;
         self.next_start_at = None;
         self.tickets.clear();
+        self.unenforced = None;
         self.told_deadline = None;
     }
 

@@ -142,6 +142,7 @@ pub(super) fn resolve(
         identity,
         umask: run_as.umask,
         limits: run_as.limits.clone(),
+        resources: assignment.resources.clone(),
         nice: run_as.nice,
         oom_score_adjust: run_as.oom_score_adjust,
         logs,
@@ -223,6 +224,7 @@ mod tests {
             on_agent_stop: Default::default(),
             adopt: false,
             tickets: None,
+            resources: Default::default(),
             on_partition: Default::default(),
             logs: Default::default(),
         };

@@ -7,6 +7,7 @@
 mod act;
 mod adopt;
 mod assigned;
+mod confine;
 mod end;
 mod local;
 mod partition;

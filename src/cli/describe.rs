@@ -11,11 +11,12 @@ use super::{
 };
 use crate::{
     host::Host,
-    model::{Condition, Exit, LoadReport, Timestamp, Usage},
+    model::{Condition, Exit, ExitCause, LoadReport, Timestamp, Usage},
     operator::{
         Operator,
         inventory::{InstanceInfo, Inventory},
     },
+    plan::report::out_of_memory,
 };
 
 pub(super) async fn run(
@@ -213,7 +214,11 @@ fn ended(exit: &Exit, now: Timestamp) -> String {
         (None, Some(signal)) => format!("signal {signal}"),
         (None, None) => "unknown".to_owned(),
     };
-    format!("{how}, {} ago", age(Some(exit.at), now))
+    let why = match exit.cause {
+        Some(ExitCause::OutOfMemory) => format!(", {}", out_of_memory(exit)),
+        _ => String::new(),
+    };
+    format!("{how}{why}, {} ago", age(Some(exit.at), now))
 }
 
 fn usage(usage: &Usage) -> String {

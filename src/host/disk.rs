@@ -47,6 +47,13 @@ pub trait Disk: Send + Sync {
     /// Removes what was handed over; succeeds where there is nothing.
     fn take_back(&self, directory: &Path) -> io::Result<()>;
 
+    /// Writes to a file that the system made, and by which it is told something, as to those of a cgroup: in
+    /// place, at once. Makes no file.
+    fn tell(&self, file: &Path, text: &str) -> io::Result<()>;
+
+    /// Removes an empty directory, such as a cgroup that nothing lives in; succeeds where there is none.
+    fn remove_empty(&self, directory: &Path) -> io::Result<()>;
+
     /// The files and directories in a directory, sorted; none where there is no such directory.
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
 
@@ -185,6 +192,21 @@ impl Disk for LocalDisk {
 
     fn take_back(&self, directory: &Path) -> io::Result<()> {
         match fs::remove_dir_all(directory) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn tell(&self, file: &Path, text: &str) -> io::Result<()> {
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .truncate(true)
+            .open(file)?;
+        file.write_all(text.as_bytes())
+    }
+
+    fn remove_empty(&self, directory: &Path) -> io::Result<()> {
+        match fs::remove_dir(directory) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }

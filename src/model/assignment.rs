@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     name::{Instance, Name},
     quantity::Period,
+    resources::Resources,
     run_as::RunAs,
     service::{
         FileSpec, HealthSpec, Hook, LoadSpec, LogSpec, OnAgentStop, OnPartition, RecycleSpec,
@@ -44,6 +45,9 @@ pub struct Assignment {
     /// How it is given out, where clients have it to themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tickets: Option<TicketSpec>,
+    /// How much memory and processor time it may have.
+    #[serde(default, skip_serializing_if = "is_unlimited")]
+    pub resources: Resources,
     /// How health is checked.
     #[serde(default)]
     pub health: HealthSpec,
@@ -144,6 +148,10 @@ pub struct AssignedPort {
     /// The host that clients are told, where it is not the node's address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advertise: Option<String>,
+}
+
+fn is_unlimited(resources: &Resources) -> bool {
+    !resources.is_limited()
 }
 
 const fn at_once() -> Period {

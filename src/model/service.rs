@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{name::Name, quantity::Period, run_as::RunAs, time::Timestamp};
+use super::{name::Name, quantity::Period, resources::Resources, run_as::RunAs, time::Timestamp};
 
 pub use agent_stop::OnAgentStop;
 pub use balance::{BalanceSpec, Policy};
@@ -113,6 +113,10 @@ pub struct ServiceSpec {
     /// As whom it runs, and what it may use up.
     #[serde(flatten)]
     pub run_as: RunAs,
+    /// How much memory and processor time each instance may have. New values reach what runs at once; the first
+    /// limit, and removing the last one, takes a new process.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub resources: Resources,
     /// The ports it listens on. The first is the one that clients are told.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<PortSpec>,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     name::{Instance, Name},
+    quantity::Size,
     time::Timestamp,
 };
 
@@ -119,13 +120,16 @@ pub struct Exit {
     /// What ended it, where that is known and was not the process itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<ExitCause>,
+    /// How much memory it could have, where it ran out of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<Size>,
 }
 
 /// What ended a process from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ExitCause {
-    /// Its processes used up the memory that they may have (`limits.memory`).
+    /// Its processes used up the memory that they may have (`resources.memory`), or the host had no more.
     OutOfMemory,
     /// Its agent could not confirm its session for as long as `onPartition: stop` allows.
     Partition,

@@ -38,6 +38,10 @@ struct Substance<'a> {
     restart: Option<u64>,
     #[serde(flatten)]
     run_as: &'a RunAs,
+    /// Whether it has resources of its own: a process that lives cannot be given them. How much is no part of
+    /// this, as that reaches what lives.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    confined: bool,
 }
 
 /// Of a range only that there is one: within it, an instance keeps its number when bounds move, and
@@ -115,6 +119,7 @@ impl<'a> Blueprint<'a> {
                 .collect(),
             restart,
             run_as: &spec.run_as,
+            confined: spec.resources.is_limited(),
         })
     }
 
@@ -177,6 +182,7 @@ impl<'a> Blueprint<'a> {
             service_names: spec.service_names.clone(),
             published: spec.published,
             tickets: spec.balance.tickets(),
+            resources: spec.resources.clone(),
             health: spec.health.clone(),
             load: spec.load.clone(),
             restart: spec.restart.clone(),

@@ -35,6 +35,15 @@ impl Report {
             message: message.into(),
         }
     }
+
+    /// Adds what is worth knowing beside; it is the reason where there is no other.
+    pub fn note(&mut self, reason: &'static str, message: &str) {
+        if self.reason.is_empty() {
+            (self.reason, self.message) = (reason, message.to_owned());
+        } else {
+            self.message = format!("{}; {message}", self.message);
+        }
+    }
 }
 
 /// What to report of an instance.
@@ -78,10 +87,7 @@ pub fn report(goal: &Goal<'_>, life: &Life) -> Report {
             }
             if let Life::Adopted { holder, .. } = life {
                 let adopted = format!("{holder}, which is not ours and is used as it is");
-                match report.reason.is_empty() {
-                    true => (report.reason, report.message) = ("Adopted", adopted),
-                    false => report.message = format!("{}; {adopted}", report.message),
-                }
+                report.note("Adopted", &adopted);
             }
             report
         }
@@ -148,10 +154,16 @@ pub fn describe(exit: &Exit) -> String {
         (None, None) => "ended with its quaestor-shim, nobody knows how".to_owned(),
     };
     match exit.cause {
-        Some(ExitCause::OutOfMemory) => format!("{how}: out of memory"),
+        Some(ExitCause::OutOfMemory) => format!("{how}: {}", out_of_memory(exit)),
         Some(ExitCause::Partition) => format!("{how}: {}", StopCause::Partition),
         Some(ExitCause::Unknown) | None => how,
     }
+}
+
+/// What became of a process that ran out of memory, for people.
+pub fn out_of_memory(exit: &Exit) -> String {
+    let limit = exit.memory_limit.map(|limit| format!(" (limit {limit})"));
+    format!("out of memory{}", limit.unwrap_or_default())
 }
 
 /// The names of signals that commonly end a process; their numbers are the same on every Linux.
@@ -199,6 +211,7 @@ mod tests {
             signal,
             at: Timestamp::from_millis(0),
             cause: None,
+            memory_limit: None,
         }
     }
 
@@ -333,5 +346,12 @@ mod tests {
         ] {
             assert_eq!(describe(&exit), words);
         }
+        let mut starved = exit(None, Some(9));
+        starved.cause = Some(ExitCause::OutOfMemory);
+        starved.memory_limit = "512MiB".parse().ok();
+        assert_eq!(
+            describe(&starved),
+            "ended by signal 9 (SIGKILL): out of memory (limit 512MiB)"
+        );
     }
 }

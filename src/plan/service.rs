@@ -287,6 +287,7 @@ fn bare(instance: &Instance, seat: &Seat) -> Assignment {
         recycle: None,
         min_ready: Period::from_secs(0),
         pre_stop: None,
+        resources: Default::default(),
         stop: Default::default(),
         on_agent_stop: Default::default(),
         adopt: false,

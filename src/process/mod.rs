@@ -6,11 +6,14 @@
 //! - [`identity`]: whom they run as
 //! - [`manager`]: whoever started this program as a service
 //! - [`errand`]: programs of the system that are run once
+//! - `cgroup`: memory and processor time that the system holds them to
 //! - `shim`: real processes, each behind a `quaestor-shim` of its own
 //!
 //! The rule of this module: a signal goes only to a process that is provably ours: a child of its shim that
 //! nobody has reaped yet or, where the shim was killed, one that carries the instance's uuid.
 
+#[cfg(unix)]
+mod cgroup;
 pub mod errand;
 mod foreground;
 mod holder;
@@ -31,7 +34,7 @@ use std::{
 use futures::future::BoxFuture;
 
 use crate::model::{
-    ExitCause, Timestamp,
+    ExitCause, Resources, Timestamp,
     run_as::{Limits, Umask},
     service::{LogSpec, StopSignal, StopSpec},
 };
@@ -44,6 +47,9 @@ pub use identity::Identity;
 pub use manager::manager;
 pub use termination::{Terminations, is_privileged};
 pub use usage::Used;
+
+/// The unit of systemd in whose cgroup instances with limits live, beside the agent's own.
+pub const INSTANCES_UNIT: &str = "quaestor-instances.service";
 
 /// Starts processes and finds them again. At one [`Place`] lives at most one, whoever asks how often.
 pub trait Processes: Send + Sync {
@@ -68,6 +74,12 @@ pub trait Processes: Send + Sync {
     /// What the processes of these pids have used and use, each with all that descends from it; of those that
     /// can be found. Takes one look at the host for all.
     fn usage(&self, pids: &BTreeSet<u32>) -> BTreeMap<u32, Used>;
+
+    /// Holds what lives at `place` to `resources`, which it was started with or has others of now. Says what of
+    /// that is not enforced on this host, why, and what to do about it; none: all of it is.
+    fn confine(&self, _place: &Place, _resources: &Resources) -> Option<String> {
+        None
+    }
 
     /// How many processors the host has.
     fn processors(&self) -> f64;
@@ -185,7 +197,7 @@ pub struct PreStart {
 }
 
 /// What is started, and with what.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Program {
     /// The program and its arguments; a program without a slash is looked up in `PATH` of
     /// `environment`.
@@ -204,6 +216,8 @@ pub struct Program {
     pub umask: Umask,
     /// What it may use up.
     pub limits: Limits,
+    /// How much memory and processor time it may have, with all that descends from it.
+    pub resources: Resources,
     /// How much it stands back for others; none: as this program does.
     pub nice: Option<i32>,
     /// How soon it is killed where memory is short; none: as this program is.

@@ -71,6 +71,14 @@ impl<G: Fn() -> io::Result<()> + Send + Sync> Disk for Gated<G> {
         self.around(|| LocalDisk.take_back(directory))
     }
 
+    fn tell(&self, file: &Path, text: &str) -> io::Result<()> {
+        self.around(|| LocalDisk.tell(file, text))
+    }
+
+    fn remove_empty(&self, directory: &Path) -> io::Result<()> {
+        self.around(|| LocalDisk.remove_empty(directory))
+    }
+
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
         LocalDisk.list(path)
     }

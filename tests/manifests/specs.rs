@@ -2,7 +2,7 @@
 
 use proptest::{collection, option, prelude::*, sample::select};
 use quaestor::model::{
-    Name, ServiceSpec,
+    Name, Resources, ServiceSpec,
     quantity::{Percent, Period, Share, Size},
     run_as::{Ceiling, Limits, RunAs, Umask},
     service::{
@@ -245,6 +245,12 @@ fn run_as() -> impl Strategy<Value = RunAs> {
     )
 }
 
+fn resources() -> impl Strategy<Value = Resources> {
+    let memory = option::of((1..99_u64).prop_map(Size::from_mebibytes));
+    let cpu = option::of((1..9_u8).prop_map(|halves| f64::from(halves) / 2.0));
+    (memory, cpu).prop_map(|(memory, cpu)| Resources { memory, cpu })
+}
+
 fn balance() -> impl Strategy<Value = BalanceSpec> {
     let policy = select(vec![Policy::LeastLoad, Policy::RoundRobin, Policy::Hash]);
     option::of(policy).prop_map(|policy| BalanceSpec {
@@ -296,7 +302,12 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
         option::of(text().prop_map(|text| format!("/{text}"))),
         collection::btree_map("[A-Z_]{1,3}[A-Z0-9_a-z]{2,9}", variable(), 0..4),
         collection::btree_set("[A-Za-z.]{1,9}", 0..3),
-        (run_as(), files(), option::of(hook()), option::of(hook())),
+        (
+            (run_as(), resources()),
+            files(),
+            option::of(hook()),
+            option::of(hook()),
+        ),
     );
     let stop = (period(), signal, period()).prop_map(|(drain, signal, grace)| StopSpec {
         drain,
@@ -321,6 +332,7 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
         |(many, node_selector, start, ports, care, (busy, recycle, balance))| {
             let (mut command, working_directory, env, names, (run_as, files, pre_start, pre_stop)) =
                 start;
+            let (run_as, resources) = run_as;
             let (mut health, load, restart, stop, published) = care;
             let (stop, on_agent_stop, on_partition, (logs, rollout)) = stop;
             if health.none.is_none()
@@ -339,6 +351,7 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
                 env,
                 files,
                 run_as,
+                resources,
                 ports,
                 service_names: names.into_iter().collect(),
                 published,

@@ -51,6 +51,11 @@ impl Home {
         self.path(".config/systemd/user/quaestor-agent.service")
     }
 
+    /// The unit in whose cgroup instances with limits live.
+    fn instances(&self) -> PathBuf {
+        self.unit().with_file_name("quaestor-instances.service")
+    }
+
     fn run(&self, arguments: &[&str]) -> Output {
         let path = std::env::var("PATH").unwrap();
         let path = format!("{}:{path}", self.path("bin").display());
@@ -140,13 +145,16 @@ fn units_are_as_they_were_reviewed_and_systemd_accepts_them() {
     for (name, arguments) in cases {
         let arguments = [&["install", "--dry-run"], arguments].concat();
         let text = home.ok(&arguments);
-        let shown = text.replace(QUAESTOR, "/usr/local/bin/quaestor");
-        let file = golden.join(format!("{name}.service"));
-        if std::env::var_os("RENEW").is_some() {
-            fs::write(&file, &shown).unwrap();
+        let (text, beside) = match text.split_once("\n\n# Written by ") {
+            Some((text, beside)) => (format!("{text}\n"), Some(format!("# Written by {beside}"))),
+            None => (text, None),
+        };
+        if let Some(beside) = beside {
+            is_as_reviewed(&golden, "quaestor-instances", &beside);
+            fs::write(home.path("quaestor-instances.service"), beside).unwrap();
         }
-        let wanted = fs::read_to_string(&file).unwrap_or_default();
-        assert_eq!(shown, wanted, "{name}: RENEW=1 writes it anew");
+        let shown = text.replace(QUAESTOR, "/usr/local/bin/quaestor");
+        is_as_reviewed(&golden, name, &shown);
         let unit = home.path(&format!("{name}.service"));
         fs::write(&unit, &text).unwrap();
         let verified = Command::new("systemd-analyze")
@@ -163,6 +171,16 @@ fn units_are_as_they_were_reviewed_and_systemd_accepts_them() {
     assert_eq!(home.told(), [""; 0]);
 }
 
+#[track_caller]
+fn is_as_reviewed(golden: &Path, name: &str, shown: &str) {
+    let file = golden.join(format!("{name}.service"));
+    if std::env::var_os("RENEW").is_some() {
+        fs::write(&file, shown).unwrap();
+    }
+    let wanted = fs::read_to_string(&file).unwrap_or_default();
+    assert_eq!(shown, wanted, "{name}: RENEW=1 writes it anew");
+}
+
 #[test]
 fn what_is_installed_once_more_changes_and_restarts_only_what_differs() {
     let home = Home::new("running");
@@ -172,6 +190,7 @@ fn what_is_installed_once_more_changes_and_restarts_only_what_differs() {
     let enable = format!("--user enable {unit}");
     let start = format!("--user start --no-block {unit}");
     assert_eq!(home.told(), [reload.clone(), enable.clone(), start.clone()]);
+    assert!(home.instances().exists());
     for done in [
         "wrote",
         "daemon-reload",
@@ -200,9 +219,14 @@ fn what_is_installed_once_more_changes_and_restarts_only_what_differs() {
     let said = home.ok(&["uninstall", "agent", "--user"]);
     assert_eq!(
         home.told(),
-        [format!("--user disable --now {unit}"), reload]
+        [
+            format!("--user disable --now {unit}"),
+            "--user stop quaestor-instances.service".to_owned(),
+            reload
+        ]
     );
     assert!(said.contains("left running") && !home.unit().exists());
+    assert!(!home.instances().exists());
     home.fails(
         &["uninstall", "agent", "--user"],
         1,

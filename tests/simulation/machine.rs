@@ -165,6 +165,15 @@ impl host::Disk for Disk {
         Ok(())
     }
 
+    /// Simulated machines have no cgroups.
+    fn tell(&self, _: &Path, _: &str) -> io::Result<()> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn remove_empty(&self, directory: &Path) -> io::Result<()> {
+        self.take_back(directory)
+    }
+
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
         let files = self.files();
         let inside = files

@@ -6,6 +6,9 @@ use crate::{
     plan::report::report,
 };
 
+/// The reason of what runs well, but without all of its limits.
+const NOT_ENFORCED: &str = "ResourcesNotEnforced";
+
 impl Managed {
     /// What is reported of it. The epoch is filled in by who writes it.
     pub(in crate::agent) fn state(
@@ -15,7 +18,10 @@ impl Managed {
         settling: bool,
         now: Moment,
     ) -> InstanceState {
-        let report = report(&self.goal(agent_ends, now), &self.life);
+        let mut report = report(&self.goal(agent_ends, now), &self.life);
+        if let Some(unenforced) = &self.unenforced {
+            report.note(NOT_ENFORCED, unenforced);
+        }
         let lives = self.life.lives();
         InstanceState {
             instance: self.assignment.instance.clone(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    model::{Exit, Instance, Moment, Run, service::StopSignal},
+    model::{Exit, ExitCause, Instance, Moment, Run, service::StopSignal},
     plan::{
         agent::{Action, Life, NotStarted, PRE_START_FAILED, START_FAILED},
         report::describe,
@@ -109,6 +109,7 @@ impl Supervisor {
                 if managed.is_starting() {
                     self.starting.insert(name.clone(), now + START_TIME);
                 }
+                self.confine(name);
             }
             Err(why) => {
                 tracing::warn!(%node, instance = %name, reason = why.reason, "{}", why.message);
@@ -221,6 +222,10 @@ impl Supervisor {
             signal: end.signal,
             at: end.at.unwrap_or_else(|| self.host.clock.timestamp()),
             cause: end.cause,
+            memory_limit: match end.cause {
+                Some(ExitCause::OutOfMemory) => managed.assignment.resources.memory,
+                _ => None,
+            },
         };
         let cause = match &managed.life {
             Life::Stopping { cause, .. } => cause.to_string(),

@@ -64,6 +64,7 @@ impl Supervisor {
                 self.events.extend(managed.watch_process());
                 self.events.push(managed.tagged(ended, What::Ended));
                 self.instances.insert(name.clone(), managed);
+                self.confine(name);
             }
             Ok(Found::Idle {
                 last: Some((last, end)),

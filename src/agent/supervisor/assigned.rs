@@ -84,7 +84,7 @@ impl Supervisor {
             Some(managed) if managed.is_local => {
                 return self.shadow(name, assignment, entry.mod_revision);
             }
-            Some(managed) => managed.assign(assignment, entry.mod_revision),
+            Some(_) => self.reassign(&name, assignment, entry.mod_revision),
             None => {
                 let uuid = self.host.entropy.uuid();
                 let managed = Managed::new(assignment, entry.mod_revision, uuid);

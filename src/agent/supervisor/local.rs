@@ -65,7 +65,7 @@ impl Supervisor {
             return;
         };
         managed.is_local = true;
-        managed.assign(assignment, 0);
+        self.reassign(&name, assignment, 0);
         self.wakes.by(&name, now);
         if let Some((theirs, stored_at)) = theirs {
             self.shadow(name, theirs, stored_at);

@@ -236,7 +236,7 @@ impl Workload {
         for stream in self.streams {
             stream.finish(buffer, queue);
         }
-        let out_of_memory = self.cgroup.is_some_and(|cgroup| cgroup.was_out_of_memory());
+        let out_of_memory = self.cgroup.is_some_and(Cgroup::leave);
         let killed = end == End::Signal(Signal::KILL.as_raw());
         let cause = match self.cause {
             Cause::Own if out_of_memory && killed => Cause::Memory,
@@ -265,8 +265,12 @@ impl Cgroup {
         let _ = fs::write(self.path.join("cgroup.kill"), "1");
     }
 
-    fn was_out_of_memory(&self) -> bool {
-        oom_kills(&self.path) > self.oom_kills
+    /// Gives it up, as nothing lives in it. Whether any of its processes was killed for memory.
+    fn leave(self) -> bool {
+        let was_out_of_memory = oom_kills(&self.path) > self.oom_kills;
+        // The agent makes it anew for the next start, and removes what is left of it.
+        let _ = fs::remove_dir(&self.path);
+        was_out_of_memory
     }
 }
 

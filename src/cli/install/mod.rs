@@ -21,7 +21,10 @@ use super::{
     output::say,
     roles,
 };
-use crate::{host::Host, process};
+use crate::{
+    host::Host,
+    process::{self, INSTANCES_UNIT},
+};
 use systemd::Systemd;
 
 /// Where units of the host go.
@@ -39,10 +42,16 @@ pub(super) async fn install(
     let text = unit::text(role, &program, &flags, args.place.user);
     if args.dry_run {
         say(text.trim_end())?;
+        if role == ServiceRole::Agent {
+            say(format_args!("\n{}", unit::instances().trim_end()))?;
+        }
         return Ok(ExitCode::SUCCESS);
     }
-    let file = directory(&args.place, "install")?.join(unit::name(role));
-    let changed = write(host, &file, &text)?;
+    let directory = directory(&args.place, "install")?;
+    let mut changed = write(host, &directory.join(unit::name(role)), &text)?;
+    if role == ServiceRole::Agent {
+        changed |= write(host, &directory.join(INSTANCES_UNIT), &unit::instances())?;
+    }
     if args.place.unit_dir.is_some() {
         return Ok(ExitCode::SUCCESS);
     }
@@ -83,7 +92,8 @@ pub(super) async fn install(
 pub(super) async fn uninstall(host: &Host, args: UninstallArgs) -> anyhow::Result<ExitCode> {
     let role = args.role;
     let name = unit::name(role);
-    let file = directory(&args.place, "uninstall")?.join(&name);
+    let directory = directory(&args.place, "uninstall")?;
+    let file = directory.join(&name);
     let found = read(host, &file)?;
     let Some(text) = found else {
         bail!(
@@ -98,9 +108,17 @@ pub(super) async fn uninstall(host: &Host, args: UninstallArgs) -> anyhow::Resul
     if told {
         systemd.tell(&["disable", "--now", &name]).await?;
     }
-    let removed = host.disk.remove(&file);
-    removed.with_context(|| format!("cannot remove `{}`", file.display()))?;
-    say(format_args!("removed {}", file.display()))?;
+    remove(host, &file)?;
+    let instances = directory.join(INSTANCES_UNIT);
+    if role == ServiceRole::Agent
+        && let Some(text) = read(host, &instances)?
+    {
+        refuse_foreign(&instances, &text)?;
+        if told {
+            systemd.tell(&["stop", INSTANCES_UNIT]).await?;
+        }
+        remove(host, &instances)?;
+    }
     if told {
         systemd.tell(&["daemon-reload"]).await?;
     }
@@ -173,6 +191,12 @@ fn write(host: &Host, file: &Path, text: &str) -> anyhow::Result<bool> {
     let how = if found.is_some() { "changed" } else { "wrote" };
     say(format_args!("{how} {}", file.display()))?;
     Ok(true)
+}
+
+fn remove(host: &Host, file: &Path) -> anyhow::Result<()> {
+    let removed = host.disk.remove(file);
+    removed.with_context(|| format!("cannot remove `{}`", file.display()))?;
+    say(format_args!("removed {}", file.display()))
 }
 
 fn read(host: &Host, file: &Path) -> anyhow::Result<Option<String>> {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::super::args::ServiceRole;
+use crate::process::INSTANCES_UNIT;
 
 /// How every unit of ours begins: others are never overwritten or removed.
 pub(super) const HEAD: &str = "# Written by `quaestor install";
@@ -10,6 +11,15 @@ pub(super) const HEAD: &str = "# Written by `quaestor install";
 /// The unit's name.
 pub(super) fn name(role: ServiceRole) -> String {
     format!("quaestor-{}.service", role.name())
+}
+
+/// The unit in whose cgroup instances live that have limits on memory and processors.
+pub(super) fn instances() -> String {
+    format!(
+        "{HEAD} agent`; `quaestor uninstall agent` removes it.\n\
+         [Unit]\nDescription=Quaestor instances with limits on memory and processors\n\n\
+         [Service]\nType=simple\n{INSTANCES}"
+    )
 }
 
 /// The unit of `role`: `program` is started with `flags`. `user`: as a service of a user's own manager.
@@ -27,6 +37,9 @@ pub(super) fn text(role: ServiceRole, program: &Path, flags: &[String], user: bo
     );
     if !user {
         text.push_str("Wants=network-online.target\nAfter=network-online.target\n");
+    }
+    if role == ServiceRole::Agent {
+        text.push_str(&format!("Wants={INSTANCES_UNIT}\nAfter={INSTANCES_UNIT}\n"));
     }
     text.push_str(&format!(
         "# However often it fails, it is tried again.\n\
@@ -59,6 +72,18 @@ TimeoutStartSec=5min
 TimeoutStopSec=100s
 # Workloads live on without their agent, in this unit's cgroup: the next agent goes on with them. What would
 # restrict the agent (other mounts, system calls, capabilities) would restrict them all, so nothing does.
+KillMode=process
+Delegate=yes
+OOMPolicy=continue
+TasksMax=infinity
+";
+
+const INSTANCES: &str = "\
+# Instances with limits live in this unit's cgroup, each in one of its own below it. In that of the agent's unit
+# they would be in the way of the next agent: systemd cannot start a process in a cgroup that is divided. For the
+# same reason this one, which only keeps the unit there, is never restarted.
+ExecStart=/bin/sleep infinity
+Restart=no
 KillMode=process
 Delegate=yes
 OOMPolicy=continue

@@ -38,6 +38,7 @@ fn assignment(revision: &str, desired: Desired) -> Assignment {
         recycle: None,
         min_ready: crate::model::quantity::Period::from_secs(0),
         pre_stop: None,
+        resources: Default::default(),
         stop: StopSpec {
             grace: Period::from_secs(10),
             ..StopSpec::default()
@@ -67,6 +68,7 @@ fn exit(code: i32) -> Exit {
         signal: None,
         at: Timestamp::from_millis(0),
         cause: None,
+        memory_limit: None,
     }
 }
 
@@ -105,6 +107,7 @@ fn what_stops_when_cut_off_is_started_again_only_once_the_session_is_confirmed()
     );
     let by_itself = Exit {
         cause: Some(ExitCause::Partition),
+        memory_limit: None,
         ..exit(0)
     };
     let mut back_off = BackOff::default();

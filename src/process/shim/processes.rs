@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{self, PipeReader, PipeWriter},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use futures::future::{BoxFuture, Either, select};
@@ -25,8 +25,14 @@ use super::{
 };
 use crate::{
     host::{Clock, Disk, Host},
-    process::{Found, Place, Processes, Program, StartError, Started, Used, holder, usage},
+    model::Resources,
+    process::{
+        Found, Place, Processes, Program, StartError, Started, Used, cgroup::Cgroups, holder, usage,
+    },
 };
+
+/// Where the system tells of processes.
+const PROC: &str = "/proc";
 
 /// Processes of this machine, each behind a shim of its own that outlives this.
 pub struct ShimProcesses {
@@ -35,6 +41,8 @@ pub struct ShimProcesses {
     clock: Arc<dyn Clock>,
     disk: Arc<dyn Disk>,
     tether: Option<Tether>,
+    /// Found when they are first needed: whoever only asks for the shim needs none.
+    cgroups: OnceLock<Arc<Cgroups>>,
 }
 
 /// A pipe whose writing end this program holds for as long as it lives.
@@ -59,6 +67,7 @@ impl ShimProcesses {
             clock: Arc::clone(&host.clock),
             disk: Arc::clone(&host.disk),
             tether: None,
+            cgroups: OnceLock::new(),
         }
     }
 
@@ -75,6 +84,13 @@ impl ShimProcesses {
         Ok(self)
     }
 
+    fn cgroups(&self) -> &Arc<Cgroups> {
+        self.cgroups.get_or_init(|| {
+            let cgroups = Cgroups::new(Arc::clone(&self.disk), Path::new(PROC));
+            Arc::new(cgroups)
+        })
+    }
+
     /// A connection to the shim of `place`, which is started if there is none.
     async fn shim(&self, place: &Place) -> Result<Link, StartError> {
         let directory = &place.directory;
@@ -89,7 +105,7 @@ impl ShimProcesses {
                 Err(error) if link::is_departure(&error) => {}
                 Err(error) => return Err(failed(error.to_string())),
             }
-            watch::bury(place, &self.clock).await;
+            watch::bury(place, self.cgroups(), &self.clock).await;
             let tether = self.tether.as_ref().map(|tether| &tether.reader);
             match launch::launch(&self.shim, directory, tether, &self.clock).await {
                 Ok(()) => {}
@@ -114,30 +130,30 @@ impl ShimProcesses {
         let made = self.disk.create_directory(directory);
         made.map_err(unusable(directory))?;
         link_logs(directory, &program.logs).map_err(unusable(&program.logs))?;
+        self.cgroups().settle();
+        let mut link = self.shim_for(place, program).await?;
         let record = directory.join(names::PROGRAM);
-        let sealed = seal(place, program);
+        let cgroup = self.cgroup(place, program);
+        let sealed = seal(place, program, cgroup);
         let written = self.disk.write(&record, sealed.as_bytes(), false);
         written.map_err(unusable(&record))?;
-        let started = self.begin(place, incarnation, program).await;
+        let running = self.begin(&mut link, place, incarnation, program).await;
         if !program.secrets.is_empty() {
             // The shim has removed it, unless it is an older one or could not be asked.
             self.disk.remove(&record).map_err(unusable(&record))?;
         }
-        started
+        let running = running?;
+        Ok(watch::started(
+            place,
+            &running,
+            link,
+            &self.disk,
+            self.cgroups(),
+        ))
     }
 
-    /// Lets the shim start `program`, which the record says already.
-    async fn begin(
-        &self,
-        place: &Place,
-        incarnation: u64,
-        program: &Program,
-    ) -> Result<Started, StartError> {
-        let directory = &place.directory;
-        let failed = |cause: String| StartError::Shim {
-            directory: directory.clone(),
-            cause,
-        };
+    /// A connection to a shim of `place` that understands all of `program`.
+    async fn shim_for(&self, place: &Place, program: &Program) -> Result<Link, StartError> {
         let mut link = self.shim(place).await?;
         let least = u32::from(program.pre_start.is_some());
         if link.level() < least && link.ask(Command::Release).await.is_ok() {
@@ -145,10 +161,34 @@ impl ShimProcesses {
             link = self.shim(place).await?;
         }
         if link.level() < least {
-            return Err(failed(
-                "it is of an older version, and does not leave".to_owned(),
-            ));
+            return Err(StartError::Shim {
+                directory: place.directory.clone(),
+                cause: "it is of an older version, and does not leave".to_owned(),
+            });
         }
+        Ok(link)
+    }
+
+    /// The cgroup that `program` enters, if it has limits and this host can have any.
+    fn cgroup(&self, place: &Place, program: &Program) -> Option<PathBuf> {
+        let limited = program.resources.is_limited();
+        let confine = || self.cgroups().confine(place, &program.resources).cgroup;
+        limited.then(confine).flatten()
+    }
+
+    /// Lets the shim start `program`, which the record says already.
+    async fn begin(
+        &self,
+        link: &mut Link,
+        place: &Place,
+        incarnation: u64,
+        program: &Program,
+    ) -> Result<Running, StartError> {
+        let directory = &place.directory;
+        let failed = |cause: String| StartError::Shim {
+            directory: directory.clone(),
+            cause,
+        };
         // Before the start: a shim whose deadline has passed starts nothing.
         let deadline = link.ask(Command::Deadline(program.stop_within)).await;
         deadline.map_err(|error| failed(error.to_string()))?;
@@ -159,8 +199,10 @@ impl ShimProcesses {
         }) = &answer
         {
             tracing::error!(directory = %directory.display(), text, "killed to make room for the next");
-            let cleared = self.clear(&mut link).await;
+            let cleared = self.clear(link).await;
             cleared.map_err(|error| failed(error.to_string()))?;
+            // It went with who lived in it.
+            self.cgroup(place, program);
             answer = link.ask(Command::Start { incarnation }).await;
         }
         match answer.map_err(|error| failed(error.to_string()))? {
@@ -173,18 +215,19 @@ impl ShimProcesses {
             }
             other => return Err(failed(other.to_string())),
         }
-        let running = loop {
+        loop {
             // It was told before the answer.
             match link
                 .event()
                 .await
                 .map_err(|error| failed(error.to_string()))?
             {
-                Message::Started(running) if running.incarnation == incarnation => break running,
+                Message::Started(running) if running.incarnation == incarnation => {
+                    return Ok(running);
+                }
                 _ => {}
             }
-        };
-        Ok(watch::started(place, &running, link, &self.disk))
+        }
     }
 
     /// Kills what lives behind `link`; returns once nothing does.
@@ -211,14 +254,14 @@ impl ShimProcesses {
                 check(place, &running)?;
                 Ok(Found::Running {
                     incarnation: running.incarnation,
-                    started: watch::started(place, &running, link, &self.disk),
+                    started: watch::started(place, &running, link, &self.disk, self.cgroups()),
                 })
             }
             Look::Shim(_, None, last) => Ok(Found::Idle {
                 last: last.map(|exit| (exit.incarnation, watch::end(&exit))),
             }),
             Look::Nobody => Ok(Found::Idle {
-                last: watch::bury(place, &self.clock).await,
+                last: watch::bury(place, self.cgroups(), &self.clock).await,
             }),
         }
     }
@@ -233,9 +276,10 @@ impl ShimProcesses {
                 select(std::pin::pin!(left), self.clock.sleep(PATIENCE)).await;
             }
             Look::Nobody => {
-                watch::bury(place, &self.clock).await;
+                watch::bury(place, self.cgroups(), &self.clock).await;
             }
         }
+        self.cgroups().clear(place, &self.clock).await;
         match fs::remove_dir_all(&place.directory) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
@@ -270,7 +314,11 @@ impl Processes for ShimProcesses {
             ticks: rustix::param::clock_ticks_per_second(),
             page: rustix::param::page_size() as u64,
         };
-        usage::of(Path::new("/proc"), pids, units)
+        usage::of(Path::new(PROC), pids, units)
+    }
+
+    fn confine(&self, place: &Place, resources: &Resources) -> Option<String> {
+        self.cgroups().confine(place, resources).unenforced
     }
 
     fn processors(&self) -> f64 {
@@ -303,7 +351,7 @@ fn link_logs(directory: &Path, logs: &Path) -> io::Result<()> {
 }
 
 /// The record that says what to start.
-fn seal(place: &Place, program: &Program) -> String {
+fn seal(place: &Place, program: &Program, cgroup: Option<PathBuf>) -> String {
     let secrets = (program.secrets.iter()).map(|(name, value)| (name, &value.0));
     let mut environment: Vec<_> = (program.environment.iter())
         .chain(secrets)
@@ -339,7 +387,7 @@ fn seal(place: &Place, program: &Program) -> String {
         oom_score_adj: program.oom_score_adjust,
         // Always: what needs more rights than its user has is started as another one.
         no_new_privileges: true,
-        cgroup: None,
+        cgroup,
         stop: program::Stop {
             signal: watch::wire_signal(program.stop.signal),
             grace: program.stop.grace.get(),

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     host::{Clock, Disk},
     model::{ExitCause, Timestamp, service::StopSignal},
-    process::{End, Ended, Errand, Outcome, Place, Process, Started},
+    process::{End, Ended, Errand, Outcome, Place, Process, Started, cgroup::Cgroups},
 };
 
 /// Pause before a connection to a shim that may live is tried again.
@@ -34,6 +34,7 @@ pub(super) fn started(
     running: &Running,
     link: Link,
     disk: &Arc<dyn Disk>,
+    cgroups: &Arc<Cgroups>,
 ) -> Started {
     let (standing, shown) = watch::channel(Standing::of(running));
     let process = Shimmed {
@@ -48,6 +49,7 @@ pub(super) fn started(
         place: place.clone(),
         incarnation: running.incarnation,
         shim: Arc::clone(&process.shim),
+        cgroups: Arc::clone(cgroups),
     };
     Started {
         process: Box::new(process),
@@ -151,6 +153,7 @@ struct Watch {
     place: Place,
     incarnation: u64,
     shim: Arc<Mutex<Arc<UnixStream>>>,
+    cgroups: Arc<Cgroups>,
 }
 
 impl Watch {
@@ -196,7 +199,7 @@ impl Watch {
                     return Err(own.map_or(End::UNKNOWN, |exit| end(&exit)));
                 }
                 Ok(Look::Nobody) => {
-                    let recorded = bury(&self.place, clock).await;
+                    let recorded = bury(&self.place, &self.cgroups, clock).await;
                     let own = recorded.filter(|(incarnation, _)| *incarnation == self.incarnation);
                     let end = own.map_or(End::UNKNOWN, |(_, end)| end);
                     if end == End::UNKNOWN {
@@ -247,13 +250,23 @@ async fn ask(directory: &Path, clock: &Arc<dyn Clock>) -> io::Result<Look> {
 
 /// Puts an end to what a shim that is gone has left at `place`. Returns the last start and its end, as
 /// far as they were recorded.
-pub(super) async fn bury(place: &Place, clock: &Arc<dyn Clock>) -> Option<(u64, End)> {
+pub(super) async fn bury(
+    place: &Place,
+    cgroups: &Cgroups,
+    clock: &Arc<dyn Clock>,
+) -> Option<(u64, End)> {
     let read = |name| fs::read(place.directory.join(name)).ok();
     let running = read(names::RUNNING).and_then(|record| known(Running::open(&record)));
     let exit = read(names::EXIT).and_then(|record| known(Exit::open(&record)));
     if place.directory.join(names::RUNNING).exists() {
         let uuid = running.as_ref().map_or(&place.uuid, |it| &it.instance);
         leftovers::kill(uuid, clock).await;
+        // Whoever hides from that, by another environment, is in the cgroup still, if there is one.
+        let place = Place {
+            uuid: uuid.clone(),
+            ..place.clone()
+        };
+        cgroups.clear(&place, clock).await;
     }
     let ended = exit.map(|exit| (exit.incarnation, end(&exit)));
     let lost = running.map(|running| (running.incarnation, End::UNKNOWN));

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `workload` | what runs: `command`, `env`, placeholders, or `external` |
 //! | `run_as` | `user`, `group`, `nice`, `oomScoreAdjust` |
+//! | `resources` | `resources` |
 //! | `network` | `ports`, `serviceNames`, `external` addresses |
 //! | `choice` | `balance`, as far as it is about choosing |
 //! | `tickets` | `balance`, as far as it is about tickets |
@@ -12,6 +13,7 @@
 
 mod choice;
 mod network;
+mod resources;
 mod rollout;
 mod run_as;
 mod tickets;
@@ -161,6 +163,7 @@ fn check_spec(spec: &ServiceSpec) -> Vec<Problem> {
     }
     let mut problems = workload::check(spec);
     problems.extend(run_as::check(spec));
+    problems.extend(resources::check(spec));
     problems.extend(network::check(spec));
     problems.extend(choice::check(&spec.balance));
     problems.extend(tickets::check(spec));

@@ -48,6 +48,7 @@ fn what_runs(spec: &ServiceSpec) -> Vec<Problem> {
             ("group", spec.run_as.group.is_some()),
             ("umask", spec.run_as.umask != Default::default()),
             ("limits", spec.run_as.limits != Default::default()),
+            ("resources", spec.resources.is_limited()),
             ("nice", spec.run_as.nice.is_some()),
             ("oomScoreAdjust", spec.run_as.oom_score_adjust.is_some()),
             ("ports", !spec.ports.is_empty()),
