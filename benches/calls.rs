@@ -19,6 +19,7 @@ use std::{
 
 use futures::{StreamExt as _, future::join_all, stream::FuturesUnordered};
 use quaestor::{
+    balancer::answers::{Answers, MOST_WATCHES},
     host::Host,
     proto::{
         load_reporting::{
@@ -290,7 +291,7 @@ impl Real {
         let stop = CancellationToken::new();
         tokio::spawn(rpc::serve(
             listener,
-            directory,
+            Answers::new(directory, host.clone(), MOST_WATCHES),
             None,
             host.clone(),
             stop.clone(),

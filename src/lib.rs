@@ -9,7 +9,7 @@
 //! | 1 decisions | [`plan`], [`view`] | pure functions and indexes; time and randomness are arguments |
 //! | 2 adapters | [`host`], [`store`], [`process`], [`probe`], [`grpc`], [`retry`], [`task`] | the outside world, no policy |
 //! | 3 loops | [`agent`], [`controller`], [`balancer`], [`operator`] | gather, decide, act, report |
-//! | 4 surfaces | [`rpc`], [`worker`] | what others call |
+//! | 4 surfaces | [`rpc`], [`http`], [`worker`] | what others call |
 //! | 5 entry | [`cli`] | the command line |
 
 pub mod keys;
@@ -32,6 +32,7 @@ pub mod balancer;
 pub mod controller;
 pub mod operator;
 
+pub mod http;
 pub mod rpc;
 pub mod worker;
 

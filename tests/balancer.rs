@@ -18,7 +18,10 @@ use std::{
 };
 
 use quaestor::{
-    balancer,
+    balancer::{
+        self,
+        answers::{Answers, MOST_WATCHES},
+    },
     host::Host,
     model::Name,
     proto::service_discovery::{
@@ -69,7 +72,8 @@ impl Balancer {
             "balancer",
             balancer::run(config, follow, host.clone(), known, stop.clone()),
         );
-        let surface = rpc::serve(listener, Arc::clone(&directory), None, host.clone(), stop);
+        let answers = Answers::new(Arc::clone(&directory), host.clone(), MOST_WATCHES);
+        let surface = rpc::serve(listener, answers, None, host.clone(), stop);
         tasks.spawn("surface", surface);
         Self {
             store,

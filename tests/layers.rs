@@ -51,6 +51,11 @@ const CUTS: &[(&str, &str, &str)] = &[
         "store",
         "a request is answered from the view, without a call to the store",
     ),
+    (
+        "http",
+        "store",
+        "a request is answered from the view, without a call to the store",
+    ),
     ("worker", "store", "a worker needs no store"),
 ];
 
@@ -92,6 +97,11 @@ const BANS: &[Ban] = &[
             "proto.rs",   // the generated messages
         ]),
         why: "wire formats stay at the edges; what is behind them speaks `model`",
+    },
+    Ban {
+        names: &["axum"],
+        place: Place::Only(&["http/"]),
+        why: "one surface speaks HTTP; others use what answers it",
     },
     Ban {
         names: &["clap", "anyhow"],

@@ -1,10 +1,12 @@
 //! The balancer's loop: follows what the leader and the agents write, and keeps the view current.
 //!
 //! - `reader`: turns changes of keys into facts
+//! - [`answers`]: what clients are told, whatever they ask by
 //! - [`reservations`]: tickets for exclusive services
 //!
 //! It decides nothing. While the store is away the view stays as it is and is answered from.
 
+pub mod answers;
 mod reader;
 pub mod reservations;
 

@@ -22,7 +22,9 @@ use super::{
     roles,
 };
 use crate::{
-    agent, controller,
+    agent,
+    balancer::answers::MOST_WATCHES,
+    controller,
     host::{Host, Listener},
     model::{
         Name,
@@ -64,6 +66,8 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
     };
     let address = args.balancer_listen.to_string();
     let balancer = roles::listen(&host, &address, "the balancer", "--balancer-listen").await?;
+    let http = args.http.map(|address| address.to_string());
+    let http = roles::listen_for_http(&host, http.as_deref()).await?;
     let state_directory = match args.state_dir {
         Some(directory) => directory,
         None => roles::state_home()?.join(format!("dev-{}", args.balancer_listen.port())),
@@ -72,6 +76,7 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
         global,
         embedded.as_deref(),
         balancer.as_ref(),
+        http.as_deref(),
         &state_directory,
     )?;
 
@@ -115,9 +120,13 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
         global,
         store.clone(),
         host.clone(),
-        balancer,
-        None,
-        RECENTLY_USED,
+        roles::Surfaces {
+            grpc: balancer,
+            http,
+            advertise: None,
+            recently_used: RECENTLY_USED,
+            most_watches: MOST_WATCHES,
+        },
     );
     let manifests = Manifests {
         paths: args.files,
@@ -154,6 +163,8 @@ struct Place {
     endpoints: Vec<String>,
     store: String,
     balancer: SocketAddr,
+    /// Where HTTP/JSON is answered, if it is.
+    http: Option<SocketAddr>,
     logs: PathBuf,
     /// Flags that commands need to find this cluster; empty when the defaults do.
     store_flags: String,
@@ -165,6 +176,7 @@ impl Place {
         global: &Global,
         embedded: Option<&dyn Listener>,
         balancer: &dyn Listener,
+        http: Option<&dyn Listener>,
         state_directory: &Path,
     ) -> anyhow::Result<Self> {
         let (endpoints, store) = match (&global.etcd, embedded) {
@@ -191,12 +203,14 @@ impl Place {
         } else {
             format!(" --balancer {balancer}")
         };
+        let http = http.map(Listener::local_address).transpose()?;
         let logs = state_directory.join("logs");
         Ok(Self {
             program: program(),
             endpoints,
             store,
             balancer,
+            http,
             logs,
             store_flags,
             balancer_flags,
@@ -206,6 +220,9 @@ impl Place {
     fn print(&self) {
         show(format_args!("store     {}", self.store));
         show(format_args!("balancer  {} (gRPC)", self.balancer));
+        if let Some(http) = self.http {
+            show(format_args!("          {http} (HTTP/JSON)"));
+        }
         show(format_args!("logs      {}", self.logs.display()));
     }
 

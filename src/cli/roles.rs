@@ -18,9 +18,10 @@ use super::{
 };
 use crate::{
     agent::{self, logs::Logs},
-    balancer::{self, reservations::Reservations},
+    balancer::{self, answers::Answers, reservations::Reservations},
     controller,
     host::{Clock, Host, Listener},
+    http,
     model::quantity::Period,
     process::{self, ShimProcesses, Terminations},
     rpc::{self, connections::Connections},
@@ -146,35 +147,60 @@ pub(super) async fn balancer(
     args: BalancerArgs,
 ) -> anyhow::Result<ExitCode> {
     let listener = listen(&host, &args.listen, "the balancer", "--listen").await?;
+    let surfaces = Surfaces {
+        grpc: listener,
+        http: listen_for_http(&host, args.http.as_deref()).await?,
+        advertise: args.advertise,
+        recently_used: args.recently_used.get(),
+        most_watches: args.max_watches,
+    };
     let store = store(global, &host)?;
     let clock = host.clock.clone();
     let mut tasks = Tasks::new(CancellationToken::new());
-    serve_balancer(
-        &mut tasks,
-        global,
-        store,
-        host,
-        listener,
-        args.advertise,
-        args.recently_used.get(),
-    );
+    serve_balancer(&mut tasks, global, store, host, surfaces);
     until_stopped(tasks, &*clock).await
 }
 
-/// The tasks of a balancer: one keeps the view, one keeps queues for tickets, one answers.
+/// Where a balancer answers, and how.
+pub(super) struct Surfaces {
+    pub grpc: Box<dyn Listener>,
+    /// None: no HTTP/JSON.
+    pub http: Option<Box<dyn Listener>>,
+    /// Where clients and other balancers reach `grpc`.
+    pub advertise: Option<String>,
+    /// For how long an answered endpoint comes after the others.
+    pub recently_used: Duration,
+    /// Watches that may be open at a time.
+    pub most_watches: usize,
+}
+
+/// The listener of the HTTP/JSON surface, where one is wanted.
+pub(super) async fn listen_for_http(
+    host: &Host,
+    address: Option<&str>,
+) -> anyhow::Result<Option<Box<dyn Listener>>> {
+    match address {
+        Some(address) => {
+            let listening = listen(host, address, "the HTTP/JSON surface", "--http");
+            Ok(Some(listening.await?))
+        }
+        None => Ok(None),
+    }
+}
+
+/// The tasks of a balancer: one keeps the view, one keeps queues for tickets, one or two answer.
 pub(super) fn serve_balancer(
     tasks: &mut Tasks,
     global: &Global,
     store: crate::store::Store,
     host: Host,
-    listener: Box<dyn Listener>,
-    advertise: Option<String>,
-    recently_used: Duration,
+    surfaces: Surfaces,
 ) {
+    let listener = surfaces.grpc;
     let config = balancer::Config {
         cluster: global.cluster.clone(),
     };
-    let directory = Arc::new(Directory::new(recently_used));
+    let directory = Arc::new(Directory::new(surfaces.recently_used));
     let stop = tasks.stop().clone();
     tasks.spawn(
         "balancer",
@@ -186,7 +212,7 @@ pub(super) fn serve_balancer(
             stop.clone(),
         ),
     );
-    let reached_at = advertise.or_else(|| {
+    let reached_at = surfaces.advertise.or_else(|| {
         let local = listener.local_address().ok();
         let own = local.filter(|local| !local.ip().is_unspecified());
         own.map(|own| own.to_string())
@@ -210,9 +236,14 @@ pub(super) fn serve_balancer(
             stop.clone(),
         ),
     );
+    let answers = Answers::new(directory, host.clone(), surfaces.most_watches);
+    if let Some(listener) = surfaces.http {
+        let serving = http::serve(listener, answers.clone(), host.clone(), stop.clone());
+        tasks.spawn("balancer's HTTP server", serving);
+    }
     tasks.spawn(
         "balancer's server",
-        rpc::serve(listener, directory, Some(reservations), host, stop),
+        rpc::serve(listener, answers, Some(reservations), host, stop),
     );
 }
 

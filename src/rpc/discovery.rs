@@ -72,7 +72,7 @@ fn answer(
     request: &DiscoverServicesRequest,
     found: Result<Vec<Arc<Endpoint>>, Refusal>,
 ) -> Result<Response<DiscoverServicesResponse>, Status> {
-    let found = found.map_err(super::refuse)?;
+    let found = found.map_err(super::refusal::view)?;
     let location = |endpoint: &Arc<Endpoint>| ServiceLocationMsg {
         scope: String::new(),
         service_name: request.service_name.clone(),

@@ -6,6 +6,7 @@
 //! - `discovery`: the questions of quaestor-mini-cluster's clients
 //! - [`agent`]: what an agent serves: `logs` and `units`, tickets for its instances
 //! - `reservations`: tickets; [`connections`]: whom a balancer asks for them
+//! - `refusal`: why there is no answer, as gRPC says it
 //! - [`log_client`]: asking it for logs
 
 pub mod agent;
@@ -15,24 +16,23 @@ pub mod connections;
 mod discovery;
 pub mod log_client;
 mod logs;
+mod refusal;
 mod reservations;
 mod units;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
-    balancer::reservations::Reservations,
+    balancer::{answers::Answers, reservations::Reservations},
     grpc,
     host::{Host, Listener},
     proto::{
         DESCRIPTORS, service_discovery::service_discovery_grpc_server::SERVICE_NAME,
         v1::balancer_server::SERVICE_NAME as BALANCER,
     },
-    view::{Directory, Refusal},
 };
 
 /// The names under which the balancer's health is asked: the empty one, the services' own, and the
@@ -57,27 +57,24 @@ pub enum Error {
     Server(#[from] grpc::Error),
 }
 
-/// Serves `directory` on `listener` until `stop`. Health is SERVING from the first full sync on,
+/// Serves `answers` on `listener` until `stop`. Health is SERVING from the first full sync on,
 /// and NOT_SERVING again before anything else ends. Without `reservations` it gives no tickets.
 ///
 /// # Errors
 /// When the server cannot run.
 pub async fn serve(
     listener: Box<dyn Listener>,
-    directory: Arc<Directory>,
+    answers: Answers,
     reservations: Option<Reservations>,
     host: Host,
     stop: CancellationToken,
 ) -> Result<(), Error> {
+    let directory = Arc::clone(answers.directory());
     let (mut health, health_service) = tonic_health::server::health_reporter();
     report(&health, ServingStatus::NotServing).await;
 
     let router = grpc::server()
-        .add_service(balancer::service(
-            Arc::clone(&directory),
-            host.clone(),
-            stop.clone(),
-        ))
+        .add_service(balancer::service(answers, stop.clone()))
         .add_service(discovery::service(Arc::clone(&directory), host.clone()))
         .add_optional_service(
             reservations.map(|reservations| reservations::service(reservations, host.clone())),
@@ -110,18 +107,6 @@ pub async fn serve(
 async fn report(health: &HealthReporter, status: ServingStatus) {
     for name in HEALTH_NAMES {
         health.set_service_status(name, status).await;
-    }
-}
-
-/// The status that says why there is no answer.
-fn refuse(refusal: Refusal) -> Status {
-    let text = refusal.to_string();
-    match refusal {
-        Refusal::NotSynced(_) | Refusal::NothingHealthy { .. } | Refusal::AllExcluded(_) => {
-            Status::unavailable(text)
-        }
-        Refusal::Unknown(_) => Status::not_found(text),
-        Refusal::Exclusive(_) => Status::failed_precondition(text),
     }
 }
 

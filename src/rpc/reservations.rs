@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream, stream::BoxStream};
-use tonic::{Request, Response, Status, metadata::MetadataMap};
+use tonic::{Code, Request, Response, Status, metadata::MetadataMap};
 
+use super::refusal::status;
 use crate::{
     balancer::reservations::{Call, Failed, Progress, Refusal, Reservations, Ticket, Waiting},
     host::Host,
@@ -199,22 +200,25 @@ fn ticket(text: &str) -> Result<TicketId, Status> {
 }
 
 fn refusal(why: &Refusal) -> Status {
-    let text = why.to_string();
-    match why {
-        Refusal::NotSynced | Refusal::Unavailable(_) => Status::unavailable(text),
-        Refusal::Unknown(_) => Status::not_found(text),
-        Refusal::Shared(_) | Refusal::Other(_) => Status::failed_precondition(text),
-        Refusal::TooLate(_) => Status::deadline_exceeded(text),
-        Refusal::Full(_) => Status::resource_exhausted(text),
-        Refusal::Moved => Status::aborted(text),
-    }
+    let (code, reason) = match why {
+        Refusal::NotSynced => (Code::Unavailable, "NotSynced"),
+        Refusal::Unavailable(_) => (Code::Unavailable, "Unavailable"),
+        Refusal::Unknown(_) => (Code::NotFound, "NotFound"),
+        Refusal::Shared(_) => (Code::FailedPrecondition, "NotExclusive"),
+        Refusal::Other(_) => (Code::FailedPrecondition, "Refused"),
+        Refusal::TooLate(_) => (Code::DeadlineExceeded, "TooLate"),
+        Refusal::Full(_) => (Code::ResourceExhausted, "Overloaded"),
+        Refusal::Moved => (Code::Aborted, "Moved"),
+    };
+    status(code, reason, why.to_string())
 }
 
 fn failure(why: &Failed) -> Status {
-    match why {
-        Failed::Over => Status::not_found(why.to_string()),
-        Failed::Unreachable { .. } => Status::unavailable(why.to_string()),
-    }
+    let (code, reason) = match why {
+        Failed::Over => (Code::NotFound, "TicketOver"),
+        Failed::Unreachable { .. } => (Code::Unavailable, "AgentUnreachable"),
+    };
+    status(code, reason, why.to_string())
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -12,7 +12,7 @@ use crate::{
     proto::service_discovery::{
         DiscoverServicesRequest, service_discovery_grpc_client::ServiceDiscoveryGrpcClient,
     },
-    view::{Fact, Index},
+    view::{Directory, Fact, Index},
 };
 
 struct Balancer {
@@ -34,7 +34,8 @@ impl Balancer {
             .await
             .unwrap();
         let address = format!("http://{}", listener.local_address().unwrap());
-        let served = serve(listener, Arc::clone(&directory), None, host, stop.clone()).boxed();
+        let answers = Answers::new(Arc::clone(&directory), host.clone(), 9);
+        let served = serve(listener, answers, None, host, stop.clone()).boxed();
         let channel = Channel::from_shared(address).unwrap().connect_lazy();
         Self {
             directory,

@@ -48,6 +48,17 @@ pub struct Directory {
 /// one of them does. A hash map, because it is only ever looked up, once per question.
 type Names = HashMap<String, Arc<Cell>>;
 
+/// A name that is found, for lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The name.
+    pub name: String,
+    /// How many healthy instances have it.
+    pub endpoints: usize,
+    /// Whether they are given out by tickets only.
+    pub exclusive: bool,
+}
+
 /// One name.
 struct Cell {
     members: ArcSwap<Members>,
@@ -164,6 +175,26 @@ impl Directory {
     /// How many names are served; none before the first full sync.
     pub fn names(&self) -> usize {
         self.names.load().as_ref().map_or(0, |names| names.len())
+    }
+
+    /// What is found, sorted by name.
+    ///
+    /// # Errors
+    /// Before the first full sync.
+    pub fn catalogue(&self) -> Result<Vec<Listed>, NotSynced> {
+        let names = self.names.load();
+        let names = names.as_ref().ok_or(NotSynced)?;
+        let listed = names.iter().map(|(name, cell)| {
+            let members = cell.members.load();
+            Listed {
+                name: name.clone(),
+                endpoints: members.endpoints().len(),
+                exclusive: members.rules().spec.exclusive,
+            }
+        });
+        let mut listed: Vec<Listed> = listed.collect();
+        listed.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(listed)
     }
 
     /// Resolves at the first full sync; at once when it has happened.

@@ -37,7 +37,7 @@ mod top;
 mod tree;
 mod watched;
 
-pub use directory::{Directory, TICK};
+pub use directory::{Directory, Listed, TICK};
 pub use endpoint::{Counts, Endpoint, Load};
 pub use index::{Fact, Index};
 pub use node::Node;

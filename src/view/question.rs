@@ -79,6 +79,19 @@ pub enum Refusal {
     AllExcluded(String),
 }
 
+impl Refusal {
+    /// The same in one word, for programs.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NotSynced(_) => "NotSynced",
+            Self::Unknown(_) => "NotFound",
+            Self::Exclusive(_) => "Exclusive",
+            Self::NothingHealthy { .. } => "NothingHealthy",
+            Self::AllExcluded(_) => "AllExcluded",
+        }
+    }
+}
+
 /// Says how old the view is, where that may be the reason.
 fn heard(age: Duration) -> String {
     if age < Duration::from_secs(30) {

@@ -16,7 +16,12 @@ use std::{
 };
 
 use quaestor::{
-    agent, balancer, controller,
+    agent,
+    balancer::{
+        self,
+        answers::{Answers, MOST_WATCHES},
+    },
+    controller,
     host::Host,
     rpc,
     store::{Config, Store, Txn, Write},
@@ -520,7 +525,8 @@ async fn balance(
         Arc::clone(&directory),
         stop.clone(),
     );
-    let serves = rpc::serve(listener, directory, None, host, stop);
+    let answers = Answers::new(directory, host.clone(), MOST_WATCHES);
+    let serves = rpc::serve(listener, answers, None, host, stop);
     let (follows, serves) = tokio::join!(follows, serves);
     follows.map_err(|error| error.to_string())?;
     serves.map_err(|error| error.to_string())

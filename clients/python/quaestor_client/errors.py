@@ -53,7 +53,7 @@ def is_of_the_balancer(error: grpc.RpcError) -> bool:
     """Whether another balancer may do better: this one cannot be reached, is not ready or has too much to do."""
     code = error.code()
     if code == grpc.StatusCode.UNAVAILABLE:
-        return reason(error) != "NothingHealthy"
+        return reason(error) not in ("NothingHealthy", "AllExcluded")
     return code in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED)
 
 

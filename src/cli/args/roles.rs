@@ -18,6 +18,9 @@ pub struct DevArgs {
     /// Where the balancer listens
     #[arg(long, default_value = "127.0.0.1:5150", value_name = "ADDR")]
     pub balancer_listen: SocketAddr,
+    /// Where the balancer answers HTTP/JSON as well [default: nowhere]
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<SocketAddr>,
     /// Where the agent keeps files and logs, and what it has to know of running
     /// processes [default: quaestor/dev-<balancer's port> in /var/lib
     /// for root, else in the user's state directory]
@@ -105,6 +108,17 @@ pub struct BalancerArgs {
         value_name = "HOST:PORT"
     )]
     pub advertise: Option<String>,
+    /// Where it answers HTTP/JSON as well; /openapi.json there says what is served [default: nowhere]
+    #[arg(
+        long,
+        env = "QUAESTOR_HTTP",
+        hide_env_values = true,
+        value_name = "ADDR"
+    )]
+    pub http: Option<String>,
+    /// Watches that may be open at a time; further ones are refused
+    #[arg(long, default_value_t = crate::balancer::answers::MOST_WATCHES, value_name = "N")]
+    pub max_watches: usize,
     /// An endpoint that was just answered comes after the others for this long
     #[arg(long, default_value = "5s", value_name = "DURATION")]
     pub recently_used: Period,

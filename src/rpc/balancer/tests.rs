@@ -1,11 +1,12 @@
-use std::{future::poll_fn, pin::Pin, task::Poll};
+use std::{collections::BTreeMap, future::poll_fn, pin::Pin, sync::Arc, task::Poll};
 
 use tonic::Code;
 
 use super::*;
 use crate::{
+    host::Host,
     model::{InstanceState, Moment, Phase, Route, Session, Timestamp, state},
-    view::{Fact, Index},
+    view::{Directory, Fact, Index},
 };
 
 const NOW: Moment = Moment::new(std::time::Duration::from_secs(9));
@@ -20,8 +21,7 @@ impl World {
     fn new() -> Self {
         let directory = Arc::new(Directory::default());
         let service = Service {
-            directory: Arc::clone(&directory),
-            host: Host::system(),
+            answers: Answers::new(Arc::clone(&directory), Host::system(), 2),
             stop: CancellationToken::new(),
         };
         let index = Index::new(directory);
@@ -84,6 +84,14 @@ impl World {
         self.index.apply([fact], NOW);
     }
 
+    /// The code and the reason of the refusal to `request`.
+    async fn refusal(&self, request: wire::PickRequest) -> (Code, String, Status) {
+        let refused = self.pick(request).await.unwrap_err();
+        let reason = refused.metadata().get("quaestor-reason").unwrap();
+        let reason = reason.to_str().unwrap().to_owned();
+        (refused.code(), reason, refused)
+    }
+
     async fn pick(&self, request: wire::PickRequest) -> Result<Vec<wire::Endpoint>, Status> {
         let answer = self.service.pick(Request::new(request)).await?;
         Ok(answer.into_inner().endpoints)
@@ -100,41 +108,59 @@ fn question() -> wire::PickRequest {
 #[tokio::test]
 async fn a_refusal_says_why_in_a_code_and_in_words() {
     let world = World::new();
-    let refused = world.pick(question()).await.unwrap_err();
-    assert_eq!(refused.code(), Code::Unavailable);
+    let (code, reason, refused) = world.refusal(question()).await;
+    assert_eq!((code, reason.as_str()), (Code::Unavailable, "NotSynced"));
     assert!(refused.message().contains("has not read the store"));
 
     let mut world = World::synced();
-    let refused = world.pick(question()).await.unwrap_err();
-    assert_eq!(refused.code(), Code::Unavailable);
-    assert!(
-        refused
-            .message()
-            .contains("no healthy instance of `Worker`")
+    let (code, reason, refused) = world.refusal(question()).await;
+    assert_eq!(
+        (code, reason.as_str()),
+        (Code::Unavailable, "NothingHealthy")
     );
+    let text = "no healthy instance of `Worker`";
+    assert!(refused.message().contains(text), "{refused}");
 
     let unknown = wire::PickRequest {
         service: "Wroker".to_owned(),
         ..Default::default()
     };
-    let refused = world.pick(unknown).await.unwrap_err();
-    assert_eq!(refused.code(), Code::NotFound);
+    let (code, reason, refused) = world.refusal(unknown).await;
+    assert_eq!((code, reason.as_str()), (Code::NotFound, "NotFound"));
     assert!(refused.message().contains("`Wroker`"));
 
     world.set(1, true);
     let mut excluded = question();
     let (host, port) = ("qa-1".to_owned(), 1);
     excluded.exclude.push(wire::Address { host, port });
-    let refused = world.pick(excluded).await.unwrap_err();
-    assert_eq!(refused.code(), Code::Unavailable);
+    let (code, reason, refused) = world.refusal(excluded).await;
+    assert_eq!((code, reason.as_str()), (Code::Unavailable, "AllExcluded"));
     assert!(refused.message().contains("were excluded"));
 
     let mut large = question();
-    large.affinity_key = "k".repeat(LONGEST_KEY + 1);
+    large.affinity_key = "k".repeat(1025);
+    let (code, reason, _) = world.refusal(large).await;
+    assert_eq!((code, reason.as_str()), (Code::InvalidArgument, "TooLarge"));
+}
+
+#[tokio::test]
+async fn more_watches_than_are_kept_are_refused_and_an_ended_one_makes_room() {
+    let world = World::synced();
+    let first = watch(&world).await;
+    let _second = watch(&world).await;
+    let request = || {
+        Request::new(wire::WatchRequest {
+            service: "Worker".to_owned(),
+        })
+    };
+    let refused = world.service.watch(request()).await.err().unwrap();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
     assert_eq!(
-        world.pick(large).await.unwrap_err().code(),
-        Code::InvalidArgument
+        refused.metadata().get("quaestor-reason").unwrap(),
+        "Overloaded"
     );
+    drop(first);
+    assert!(world.service.watch(request()).await.is_ok());
 }
 
 #[tokio::test]

@@ -1,0 +1,199 @@
+//! What clients are told, whatever they ask by: `rpc` and `http` only turn this into their words.
+//!
+//! - [`Answers`]: one question, one answer
+//! - `seen`: an endpoint as it was seen when it was answered
+//! - `watching`: all endpoints of a service, and what changes
+
+mod seen;
+mod watching;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tokio::sync::Semaphore;
+
+use crate::{
+    host::Host,
+    view::{Described, Directory, Endpoint, Listed, Question, Refusal},
+};
+
+pub use seen::Seen;
+pub use watching::{Changes, Watching};
+
+/// Endpoints in one answer, and excluded ones in one question.
+const MOST: usize = 1000;
+
+/// Attributes of one question, and bytes of all of them.
+const MOST_ATTRIBUTES: (usize, usize) = (64, 4096);
+
+/// Bytes of an affinity key.
+const LONGEST_KEY: usize = 1024;
+
+/// A question for the instances that the next request should go to.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The name under which the service is found.
+    pub service: String,
+    /// How many different instances, at most; 0 means 1.
+    pub count: u32,
+    /// What is known of the request that will be sent.
+    pub attributes: HashMap<String, String>,
+    /// Requests with the same key go to the same instance, where the policy is `hash`.
+    pub affinity_key: String,
+    /// Hosts and ports that must not be answered.
+    pub excluded: Vec<(String, u32)>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The view has none.
+    #[error(transparent)]
+    View(#[from] Refusal),
+    /// The question is larger than any honest one.
+    #[error("{0}")]
+    TooLarge(&'static str),
+    /// As many watches are open as this balancer keeps.
+    #[error(
+        "{0} watches are open, as many as this balancer keeps (--max-watches): ask another one, or later"
+    )]
+    Overloaded(usize),
+}
+
+impl Refused {
+    /// The same in one word, for programs.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::View(refusal) => refusal.reason(),
+            Self::TooLarge(_) => "TooLarge",
+            Self::Overloaded(_) => "Overloaded",
+        }
+    }
+}
+
+/// Watches that a balancer keeps open unless told otherwise. What one holds is small, but each is told of every
+/// change.
+pub const MOST_WATCHES: usize = 4096;
+
+/// Answers from a directory. Cheap to clone.
+#[derive(Clone)]
+pub struct Answers {
+    directory: Arc<Directory>,
+    host: Host,
+    /// One permit for each watch that may yet be opened.
+    watches: Arc<Semaphore>,
+    most_watches: usize,
+}
+
+impl Answers {
+    /// Answers from `directory`, with at most `most_watches` watches open at a time.
+    pub fn new(directory: Arc<Directory>, host: Host, most_watches: usize) -> Self {
+        Self {
+            directory,
+            host,
+            watches: Arc::new(Semaphore::new(most_watches)),
+            most_watches,
+        }
+    }
+
+    /// The instances that the next request should go to, the best first; at least one.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn pick(&self, request: &Request) -> Result<Vec<Seen>, Refused> {
+        check(request)?;
+        let is_excluded = |endpoint: &Endpoint| {
+            let mut excluded = request.excluded.iter();
+            excluded.any(|(host, port)| {
+                *port == u32::from(endpoint.port()) && host.eq_ignore_ascii_case(endpoint.host())
+            })
+        };
+        let (seed, now) = (self.host.entropy.bits(), self.host.clock.now());
+        let picked = self.directory.pick(&Question {
+            count: usize::try_from(request.count).map_or(MOST, |count| count.clamp(1, MOST)),
+            attributes: Some(&request.attributes),
+            affinity_key: &request.affinity_key,
+            excluded: (!request.excluded.is_empty()).then_some(&is_excluded),
+            ..Question::new(&request.service, seed, now)
+        })?;
+        let seen = |endpoint| Seen::of(endpoint, &self.directory);
+        Ok(picked.into_iter().map(seen).collect())
+    }
+
+    /// All healthy endpoints of a service; there may be none.
+    ///
+    /// # Errors
+    /// Why they are not told.
+    pub fn endpoints(&self, service: &str) -> Result<Vec<Seen>, Refused> {
+        let described = self.describe(service)?;
+        let endpoints = described.endpoints().iter();
+        let seen = |endpoint: &Arc<Endpoint>| Seen::of(Arc::clone(endpoint), &self.directory);
+        Ok(endpoints.map(seen).collect())
+    }
+
+    /// All healthy endpoints of a service, and then what changes.
+    ///
+    /// # Errors
+    /// Why they are not told.
+    pub fn watch(&self, service: &str) -> Result<Watching, Refused> {
+        let described = self.describe(service)?;
+        let permit = Arc::clone(&self.watches).try_acquire_owned();
+        let permit = permit.map_err(|_| Refused::Overloaded(self.most_watches))?;
+        let answers = self.clone();
+        Ok(Watching::new(
+            answers,
+            service.to_owned(),
+            described,
+            permit,
+        ))
+    }
+
+    /// The names that are found, sorted.
+    ///
+    /// # Errors
+    /// Before the view is complete.
+    pub fn services(&self) -> Result<Vec<Listed>, Refused> {
+        Ok(self.directory.catalogue().map_err(Refusal::from)?)
+    }
+
+    /// How long ago the store was last heard; zero before it was.
+    pub fn age(&self) -> Duration {
+        let age = self.directory.age(self.host.clock.now());
+        age.unwrap_or_default()
+    }
+
+    /// The same in milliseconds.
+    pub fn age_millis(&self) -> u64 {
+        u64::try_from(self.age().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// What it answers from.
+    pub fn directory(&self) -> &Arc<Directory> {
+        &self.directory
+    }
+
+    /// The endpoints of `service`, unless they are given out by tickets only.
+    fn describe(&self, service: &str) -> Result<Described, Refused> {
+        let described = self.directory.describe(service)?;
+        match described.is_exclusive() {
+            true => Err(Refusal::Exclusive(service.to_owned()).into()),
+            false => Ok(described),
+        }
+    }
+}
+
+/// Refuses questions that are larger than any honest one.
+fn check(request: &Request) -> Result<(), Refused> {
+    let attributes = request.attributes.iter();
+    let size: usize = attributes.map(|(key, value)| key.len() + value.len()).sum();
+    Err(Refused::TooLarge(
+        if request.attributes.len() > MOST_ATTRIBUTES.0 || size > MOST_ATTRIBUTES.1 {
+            "the attributes are more than 64, or more than 4096 bytes"
+        } else if request.affinity_key.len() > LONGEST_KEY {
+            "the affinity key has more than 1024 bytes"
+        } else if request.excluded.len() > MOST {
+            "more than 1000 endpoints are excluded"
+        } else {
+            return Ok(());
+        },
+    ))
+}

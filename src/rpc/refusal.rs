@@ -1,0 +1,39 @@
+//! Why there is no answer, as gRPC says it: a code, a text for people, and a word for programs.
+
+use tonic::{Code, Status, metadata::MetadataValue};
+
+use crate::{balancer::answers::Refused, view::Refusal};
+
+/// The metadata that holds the word: `NotFound`, `NothingHealthy`, `NotSynced`, `Exclusive`, `Overloaded` ...
+const REASON: &str = "quaestor-reason";
+
+/// A status with a word for programs.
+pub(super) fn status(code: Code, reason: &'static str, text: impl Into<String>) -> Status {
+    let mut status = Status::new(code, text);
+    let reason = MetadataValue::from_static(reason);
+    status.metadata_mut().insert(REASON, reason);
+    status
+}
+
+/// The status that says why the view has no answer.
+pub(super) fn view(refusal: Refusal) -> Status {
+    refused(refusal.into())
+}
+
+/// The status that says why there is no answer.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "stands where errors are turned into others"
+)]
+pub(super) fn refused(refused: Refused) -> Status {
+    let code = match &refused {
+        Refused::View(
+            Refusal::NotSynced(_) | Refusal::NothingHealthy { .. } | Refusal::AllExcluded(_),
+        ) => Code::Unavailable,
+        Refused::View(Refusal::Unknown(_)) => Code::NotFound,
+        Refused::View(Refusal::Exclusive(_)) => Code::FailedPrecondition,
+        Refused::TooLarge(_) => Code::InvalidArgument,
+        Refused::Overloaded(_) => Code::ResourceExhausted,
+    };
+    status(code, refused.reason(), refused.to_string())
+}
