@@ -3,12 +3,14 @@
 //! ```text
 //! /quaestor/<cluster>/spec/service/<name>
 //!                     spec/deleted/<name>
+//!                     spec/node/<name>
+//!                     spec/cluster
 //!                     assign/<node>/<instance>
 //!                     state/<node>/<instance>
 //!                     load/<node>
 //!                     session/<node>
 //!                     route/<service>
-//!                     status/service/<name>, status/node/<name>
+//!                     status/service/<name>, status/node/<name>, status/cluster
 //!                     revision/<service>/<hash>
 //!                     leader
 //!                     meta/identity
@@ -31,6 +33,10 @@ pub enum Key {
     ServiceSpec(Name),
     /// The record of an explicit deletion of a service.
     Tombstone(Name),
+    /// What an operator wants of a node.
+    NodeSpec(Name),
+    /// What an operator has confirmed.
+    ClusterSpec,
     /// What a node is to run.
     Assignment(Name, Instance),
     /// What a node runs.
@@ -47,6 +53,8 @@ pub enum Key {
     NodeStatus(Name),
     /// A template that a service once had.
     Revision(Name, String),
+    /// Reported status of the cluster.
+    ClusterStatus,
     /// Who leads.
     Leader,
     /// The store's random identity and layout version.
@@ -69,6 +77,8 @@ impl Keys {
         match key {
             Key::ServiceSpec(service) => format!("{root}spec/service/{service}"),
             Key::Tombstone(service) => format!("{root}spec/deleted/{service}"),
+            Key::NodeSpec(node) => format!("{root}spec/node/{node}"),
+            Key::ClusterSpec => format!("{root}spec/cluster"),
             Key::Assignment(node, instance) => format!("{root}assign/{node}/{instance}"),
             Key::State(node, instance) => format!("{root}state/{node}/{instance}"),
             Key::Load(node) => format!("{root}load/{node}"),
@@ -77,6 +87,7 @@ impl Keys {
             Key::ServiceStatus(service) => format!("{root}status/service/{service}"),
             Key::NodeStatus(node) => format!("{root}status/node/{node}"),
             Key::Revision(service, hash) => format!("{root}revision/{service}/{hash}"),
+            Key::ClusterStatus => format!("{root}status/cluster"),
             Key::Leader => format!("{root}leader"),
             Key::Identity => format!("{root}meta/identity"),
             Key::Balancer(id) => format!("{root}balancer/{id}"),
@@ -90,6 +101,8 @@ impl Keys {
         Some(match parts[..] {
             ["spec", "service", name] => Key::ServiceSpec(name.parse().ok()?),
             ["spec", "deleted", name] => Key::Tombstone(name.parse().ok()?),
+            ["spec", "node", name] => Key::NodeSpec(name.parse().ok()?),
+            ["spec", "cluster"] => Key::ClusterSpec,
             ["assign", node, instance] => {
                 Key::Assignment(node.parse().ok()?, instance.parse().ok()?)
             }
@@ -102,6 +115,7 @@ impl Keys {
             ["revision", service, hash] if is_hash(hash) => {
                 Key::Revision(service.parse().ok()?, hash.to_owned())
             }
+            ["status", "cluster"] => Key::ClusterStatus,
             ["leader"] => Key::Leader,
             ["meta", "identity"] => Key::Identity,
             ["balancer", id] => Key::Balancer(id.parse().ok()?),
@@ -114,7 +128,7 @@ impl Keys {
         &self.root
     }
 
-    /// Prefix of all desired state: services and records of their deletion.
+    /// Prefix of all desired state: of services, records of their deletion, nodes and the cluster.
     pub fn specs(&self) -> String {
         format!("{}spec/", self.root)
     }
@@ -195,6 +209,9 @@ mod tests {
         for key in [
             Key::ServiceSpec(name("a")),
             Key::Tombstone(name("a")),
+            Key::NodeSpec(name("n")),
+            Key::ClusterSpec,
+            Key::ClusterStatus,
             Key::Assignment(name("n"), instance.clone()),
             Key::State(name("n"), instance),
             Key::Load(name("n")),

@@ -154,6 +154,7 @@ impl World {
             address: "127.0.0.1".to_owned(),
             agent_address: None,
             labels: BTreeMap::new(),
+            capacity: Default::default(),
             state_directory: self.path(state_directory),
             runtime_directory: self.path(state_directory).join("runtime"),
             ends_all: false,
@@ -273,6 +274,8 @@ fn command(command: &[&str]) -> Assignment {
             command: command.iter().map(|text| (*text).to_owned()).collect(),
             ..Template::default()
         }),
+        replaced: false,
+        requests: Default::default(),
         ports: Vec::new(),
         service_names: Vec::new(),
         published: true,

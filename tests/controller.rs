@@ -21,6 +21,7 @@ use quaestor::{
     host::Host,
     keys::{Key, Keys},
     model::{Assignment, ConditionStatus, Desired, Name, ServiceStatus},
+    plan::absence::GRACE,
     store::{self, Entry, Outcome, Store, Txn, Write},
 };
 use serde_json::{Value as Json, json};
@@ -78,6 +79,9 @@ impl World {
     fn controller(&self) -> Controller {
         let config = controller::Config {
             cluster: name("default"),
+            name: "test".to_owned(),
+            node_grace: GRACE,
+            compacts: false,
         };
         let stop = CancellationToken::new();
         let running = controller::run(config, connect(&self.etcd), Host::system(), stop.clone());

@@ -43,7 +43,10 @@ use self::{
 };
 use crate::{
     host::Host,
-    model::{Name, Timestamp, service::Labels},
+    model::{
+        Name, Timestamp,
+        service::{Capacity, Labels},
+    },
     process::Processes,
     store::{self, Store},
 };
@@ -67,6 +70,8 @@ pub struct Config {
     pub agent_address: Option<String>,
     /// Labels by which services select the node.
     pub labels: Labels,
+    /// What the node has to give to its instances.
+    pub capacity: Capacity,
     /// Where it keeps its identity, and the output and working directories of its instances.
     pub state_directory: PathBuf,
     /// Where it keeps what matters within one boot: what it has to know to go on with the processes of

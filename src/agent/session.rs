@@ -68,6 +68,8 @@ pub(super) struct Handle {
     pub(super) reconciled: watch::Sender<bool>,
     /// Raised when a write was refused: the session may be somebody else's.
     pub(super) doubt: watch::Sender<()>,
+    /// The highest revision of the store that was seen: the next session tells of it.
+    pub(super) seen: watch::Sender<i64>,
 }
 
 /// Begins the session, keeps it, and begins it again when it is lost.
@@ -83,6 +85,7 @@ pub(super) struct Keeper {
     certain_until: watch::Sender<Option<Moment>>,
     reconciled: watch::Receiver<bool>,
     doubt: watch::Receiver<()>,
+    seen: watch::Receiver<i64>,
 }
 
 impl Keeper {
@@ -98,6 +101,7 @@ impl Keeper {
         let certain_until = watch::channel(None);
         let reconciled = watch::channel(reconciled);
         let doubt = watch::channel(());
+        let seen = watch::channel(0);
         let keeper = Self {
             key: Keys::new(&config.cluster).of(&Key::Session(config.node.clone())),
             session: Session {
@@ -106,9 +110,11 @@ impl Keeper {
                 address: config.address.clone(),
                 agent_address: config.agent_address.clone(),
                 labels: config.labels.clone(),
+                capacity: config.capacity,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 started_at: host.clock.timestamp(),
                 reconciled: false,
+                seen_revision: 0,
             },
             node: config.node.clone(),
             store,
@@ -118,12 +124,14 @@ impl Keeper {
             certain_until: certain_until.0,
             reconciled: reconciled.1,
             doubt: doubt.1,
+            seen: seen.1,
         };
         let handle = Handle {
             held: held.1,
             certain_until: certain_until.1,
             reconciled: reconciled.0,
             doubt: doubt.0,
+            seen: seen.0,
         };
         (keeper, handle)
     }
@@ -322,6 +330,7 @@ impl Keeper {
         self.session.uuid = self.host.entropy.uuid();
         self.session.started_at = self.host.clock.timestamp();
         self.session.reconciled = *self.reconciled.borrow();
+        self.session.seen_revision = *self.seen.borrow();
         let value = Bytes::from(json(&self.session));
         let write = Write::put_leased(self.key.clone(), value.clone(), lease.id());
         let txn = Txn::new().when(guard).then(write);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::{
     apply::{gone, wait},
     args::DeleteArgs,
-    files,
+    files, nodes,
     output::{failure, say, unknown},
 };
 use crate::{
@@ -20,6 +20,10 @@ pub(super) async fn run(
     args: DeleteArgs,
 ) -> anyhow::Result<ExitCode> {
     let mut names: Vec<Name> = args.names;
+    // No service can be meant: one that is called `node` is deleted by itself.
+    if names.len() > 1 && names.first().is_some_and(|first| first.as_str() == "node") {
+        return nodes::delete(operator, host, &names[1..]).await;
+    }
     if !args.files.is_empty() {
         let manifests = files::manifests(&args.files)?;
         names.extend(manifests.into_iter().map(|manifest| manifest.metadata.name));

@@ -195,6 +195,10 @@ fn node(inventory: &Inventory, name: &str, now: Timestamp) -> anyhow::Result<Pag
         .map(|(key, value)| format!("{key}={value}"))
         .collect();
     page.line("Labels", or_dash(labels.join(", ")));
+    let memory = node.capacity.memory.map(|size| format!("{size} memory"));
+    let cores = node.capacity.cpu.map(|cores| format!("{cores} cores"));
+    let capacity: Vec<String> = memory.into_iter().chain(cores).collect();
+    page.line("Capacity", or_dash(capacity.join(", ")));
     page.line("Agent", or_dash(node.version.clone()));
     page.line("Session since", age(node.started_at, now));
     page.conditions(&node.conditions, now);

@@ -37,6 +37,7 @@ use crate::{
         inventory::Inventory,
         wait::{Goal, Progress},
     },
+    plan::absence::GRACE,
     process,
     retry::Retry,
     store::{Config, Store, embedded::Embedded},
@@ -86,6 +87,10 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
     let stop = tasks.stop().clone();
     let controller = controller::Config {
         cluster: global.cluster.clone(),
+        name: roles::controller_name(&host),
+        node_grace: GRACE,
+        // A store that is not this one's own may have other users, who keep history as they like.
+        compacts: embedded.is_some(),
     };
     tasks.spawn(
         "controller",
@@ -99,6 +104,7 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
         address: LOOPBACK.to_owned(),
         agent_address: Some(roles::announced(&*agent_listener, LOOPBACK)?),
         labels: Labels::default(),
+        capacity: roles::capacity(&host, &[]),
         runtime_directory: state_directory.join(roles::RUNTIME),
         state_directory,
         ends_all: true,

@@ -229,7 +229,10 @@ fn nodes(items: &[Node], now: Timestamp) -> String {
             .collect();
         [
             item.name.to_string(),
-            item.status.clone(),
+            match &item.closed {
+                Some(closed) => format!("{},{closed}", item.status),
+                None => item.status.clone(),
+            },
             or_dash(item.address.clone()),
             item.instances.to_string(),
             or_dash(item.version.clone()),

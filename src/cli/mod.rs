@@ -4,6 +4,7 @@
 //! - [`apply`], [`delete`], [`restart`], [`get`], [`describe`], [`logs`], [`pick`], [`import`],
 //!   [`validate`], [`rollout`], [`wait`]: the user's commands
 //! - [`config`]: what a host's file says of their flags
+//! - [`nodes`]: what operators do to nodes, and the cluster as a whole
 //! - [`roles`]: the long-running parts, one process each
 //! - [`dev`]: all of them in one process
 //! - [`install`]: one of them as a service of this host
@@ -22,6 +23,7 @@ mod get;
 mod import;
 mod install;
 mod logs;
+mod nodes;
 mod output;
 mod pick;
 mod restart;
@@ -101,6 +103,11 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match command {
         Command::Apply(args) => apply::run(&operator(&global, &host)?, &host, args).await,
         Command::Delete(args) => delete::run(&operator(&global, &host)?, &host, args).await,
+        Command::Cordon(args) => nodes::cordon(&operator(&global, &host)?, args, true).await,
+        Command::Uncordon(args) => nodes::cordon(&operator(&global, &host)?, args, false).await,
+        Command::Drain(args) => nodes::drain(&operator(&global, &host)?, &host, args).await,
+        Command::Label(args) => nodes::label(&operator(&global, &host)?, args).await,
+        Command::Cluster(args) => nodes::cluster(&operator(&global, &host)?, &host, args).await,
         Command::Restart(args) => restart::run(&operator(&global, &host)?, &host, args).await,
         Command::Rollout(command) => rollout::run(&operator(&global, &host)?, &host, command).await,
         Command::Scale(args) => rollout::scale(&operator(&global, &host)?, &host, args).await,
@@ -116,7 +123,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Schema => validate::schema(),
         Command::Dev(args) => dev::run(&global, host, args).await,
         Command::Agent(args) => roles::agent(&global, host, args).await,
-        Command::Controller => roles::controller(&global, host).await,
+        Command::Controller(args) => roles::controller(&global, host, args).await,
         Command::Balancer(args) => roles::balancer(&global, host, args).await,
         Command::Install(args) => install::install(&global, &host, args).await,
         Command::Uninstall(args) => install::uninstall(&host, args).await,

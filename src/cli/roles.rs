@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    args::{AgentArgs, BalancerArgs, DemoWorkerArgs, Global},
+    args::{AgentArgs, BalancerArgs, ControllerArgs, DemoWorkerArgs, Global},
     endpoints, store,
 };
 use crate::{
@@ -22,7 +22,10 @@ use crate::{
     controller,
     host::{Clock, Host, Listener},
     http,
-    model::quantity::Period,
+    model::{
+        quantity::{Cores, Period, Size},
+        service::Capacity,
+    },
     process::{self, ShimProcesses, Terminations},
     rpc::{self, connections::Connections},
     task::Tasks,
@@ -74,6 +77,7 @@ pub(super) async fn agent(
         agent_address: Some(announced(&*listener, &args.address)?),
         address: args.address,
         labels: args.labels.into_iter().collect(),
+        capacity: capacity(&host, &args.capacity),
         state_directory,
         runtime_directory,
         ends_all: false,
@@ -87,6 +91,27 @@ pub(super) async fn agent(
     let mut tasks = Tasks::new(CancellationToken::new());
     serve_agent(&mut tasks, config, store, host, processes, listener);
     until_stopped(tasks, &*clock).await
+}
+
+/// Where the system says how much memory there is.
+const MEMORY: &str = "/proc/meminfo";
+
+/// What this host has to give: its memory and cores, but for what `told` says otherwise.
+pub(super) fn capacity(host: &Host, told: &[Capacity]) -> Capacity {
+    let text = host.disk.read(Path::new(MEMORY)).ok().flatten();
+    let text = String::from_utf8(text.unwrap_or_default()).unwrap_or_default();
+    let total = (text.lines().find_map(|line| line.strip_prefix("MemTotal:")))
+        .and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let own = Capacity {
+        memory: total.map(|kibibytes| Size::from_bytes(kibibytes << 10)),
+        cpu: std::thread::available_parallelism()
+            .ok()
+            .map(|cores| Cores::whole(cores.get())),
+    };
+    told.iter().fold(own, |all, one| Capacity {
+        memory: one.memory.or(all.memory),
+        cpu: one.cpu.or(all.cpu),
+    })
 }
 
 /// The two tasks of an agent: one runs instances, one tells what they print and passes on who wants to have them.
@@ -129,9 +154,16 @@ pub(super) fn announced(listener: &dyn Listener, address: &str) -> anyhow::Resul
     })
 }
 
-pub(super) async fn controller(global: &Global, host: Host) -> anyhow::Result<ExitCode> {
+pub(super) async fn controller(
+    global: &Global,
+    host: Host,
+    args: ControllerArgs,
+) -> anyhow::Result<ExitCode> {
     let config = controller::Config {
         cluster: global.cluster.clone(),
+        name: controller_name(&host),
+        node_grace: args.node_grace.get(),
+        compacts: !args.no_compaction,
     };
     let store = store(global, &host)?;
     let clock = host.clock.clone();
@@ -139,6 +171,17 @@ pub(super) async fn controller(global: &Global, host: Host) -> anyhow::Result<Ex
     let stop = tasks.stop().clone();
     tasks.spawn("controller", controller::run(config, store, host, stop));
     until_stopped(tasks, &*clock).await
+}
+
+/// What a controller of this process is called: host and process id.
+pub(super) fn controller_name(host: &Host) -> String {
+    let name = host
+        .disk
+        .read(Path::new("/proc/sys/kernel/hostname"))
+        .ok()
+        .flatten();
+    let name = String::from_utf8(name.unwrap_or_default()).unwrap_or_default();
+    format!("{}:{}", name.trim(), std::process::id())
 }
 
 pub(super) async fn balancer(

@@ -2,6 +2,7 @@
 //!
 //! - [`identity`]: the store's identity and layout, created by the first controller
 //! - [`term`]: one time of leading
+//! - `compaction`: keeps the store's history short
 //! - [`scribe`]: writes plans in guarded transactions, and knows which writes it has not seen yet
 //!
 //! Any number of controllers run; one leads. Every write of the leader compares the leadership and
@@ -9,6 +10,7 @@
 //! that is behind, a leader whose time is over) the worst is a write refused. Then the cache is
 //! waited for, and planned on again.
 
+mod compaction;
 pub mod identity;
 mod scribe;
 mod term;
@@ -34,6 +36,12 @@ const LEADER_TTL: Duration = Duration::from_secs(10);
 pub struct Config {
     /// The cluster that it looks after.
     pub cluster: Name,
+    /// What it is called where one reads who leads: its host and process.
+    pub name: String,
+    /// How long a node has to be away before its instances are replaced, where its services do not say.
+    pub node_grace: Duration,
+    /// Whether the leader compacts the store, so that its history does not grow for ever.
+    pub compacts: bool,
 }
 
 /// Why a controller cannot go on.
@@ -83,7 +91,12 @@ pub async fn run(
     }
     let key = keys.of(&Key::Leader);
     let mut pulse = Pulse::new(&host);
+    let mut seen = 0;
     while !stop.is_cancelled() {
+        if let Ok(Some(leader)) = store.get(&key).await {
+            warn_of_squatter(&key, &leader);
+            tracing::info!(cluster = %config.cluster, "standing by: another controller leads");
+        }
         pulse.status("standby: another controller leads, or the store is away".to_owned());
         pulse.ready();
         let mut campaign = std::pin::pin!(store.campaign(&key, LEADER_TTL));
@@ -98,12 +111,13 @@ pub async fn run(
                 () = pulse.due() => {}
             }
         };
-        tracing::info!(cluster = %config.cluster, "leading");
+        tracing::info!(cluster = %config.cluster, name = config.name, "leading");
         let mut term = Term::new(
-            keys.clone(),
+            &config,
             store.clone(),
             host.clone(),
             leadership.clone(),
+            seen,
         );
         tokio::select! {
             () = stop.cancelled() => {
@@ -119,6 +133,20 @@ pub async fn run(
             () = leadership.hold() => tracing::warn!("no longer leading"),
             () = term.lead(&mut pulse) => {}
         }
+        seen = term.seen();
     }
     Ok(())
+}
+
+/// Says so if `key` holds what no controller has written: it is bound to no lease and may stay for good. It is
+/// left alone, since who wrote it may have meant to stop all control.
+fn warn_of_squatter(key: &str, leader: &store::Entry) {
+    let is_uuid = leader.value.len() == 32 && leader.value.iter().all(u8::is_ascii_hexdigit);
+    if !is_uuid {
+        tracing::error!(
+            key,
+            "the leader's key holds what no controller has written, so none can lead: delete it with \
+             `etcdctl del {key}`"
+        );
+    }
 }

@@ -9,14 +9,19 @@ use crate::{
     keys::Keys,
     model::{Moment, Name},
     plan::{
-        cluster::{Cluster, Scope},
+        cluster::Cluster,
         controller::{Waiting, plan},
+        scope::Scope,
     },
     retry::Retry,
     store::{Change, Follow, Leadership, Store, Update},
 };
 
-use super::scribe::{Scribe, Written};
+use super::{
+    Config,
+    compaction::Compaction,
+    scribe::{Scribe, Written},
+};
 
 /// The shortest and longest time between full passes. What is touched is planned at once; a full
 /// pass only makes good what a fault of this program left undone.
@@ -35,6 +40,11 @@ pub(super) struct Term {
     host: Host,
     follow: Follow,
     cluster: Cluster,
+    /// The highest revision of the store that was seen.
+    seen: i64,
+    /// None: others look after the store's history.
+    compaction: Option<Compaction>,
+    store: Store,
     scribe: Scribe,
     retry: Retry,
     /// What has to be planned.
@@ -49,21 +59,36 @@ pub(super) struct Term {
 }
 
 impl Term {
-    /// A term that begins. It knows nothing yet.
-    pub(super) fn new(keys: Keys, store: Store, host: Host, leadership: Leadership) -> Self {
+    /// A term that begins. It knows nothing yet, save the highest revision that was `seen` of the store.
+    pub(super) fn new(
+        config: &Config,
+        store: Store,
+        host: Host,
+        leadership: Leadership,
+        seen: i64,
+    ) -> Self {
+        let keys = Keys::new(&config.cluster);
         let follow = store.follow(vec![
             keys.specs(),
             keys.assignments(),
             keys.states(),
             keys.sessions(),
+            keys.loads(),
             keys.routes(),
             keys.statuses(),
             keys.revisions(),
         ]);
         Self {
-            scribe: Scribe::new(keys.clone(), store, leadership),
+            compaction: config.compacts.then(|| Compaction::new(host.clock.now())),
+            scribe: Scribe::new(keys.clone(), store.clone(), leadership),
+            store,
             retry: Retry::new(PAUSES.0, PAUSES.1),
-            cluster: Cluster::default(),
+            cluster: Cluster::new(
+                config.name.clone(),
+                host.clock.timestamp(),
+                config.node_grace,
+            ),
+            seen,
             due: Scope::everything(),
             not_before: host.clock.now(),
             full_pass: host.clock.now(),
@@ -93,6 +118,11 @@ impl Term {
             let nodes = self.cluster.nodes().len();
             pulse.status(format!("leads; {services} services, {nodes} nodes"));
             pulse.beat();
+            if let Some(compaction) = &mut self.compaction {
+                compaction
+                    .advance(&self.store, &*self.host.clock, self.seen)
+                    .await;
+            }
             let wake = self.wake();
             tokio::select! {
                 update = self.follow.next() => self.take_in(update),
@@ -111,6 +141,8 @@ impl Term {
                 self.wakes.remove(&name);
                 self.due.add(name);
             }
+            self.cluster.advance(now);
+            self.due.extend(self.cluster.take_touched());
             if now >= self.full_pass {
                 self.due = Scope::everything();
                 self.schedule_full_pass();
@@ -118,8 +150,17 @@ impl Term {
         }
     }
 
+    /// The highest revision of the store that was seen.
+    pub(super) fn seen(&self) -> i64 {
+        self.seen
+    }
+
     fn take_in(&mut self, update: Update) {
-        self.cluster.set_now(self.host.clock.now());
+        self.cluster.advance(self.host.clock.now());
+        if update.revision < self.seen {
+            self.cluster.fell_from(self.seen);
+        }
+        self.seen = self.seen.max(update.revision);
         for change in update.changes {
             let (text, revision) = (change.key(), change.revision());
             self.scribe.seen(text, revision);
@@ -144,7 +185,7 @@ impl Term {
         if self.due.is_empty() || self.scribe.is_waiting() || now < self.not_before {
             return;
         }
-        self.cluster.set_now(now);
+        self.cluster.advance(now);
         let plan = plan(&self.cluster, &self.due, self.host.clock.timestamp());
         for (name, _) in self.due.services(&self.cluster) {
             self.wakes.remove(name);
@@ -178,7 +219,14 @@ impl Term {
 
     /// When there is something to do although nothing has changed.
     fn wake(&self) -> Moment {
-        let next = self.wakes.values().min().copied();
+        let wake = self.wake_to_plan();
+        let compaction = self.compaction.as_ref();
+        compaction.map_or(wake, |compaction| wake.min(compaction.due()))
+    }
+
+    fn wake_to_plan(&self) -> Moment {
+        let next = self.wakes.values().copied();
+        let next = next.chain(self.cluster.next_deadline()).min();
         let rest = next.map_or(self.full_pass, |next| next.min(self.full_pass));
         if self.scribe.is_waiting() {
             self.host.clock.now() + PATIENCE

@@ -11,7 +11,7 @@ use super::{
     run_as::RunAs,
     service::{
         FileSpec, HealthSpec, Hook, LoadSpec, LogSpec, OnAgentStop, OnPartition, RecycleSpec,
-        RestartSpec, StopSpec, Variable, is_true, yes,
+        Requests, RestartSpec, StopSpec, Variable, is_default, is_true, yes,
     },
     ticket::TicketSpec,
 };
@@ -33,6 +33,13 @@ pub struct Assignment {
     pub revision: String,
     /// What is run.
     pub run: Run,
+    /// It runs elsewhere as well, since its node was away: what runs is left running until it is decided which
+    /// of the two ends, and nothing is started.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub replaced: bool,
+    /// What it takes of the node's capacity.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub requests: Requests,
     /// Its ports, in the manifest's order; the first is the endpoint that clients are told.
     #[serde(default)]
     pub ports: Vec<AssignedPort>,

@@ -4,6 +4,7 @@
 //! and readers ignore what they do not know.
 
 pub mod assignment;
+pub mod cluster;
 pub mod legacy;
 pub mod load;
 pub mod log;
@@ -23,10 +24,11 @@ pub mod ticket;
 pub mod time;
 
 pub use assignment::{AssignedPort, Assignment, Desired, Run};
+pub use cluster::{ClusterSpec, ClusterStatus};
 pub use load::{LoadReport, NodeLoad, ServerStats, Usage};
 pub use log::{LogBatch, LogLine, LogQuery, LogSource};
 pub use name::{Instance, Name};
-pub use node::{Presence, Session};
+pub use node::{NodeSpec, Presence, Session};
 pub use resources::Resources;
 pub use revision::Revision;
 pub use run_as::RunAs;

@@ -1,8 +1,14 @@
 //! Hosts and balancers: who is there.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::{name::Name, service::Labels, time::Timestamp};
+use super::{
+    name::Name,
+    service::{Capacity, Labels},
+    time::Timestamp,
+};
 
 /// What lies under `session/<node>` while an agent lives, bound to its lease. The mod-revision of
 /// the key is the node's epoch.
@@ -21,12 +27,61 @@ pub struct Session {
     /// Labels of the node.
     #[serde(default)]
     pub labels: Labels,
+    /// What the node has to give.
+    #[serde(default)]
+    pub capacity: Capacity,
     /// Version of the agent.
     pub version: String,
     /// When the session began.
     pub started_at: Timestamp,
     /// Whether the agent has brought its processes in line with its assignments since it started.
     pub reconciled: bool,
+    /// The highest revision of the store that the agent had seen when the session began; 0 from one that has just
+    /// started. Above the revision of the session itself, the store has fallen back in time.
+    #[serde(default)]
+    pub seen_revision: i64,
+}
+
+/// What lies under `spec/node/<name>`: what an operator wants of a node. There is none for most nodes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeSpec {
+    /// It is given no new instances.
+    #[serde(skip_serializing_if = "is_default")]
+    pub cordoned: bool,
+    /// Its instances are moved to other nodes, and it is given no new ones.
+    #[serde(skip_serializing_if = "is_default")]
+    pub draining: bool,
+    /// Labels beside those that its agent announces, or in their place; null takes one away.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, Option<String>>,
+    /// That it is gone for good, and its instances with it, as an operator has said. Void as soon as there is
+    /// an agent of that name again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<Timestamp>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl NodeSpec {
+    /// The labels of a node whose agent announces `announced`.
+    pub fn labels(&self, announced: &Labels) -> Labels {
+        let mut labels = announced.clone();
+        for (key, value) in &self.labels {
+            match value {
+                Some(value) => labels.insert(key.clone(), value.clone()),
+                None => labels.remove(key),
+            };
+        }
+        labels
+    }
+
+    /// Whether it says nothing, so that there need not be one.
+    pub fn is_empty(&self) -> bool {
+        is_default(self)
+    }
 }
 
 /// What lies under `balancer/<id>` while a balancer lives, bound to its lease.

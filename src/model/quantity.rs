@@ -1,6 +1,7 @@
 //! Quantities as people write them: durations such as `30s`, `5m`, `1h30m`, parts such as `10%`,
-//! and sizes such as `10MiB`.
+//! sizes such as `10MiB`, and processor cores.
 
+mod cores;
 mod share;
 mod size;
 
@@ -8,6 +9,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+pub use cores::{Cores, InvalidCores};
 pub use share::{InvalidShare, Share};
 pub use size::{InvalidSize, Size};
 

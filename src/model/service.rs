@@ -6,6 +6,7 @@ mod hooks;
 mod load;
 mod logs;
 mod partition;
+mod placement;
 mod port_range;
 mod recycle;
 mod restarts;
@@ -25,6 +26,7 @@ pub use hooks::{ExecCheck, Hook};
 pub use load::{HttpLoad, LoadSpec, ProcessLoad};
 pub use logs::LogSpec;
 pub use partition::OnPartition;
+pub use placement::{Capacity, Placement, Requests};
 pub use port_range::PortRange;
 pub use recycle::{RecycleSpec, RecycleWhen};
 pub use restarts::Restarts;
@@ -91,6 +93,13 @@ pub struct ServiceSpec {
     /// Which nodes may run it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub placement: Placement,
+    /// What one instance takes of its node's memory and processors.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub requests: Requests,
+    /// Never two of an instance at a time, not on different nodes either: on a node that is away it is not
+    /// replaced before an operator has deleted the node. Default false.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub singleton: bool,
     /// Program and arguments; no shell. Placeholders: `{host}`, `{port}`, `{port.<name>}`,
     /// `{instance}`, `{slot}`, `{node}`, `{service}`, `{cluster}`, `{quaestor}`, and `{files}`, the
     /// directory of `files`; `{{` and `}}` for literal braces. A command that begins with `{quaestor}` finds this cluster by itself.
@@ -181,16 +190,6 @@ pub struct ServiceSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1))]
     pub external: Vec<String>,
-}
-
-/// Which nodes may run a service.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
-pub struct Placement {
-    /// Labels that a node must carry, all of them.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub node_selector: Labels,
 }
 
 /// A port: fixed (`port`), one per instance out of a range (`range`), or any free one (neither).
@@ -485,6 +484,6 @@ pub(super) fn is_true(value: &bool) -> bool {
     *value
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }

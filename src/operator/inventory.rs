@@ -10,9 +10,12 @@ use crate::{
     keys::Key,
     model::{
         Assignment, Condition, ConditionStatus, Desired, Exit, Instance, InstanceState, LoadReport,
-        Name, NodeLoad, NodeStatus, Phase, Run, ServiceObject, ServiceStatus, Session, Timestamp,
-        Usage, service::Labels, state::Endpoint,
+        Name, NodeLoad, NodeSpec, NodeStatus, Phase, Run, ServiceObject, ServiceStatus, Session,
+        Timestamp, Usage,
+        service::{Capacity, Labels},
+        state::Endpoint,
     },
+    plan::overview::SCHEDULABLE,
 };
 
 /// All of a cluster that can be looked at.
@@ -104,14 +107,18 @@ pub struct InstanceInfo {
 pub struct Node {
     /// The node.
     pub name: Name,
-    /// Whether its agent is there: `Ready`, `Unknown`.
+    /// Whether its agent is there: `Ready`, `Unknown`, `Lost`, `Deleted`.
     pub status: String,
+    /// Why it takes no new instances: `Cordoned`, `Draining`, `Drained`; none where it does.
+    pub closed: Option<String>,
     /// Where its instances are reached.
     pub address: String,
     /// `host:port` at which its agent is asked for logs; none where it serves none.
     pub agent_address: Option<String>,
     /// Its labels.
     pub labels: Labels,
+    /// What it has to give to its instances.
+    pub capacity: Capacity,
     /// Instances assigned to it.
     pub instances: usize,
     /// Version of its agent; empty while there is none.
@@ -166,6 +173,7 @@ struct Raw {
     assignments: BTreeMap<(Instance, Name), Assignment>,
     states: BTreeMap<(Instance, Name), InstanceState>,
     sessions: BTreeMap<Name, Session>,
+    node_specs: BTreeMap<Name, NodeSpec>,
     node_statuses: BTreeMap<Name, NodeStatus>,
     loads: BTreeMap<Instance, LoadReport>,
     usages: BTreeMap<Instance, Usage>,
@@ -202,6 +210,10 @@ impl Operator {
                 Some(Key::Session(node)) => {
                     raw.sessions
                         .extend(decode(entry).map(|session| (node, session)));
+                }
+                Some(Key::NodeSpec(node)) => {
+                    raw.node_specs
+                        .extend(decode(entry).map(|spec| (node, spec)));
                 }
                 Some(Key::NodeStatus(node)) => {
                     raw.node_statuses
@@ -310,6 +322,17 @@ impl Raw {
         keys.into_iter().map(info).collect()
     }
 
+    /// The labels of a node, as an operator has changed them.
+    fn labels_of(&self, node: &Name) -> Labels {
+        let announced = self
+            .sessions
+            .get(node)
+            .map(|session| session.labels.clone());
+        let announced = announced.unwrap_or_default();
+        let spec = self.node_specs.get(node);
+        spec.map_or_else(|| announced.clone(), |spec| spec.labels(&announced))
+    }
+
     fn nodes(&self) -> Vec<Node> {
         let names = self.sessions.keys().chain(self.node_statuses.keys());
         let names: BTreeSet<&Name> = names.collect();
@@ -327,15 +350,23 @@ impl Raw {
             });
             Node {
                 name: name.clone(),
-                status: if known { "Ready" } else { "Unknown" }.to_owned(),
+                status: match ready {
+                    _ if known => "Ready".to_owned(),
+                    Some(ready) if ready.status == ConditionStatus::False => ready.reason.clone(),
+                    _ => "Unknown".to_owned(),
+                },
+                closed: (conditions.iter())
+                    .find(|found| {
+                        found.r#type == SCHEDULABLE && found.status == ConditionStatus::False
+                    })
+                    .map(|found| found.reason.clone()),
                 address: session
                     .map(|session| session.address.clone())
                     .or_else(|| status.map(|status| status.address.clone()))
                     .unwrap_or_default(),
                 agent_address: session.and_then(|session| session.agent_address.clone()),
-                labels: session
-                    .map(|session| session.labels.clone())
-                    .unwrap_or_default(),
+                labels: self.labels_of(name),
+                capacity: session.map(|session| session.capacity).unwrap_or_default(),
                 instances: self
                     .assignments
                     .keys()

@@ -6,6 +6,7 @@
 //! - [`delete`]: the explicit end of a service
 //! - `before`: what both of them depend on
 //! - [`inventory`]: services, instances, nodes and endpoints as one reads them
+//! - [`nodes`]: cordon, drain, label and delete nodes; confirm what waits for a word
 //! - [`restart`]: new processes for what runs
 //! - [`rollout`]: pause, resume, undo, scale; the templates there were
 //! - [`wait`]: until what was asked for has come true
@@ -14,6 +15,7 @@ pub mod apply;
 mod before;
 pub mod delete;
 pub mod inventory;
+pub mod nodes;
 pub mod restart;
 pub mod rollout;
 pub mod wait;
@@ -68,6 +70,19 @@ pub enum Error {
     /// What is stored of the service cannot be read.
     #[error("what is stored of service `{0}` cannot be read; apply its manifest again")]
     Unreadable(Name),
+    /// There is no node of that name.
+    #[error("there is no node `{0}`; `quaestor get nodes` lists what there is")]
+    UnknownNode(Name),
+    /// The node's agent is there.
+    #[error(
+        "node `{0}` is connected: stop its agent first, and drain it before that; its session ends 20s later"
+    )]
+    NodeConnected(Name),
+    /// Somebody else changed what is wanted of the node, or its agent came.
+    #[error(
+        "node `{0}` was changed by somebody else at the same moment; look at it and run this again"
+    )]
+    NodeConflict(Name),
     /// The service is external.
     #[error("service `{0}` is external: somebody else starts and stops it")]
     NotOurs(Name),

@@ -172,6 +172,8 @@ impl<'a> Blueprint<'a> {
             generation: self.generation(),
             revision,
             run,
+            replaced: false,
+            requests: spec.requests,
             ports: ports
                 .map(|(port, number)| AssignedPort {
                     name: port.name.clone(),

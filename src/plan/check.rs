@@ -13,6 +13,7 @@ use super::{
     blueprint::Blueprint,
     cluster::{Cluster, Seat, Service, Wish},
     controller::{Intent, Plan, Value},
+    node::Node,
 };
 
 /// The rules that `plan` breaks for `cluster`, in words; empty for a good plan.
@@ -96,8 +97,22 @@ impl<'a> Judge<'a> {
             Key::Revision(name, hash) => service(name)
                 .and_then(|s| s.revisions.get(hash))
                 .map(|s| s.revision),
+            Key::State(node, instance) => {
+                self.forgotten(intent, node);
+                self.seat(node, instance)
+                    .and_then(|seat| seat.state.as_ref())
+                    .map(|stored| stored.revision)
+            }
+            Key::ClusterStatus => self.cluster.status.as_ref().map(|s| s.revision),
             _ => return self.say(intent, "the leader does not write this key"),
         };
+        let is_held = intent.key != Key::ClusterStatus && self.cluster.restored_from().is_some();
+        if is_held {
+            self.say(
+                intent,
+                "the store was restored, and nobody has confirmed that",
+            );
+        }
         if stored != intent.expects {
             self.say(intent, "it does not depend on what is stored");
         }
@@ -113,10 +128,49 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// A state is the leader's to delete only where no agent says otherwise, and the node is given up.
+    fn forgotten(&mut self, intent: &Intent, name: &Name) {
+        if intent.value.is_some() {
+            self.say(intent, "a state is written by its agent alone");
+        }
+        if intent.unless != Some(Key::Session(name.clone())) {
+            self.say(intent, "it does not depend on the agent's absence");
+        }
+        if !self.is_given_up(name) {
+            self.say(intent, "the node is not lost");
+        }
+    }
+
+    /// Whether a node is gone: deleted, or away while most others are not.
+    fn is_given_up(&self, name: &Name) -> bool {
+        let nodes = self.cluster.nodes();
+        let known: Vec<_> = nodes.values().filter(|node| node.is_known()).collect();
+        let away = known.iter().filter(|node| node.session.is_none()).count();
+        let is_mass = away * 100 >= known.len() * 55;
+        nodes.get(name).is_some_and(|node| {
+            node.session.is_none() && (node.is_deleted() || (node.status.is_some() && !is_mass))
+        })
+    }
+
+    /// Whether an instance on `node` may have a successor elsewhere while it is there.
+    fn may_have_successor(&self, node: &Name, spec: &ServiceSpec) -> bool {
+        let is_deleted = self.cluster.nodes().get(node).is_some_and(Node::is_deleted);
+        if spec.singleton || spec.one_per_node {
+            return is_deleted;
+        }
+        match self.cluster.is_live(node) {
+            true => !self.keeps(node, spec),
+            false => self.is_given_up(node),
+        }
+    }
+
     fn deletion(&mut self, intent: &Intent, node: &Name, instance: &Instance) {
         let Some(seat) = self.seat(node, instance) else {
             return;
         };
+        if intent.unless == Some(Key::Session(node.clone())) && self.is_given_up(node) {
+            return;
+        }
         if intent.unless != Some(Key::State(node.clone(), instance.clone())) {
             self.say(intent, "it does not depend on nothing running");
         }
@@ -176,8 +230,11 @@ impl<'a> Judge<'a> {
                     .filter(|(slot, other)| *slot == instance.slot && other != node)
                     .filter(|(_, other)| {
                         let key = Key::Assignment(other.clone(), instance.clone());
-                        !self.deleted.contains(&key)
+                        let state = Key::State(other.clone(), instance.clone());
+                        let is_left = |key| self.deleted.contains(&key);
+                        !is_left(key) && !is_left(state) && !self.has_left(other, instance)
                     })
+                    .filter(|(_, other)| !self.may_have_successor(other, &object.spec))
                     .count();
                 if seat.is_none() && doubled > 0 {
                     self.say(intent, "the instance is on another node as well");
@@ -316,8 +373,16 @@ impl<'a> Judge<'a> {
             let Wish::Run(object) = service.wish() else {
                 continue;
             };
-            let present = |seat: &Seat| seat.asked().map(|a| a.desired) == Some(Desired::Present);
-            let slots: Vec<_> = service.seats.iter().filter(|(_, s)| present(s)).collect();
+            // Those that go on beside a successor are told by where they are.
+            let counts = |(node, seat): (&Name, &Seat)| {
+                let asked = seat.asked();
+                asked.is_some_and(|a| a.desired == Desired::Present && !a.replaced)
+                    && (object.spec.one_per_node
+                        || self.cluster.is_live(node) && self.keeps(node, &object.spec))
+            };
+            let slots: Vec<_> = (service.seats.iter())
+                .filter(|((_, node), seat)| counts((node, seat)))
+                .collect();
             let limit = match (&object.spec.external[..], object.spec.replicas) {
                 _ if object.spec.one_per_node => after.nodes().len(),
                 ([], replicas) => replicas.unwrap_or(1) as usize,
@@ -348,14 +413,35 @@ impl<'a> Judge<'a> {
         service.seats.get(&(instance.slot, node.clone()))
     }
 
-    fn admits(&self, node: &Name, spec: &ServiceSpec) -> bool {
-        let session = self.cluster.nodes().get(node).and_then(|n| n.live());
-        session.is_some_and(|session| {
-            let wanted = &spec.placement.node_selector;
-            wanted
-                .iter()
-                .all(|(key, value)| session.labels.get(key) == Some(value))
+    /// Whether what was to end on `node` is not there any more.
+    fn has_left(&self, node: &Name, instance: &Instance) -> bool {
+        self.seat(node, instance).is_some_and(|seat| {
+            let absent = seat.asked().map(|asked| asked.desired) == Some(Desired::Absent);
+            absent && seat.state.is_none()
         })
+    }
+
+    /// Whether what runs of the service on `node` may stay there.
+    fn keeps(&self, node: &Name, spec: &ServiceSpec) -> bool {
+        let node = self
+            .cluster
+            .nodes()
+            .get(node)
+            .filter(|n| n.live().is_some());
+        node.is_some_and(|node| {
+            let mut wanted = spec.placement.node_selector.iter();
+            !node.is_draining() && wanted.all(|(key, value)| node.labels.get(key) == Some(value))
+        })
+    }
+
+    /// Whether the service may be given a new instance on `node`.
+    fn admits(&self, node: &Name, spec: &ServiceSpec) -> bool {
+        let cordoned = self
+            .cluster
+            .nodes()
+            .get(node)
+            .is_some_and(|node| node.closed().is_some());
+        self.keeps(node, spec) && !cordoned
     }
 
     /// Whether the service is better off without the instance, so that it may end at once.
@@ -381,7 +467,7 @@ impl<'a> Judge<'a> {
         }
         if spec.one_per_node {
             let live = self.cluster.is_live(node);
-            return (live && !self.admits(node, spec)) || others().any(|((_, at), _)| at == node);
+            return (live && !self.keeps(node, spec)) || others().any(|((_, at), _)| at == node);
         }
         let lower: BTreeSet<u32> = others()
             .map(|((slot, _), _)| *slot)

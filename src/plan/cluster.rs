@@ -3,43 +3,57 @@
 //! A value that cannot be read does not replace the last one that could: it is remembered as a
 //! problem beside it.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use serde::de::DeserializeOwned;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::{
     keys::Key,
     model::{
-        Assignment, Instance, InstanceState, Moment, Name, NodeStatus, Revision, Route, Run,
-        ServiceObject, ServiceStatus, Session, Tombstone, manifest,
+        Assignment, ClusterSpec, ClusterStatus, Desired, Instance, InstanceState, Moment, Name,
+        Revision, Route, Run, ServiceObject, ServiceStatus, Timestamp, Tombstone, manifest,
+        service::Requests,
     },
 };
 
 use super::{
+    absence::{GRACE, Tally},
     conditions,
     lineage::{Progress, Templates},
+    node::Node,
+    scope::Scope,
+    stored::{Stored, set},
 };
 
 /// Everything the leader decides on.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Cluster {
-    now: Moment,
     services: BTreeMap<Name, Service>,
     nodes: BTreeMap<Name, Node>,
+    /// How many nodes there are, and are away.
+    tally: Tally,
+    /// What an operator has said of the whole.
+    pub spec: Option<Stored<ClusterSpec>>,
+    /// What is reported of the whole.
+    pub status: Option<Stored<ClusterStatus>>,
+    /// Which controller this is, and since when it leads.
+    leader: (String, Timestamp),
+    /// How long a node has to be away before its instances are replaced, where its services do not say.
+    grace: Duration,
+    /// The time that decisions are made at.
+    now: Moment,
+    /// The highest revision that the store is known to have had, where it has fallen since.
+    fallen_from: i64,
     /// Services with an instance that found no node or no port: whatever frees a port may help them.
     hindered: BTreeSet<Name>,
     touched: Scope,
 }
 
-/// A key of the store: the last value that could be read, and what is wrong with a later one.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Stored<T> {
-    /// None when no value could be read since the key was seen first.
-    pub value: Option<T>,
-    /// The mod-revision of the key, whether its value could be read or not.
-    pub revision: i64,
-    /// Why the value at that revision could not be read.
-    pub problem: Option<String>,
+impl Default for Cluster {
+    fn default() -> Self {
+        Self::new("nobody".to_owned(), Timestamp::from_millis(0), GRACE)
+    }
 }
 
 /// Everything about one service.
@@ -72,27 +86,6 @@ pub struct Seat {
     pub state: Option<Stored<InstanceState>>,
 }
 
-/// Everything about one node.
-#[derive(Clone, Debug, Default)]
-pub struct Node {
-    /// The presence of its agent.
-    pub session: Option<Stored<Session>>,
-    /// What is reported.
-    pub status: Option<Stored<NodeStatus>>,
-    /// The instances assigned to it, those that are to stop included.
-    pub assigned: BTreeSet<Instance>,
-    /// Who holds which port number, by assignment or by state.
-    pub ports: BTreeMap<u16, BTreeSet<Instance>>,
-}
-
-/// What has to be planned again.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Scope {
-    everything: bool,
-    services: BTreeSet<Name>,
-    nodes: BTreeSet<Name>,
-}
-
 /// What the operator wants of a service.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Wish<'a> {
@@ -104,58 +97,6 @@ pub enum Wish<'a> {
     Unreadable(&'a str),
     /// The spec is gone without a deletion.
     Vanished,
-}
-
-impl Scope {
-    /// Everything there is.
-    pub fn everything() -> Self {
-        Self {
-            everything: true,
-            ..Self::default()
-        }
-    }
-
-    /// Whether nothing has to be planned.
-    pub fn is_empty(&self) -> bool {
-        !self.everything && self.services.is_empty() && self.nodes.is_empty()
-    }
-
-    /// Adds a service.
-    pub fn add(&mut self, service: Name) {
-        self.services.insert(service);
-    }
-
-    /// Adds what `other` holds.
-    pub fn extend(&mut self, other: Self) {
-        self.everything |= other.everything;
-        self.services.extend(other.services);
-        self.nodes.extend(other.nodes);
-    }
-
-    /// The services in it, in the order of their names.
-    pub fn services<'a>(&'a self, cluster: &'a Cluster) -> Vec<(&'a Name, &'a Service)> {
-        select(self.everything, &self.services, &cluster.services)
-    }
-
-    /// The nodes in it, in the order of their names.
-    pub fn nodes<'a>(&'a self, cluster: &'a Cluster) -> Vec<(&'a Name, &'a Node)> {
-        select(self.everything, &self.nodes, &cluster.nodes)
-    }
-}
-
-fn select<'a, T>(
-    everything: bool,
-    names: &BTreeSet<Name>,
-    all: &'a BTreeMap<Name, T>,
-) -> Vec<(&'a Name, &'a T)> {
-    if everything {
-        all.iter().collect()
-    } else {
-        names
-            .iter()
-            .filter_map(|name| all.get_key_value(name))
-            .collect()
-    }
 }
 
 impl Service {
@@ -193,6 +134,13 @@ impl Seat {
         self.state.as_ref()?.value.as_ref()
     }
 
+    /// What it takes of its node's capacity: until it has stopped.
+    pub fn requests(&self) -> Option<Requests> {
+        let asked = self.asked()?;
+        let takes = asked.desired == Desired::Present || self.state.is_some();
+        takes.then_some(asked.requests)
+    }
+
     /// The port numbers of its node that it holds, or held when its state was written.
     pub fn numbers(&self) -> BTreeSet<u16> {
         let asked = self.asked();
@@ -208,29 +156,68 @@ impl Seat {
     }
 }
 
-impl Node {
-    /// Its session, while its agent is present and what it says of itself can be read.
-    pub fn live(&self) -> Option<&Session> {
-        self.session.as_ref()?.value.as_ref()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.session.is_none()
-            && self.status.is_none()
-            && self.assigned.is_empty()
-            && self.ports.is_empty()
-    }
-}
-
 impl Cluster {
-    /// What is put from now on is seen at `now`, and plans are made at that time.
-    pub fn set_now(&mut self, now: Moment) {
+    /// A cluster of which nothing is known yet, as the controller called `leader` sees it from `since` on.
+    pub fn new(leader: String, since: Timestamp, grace: Duration) -> Self {
+        Self {
+            services: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            tally: Tally::default(),
+            spec: None,
+            status: None,
+            leader: (leader, since),
+            grace,
+            now: Moment::default(),
+            fallen_from: 0,
+            hindered: BTreeSet::new(),
+            touched: Scope::default(),
+        }
+    }
+
+    /// The controller that sees it so, and since when.
+    pub fn leader(&self) -> (&str, Timestamp) {
+        (&self.leader.0, self.leader.1)
+    }
+
+    /// How long a node has to be away, where its services do not say.
+    pub fn grace(&self) -> Duration {
+        self.grace
+    }
+
+    /// The time that decisions are made at.
+    pub fn now(&self) -> Moment {
+        self.now
+    }
+
+    /// How many nodes there are, and are away.
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// It is `now`: what follows from the time that has passed is to be planned.
+    pub fn advance(&mut self, now: Moment) {
+        if now <= self.now {
+            return;
+        }
+        if self.next_deadline().is_some_and(|due| due <= now) {
+            self.touched.add_everything();
+        }
         self.now = now;
     }
 
-    /// The time at which plans are made.
-    pub fn now(&self) -> Moment {
-        self.now
+    /// The store is known to have been at `revision`, and is not any more.
+    pub fn fell_from(&mut self, revision: i64) {
+        if revision > self.fallen_from {
+            self.fallen_from = revision;
+            self.touched.add_everything();
+        }
+    }
+
+    /// The revision below which the store has fallen, as long as nobody has confirmed that.
+    pub fn restored_from(&self) -> Option<i64> {
+        let spec = self.spec.as_ref().and_then(|spec| spec.value);
+        let confirmed = spec.map_or(0, |spec| spec.restore_confirmed);
+        (self.fallen_from > confirmed).then_some(self.fallen_from)
     }
 
     /// All services of which anything is known.
@@ -300,7 +287,7 @@ impl Cluster {
             spec.is_some_and(|object| object.spec.after.contains(name))
         });
         let followers: Vec<Name> = followers.map(|(name, _)| name.clone()).collect();
-        self.touched.services.extend(followers);
+        self.touched.add_services(followers);
     }
 
     fn set(&mut self, key: &Key, entry: Option<(&[u8], i64)>) {
@@ -353,13 +340,27 @@ impl Cluster {
             }),
             Key::Session(name) => {
                 self.change_node(name, |node| set(&mut node.session, entry, |_| Ok(())));
+                self.look_back(name);
                 // Any service may run on a node that came, or have an instance on one that went.
-                self.touched.everything = true;
+                self.touched.add_everything();
+            }
+            Key::NodeSpec(name) => {
+                self.change_node(name, |node| set(&mut node.spec, entry, |_| Ok(())));
+                self.touched.add_everything();
             }
             Key::NodeStatus(name) => {
                 self.change_node(name, |node| set(&mut node.status, entry, |_| Ok(())));
             }
-            Key::Load(_) | Key::Leader | Key::Identity | Key::Balancer(_) => {}
+            Key::Load(name) => self.take_load(name, entry),
+            Key::ClusterSpec => {
+                set(&mut self.spec, entry, |_| Ok(()));
+                self.touched.add_everything();
+            }
+            Key::ClusterStatus => {
+                set(&mut self.status, entry, |_| Ok(()));
+                self.touched.add_cluster();
+            }
+            Key::Leader | Key::Identity | Key::Balancer(_) => {}
         }
     }
 
@@ -370,16 +371,56 @@ impl Cluster {
         if service.is_empty() {
             self.services.remove(name);
         }
-        self.touched.services.insert(name.clone());
+        self.touched.add_services([name.clone()]);
     }
 
     fn change_node(&mut self, name: &Name, change: impl FnOnce(&mut Node)) {
+        let before = self.tally;
         let node = self.nodes.entry(name.clone()).or_default();
+        self.tally.count(node, false);
+        let (was_away, was_live) = (node.is_away(), node.session.is_some());
         change(node);
+        node.relabel();
+        if (was_away, was_live) != (node.is_away(), node.session.is_some()) {
+            node.since = self.now;
+        }
+        self.tally.count(node, true);
         if node.is_empty() {
             self.nodes.remove(name);
         }
-        self.touched.nodes.insert(name.clone());
+        self.touched.add_node(name.clone());
+        if before != self.tally {
+            self.touched.add_everything();
+        }
+    }
+
+    /// What a session says of the time before it.
+    fn look_back(&mut self, name: &Name) {
+        let stored = self.nodes.get(name).and_then(|node| node.session.as_ref());
+        let session = stored.and_then(|stored| Some((stored.value.as_ref()?, stored.revision)));
+        if let Some((session, revision)) = session
+            && session.seen_revision > revision
+        {
+            self.fell_from(session.seen_revision);
+        }
+    }
+
+    /// Keeps a load record. Only the first one of a node is news: it says what those work on that run elsewhere
+    /// as well.
+    fn take_load(&mut self, name: &Name, entry: Option<(&[u8], i64)>) {
+        let node = self.nodes.entry(name.clone()).or_default();
+        let is_first = node.load.is_none();
+        node.load = entry.map(|(bytes, _)| bytes.to_vec());
+        if is_first {
+            let services = node
+                .assigned
+                .iter()
+                .map(|instance| instance.service.clone());
+            self.touched.add_services(services.collect::<Vec<_>>());
+        }
+        if node.is_empty() {
+            self.nodes.remove(name);
+        }
     }
 
     /// Changes a seat, and with it the indexes of its node.
@@ -387,20 +428,22 @@ impl Cluster {
         let service = self.services.entry(instance.service.clone()).or_default();
         let place = (instance.slot, name.clone());
         let seat = service.seats.entry(place.clone()).or_default();
-        let (held, was_assigned) = (seat.numbers(), seat.assignment.is_some());
+        let (held, took) = (seat.numbers(), seat.requests());
+        let was_assigned = seat.assignment.is_some();
         change(seat);
-        let (holds, is_assigned) = (seat.numbers(), seat.assignment.is_some());
+        let (holds, takes) = (seat.numbers(), seat.requests());
+        let is_assigned = seat.assignment.is_some();
         if seat.assignment.is_none() && seat.state.is_none() {
             service.seats.remove(&place);
         }
         if service.is_empty() {
             self.services.remove(&instance.service);
         }
-        self.touched.services.insert(instance.service.clone());
-        if held == holds && was_assigned == is_assigned {
+        self.touched.add_services([instance.service.clone()]);
+        if held == holds && took == takes && was_assigned == is_assigned {
             return;
         }
-        self.touched.services.extend(self.hindered.iter().cloned());
+        self.touched.add_services(self.hindered.iter().cloned());
         self.change_node(name, |node| {
             for number in held.difference(&holds) {
                 if let Some(holders) = node.ports.get_mut(number) {
@@ -431,33 +474,6 @@ impl Cluster {
             self.hindered.remove(name);
         }
     }
-}
-
-/// Takes in what a key holds now. What cannot be read, or is refused, leaves the last value in force.
-fn set<T: DeserializeOwned>(
-    slot: &mut Option<Stored<T>>,
-    entry: Option<(&[u8], i64)>,
-    accept: impl FnOnce(&T) -> Result<(), String>,
-) {
-    let Some((bytes, revision)) = entry else {
-        *slot = None;
-        return;
-    };
-    let read = serde_json::from_slice::<T>(bytes)
-        .map_err(|error| error.to_string())
-        .and_then(|value| accept(&value).map(|()| value));
-    *slot = Some(match read {
-        Ok(value) => Stored {
-            value: Some(value),
-            revision,
-            problem: None,
-        },
-        Err(problem) => Stored {
-            value: slot.take().and_then(|stored| stored.value),
-            revision,
-            problem: Some(problem),
-        },
-    });
 }
 
 /// A spec that anybody may have written into the store must pass what `apply` checks.

@@ -1,16 +1,14 @@
-//! What is reported of services and nodes.
+//! What is reported of services.
 //!
 //! Messages name instances and causes, never times or counters, so that nothing is written while
 //! nothing happens.
 
 use std::collections::BTreeSet;
 
-use crate::model::{
-    Condition, ConditionStatus, Name, NodeStatus, RolledBack, ServiceStatus, Timestamp,
-};
+use crate::model::{Condition, ConditionStatus, Name, RolledBack, ServiceStatus, Timestamp};
 
 use super::{
-    cluster::{Cluster, Node, Service},
+    cluster::{Cluster, Service},
     rollout::Member,
     roster,
 };
@@ -446,42 +444,20 @@ fn uniform(
     status
 }
 
-/// The status of a node with `assigned` instances.
-pub fn of_node(name: &Name, node: &Node, assigned: usize, now: Timestamp) -> NodeStatus {
-    let before = node.status.as_ref().and_then(|s| s.value.as_ref());
-    let verdict =
-        |status, reason, message: &str| Verdict::new(READY, status, reason, message.to_owned());
-    let unreadable = node.session.as_ref().and_then(|s| s.problem.as_deref());
-    let verdict = match (node.live(), unreadable) {
-        (Some(_), None) => verdict(ConditionStatus::True, "Connected", "its agent is connected"),
-        (_, Some(problem)) => verdict(
-            ConditionStatus::Unknown,
-            "SessionUnreadable",
-            &format!("its agent's session cannot be read: {problem}"),
-        ),
-        (None, None) => verdict(
-            ConditionStatus::Unknown,
-            "Disconnected",
-            "its agent is not connected; what it was assigned stays assigned to it",
-        ),
-    };
-    let conditions = before.map_or(&[][..], |status| &status.conditions);
-    NodeStatus {
-        name: name.clone(),
-        address: match (node.live(), before) {
-            (Some(session), _) => session.address.clone(),
-            (None, Some(before)) => before.address.clone(),
-            (None, None) => String::new(),
-        },
-        assigned: count(assigned),
-        conditions: vec![verdict.since(conditions, now)],
-    }
+/// A condition, at the time of the last one of its type in `before` unless its status differs.
+pub(super) fn since(
+    before: &[Condition],
+    (r#type, status): (&'static str, ConditionStatus),
+    (reason, message): (&str, String),
+    now: Timestamp,
+) -> Condition {
+    Verdict::new(r#type, status, reason, message).since(before, now)
 }
 
 fn all(replicas: usize) -> String {
     format!("{replicas} of {replicas}")
 }
 
-fn count(n: usize) -> u32 {
+pub(super) fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }

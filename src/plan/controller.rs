@@ -5,16 +5,12 @@ use std::collections::BTreeMap;
 use crate::{
     keys::Key,
     model::{
-        Assignment, Desired, Moment, Name, NodeStatus, Revision, Route, ServiceStatus, Timestamp,
+        Assignment, ClusterStatus, Desired, Moment, Name, NodeStatus, Revision, Route,
+        ServiceStatus, Timestamp,
     },
 };
 
-use super::{
-    cluster::{Cluster, Node, Scope},
-    conditions,
-    room::Room,
-    service,
-};
+use super::{cluster::Cluster, node::Node, overview, room::Room, scope::Scope, service};
 
 /// What is to be written, and what is waited for.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -65,6 +61,8 @@ pub enum Value {
     ServiceStatus(ServiceStatus),
     /// What is reported of a node.
     NodeStatus(NodeStatus),
+    /// What is reported of the cluster as a whole.
+    ClusterStatus(ClusterStatus),
 }
 
 /// Something that is not done yet.
@@ -88,7 +86,7 @@ impl Intent {
             }
             (Key::Assignment(..), Some(_)) if self.expects.is_none() => Some("assigned"),
             (Key::Assignment(..), Some(_)) => Some("assigned anew"),
-            (Key::ServiceStatus(_), None) => Some("forgotten"),
+            (Key::ServiceStatus(_) | Key::State(..), None) => Some("forgotten"),
             _ => None,
         }
     }
@@ -113,6 +111,7 @@ impl Value {
             Self::Revision(value) => serde_json::to_vec(value),
             Self::ServiceStatus(value) => serde_json::to_vec(value),
             Self::NodeStatus(value) => serde_json::to_vec(value),
+            Self::ClusterStatus(value) => serde_json::to_vec(value),
         }
     }
 }
@@ -121,6 +120,11 @@ impl Value {
 /// taken on the time of `cluster`.
 pub fn plan(cluster: &Cluster, scope: &Scope, now: Timestamp) -> Plan {
     let mut plan = Plan::default();
+    plan.steps.extend(about_cluster(cluster, now));
+    if cluster.restored_from().is_some() {
+        // What the store says may be of long ago.
+        return plan;
+    }
     let mut room = Room::new(cluster);
     for (name, service) in scope.services(cluster) {
         let service::Planned {
@@ -146,14 +150,15 @@ pub fn plan(cluster: &Cluster, scope: &Scope, now: Timestamp) -> Plan {
     for (name, node) in nodes {
         let assigned = node.assigned.len();
         let assigned = assigned.saturating_add_signed(moved.get(name).copied().unwrap_or(0));
-        let status = conditions::of_node(name, node, assigned, now);
+        let status = overview::of_node(cluster, name, node, assigned, now);
         let stored = node.status.as_ref();
-        if stored.and_then(|stored| stored.value.as_ref()) == Some(&status) {
+        let before = stored.and_then(|stored| stored.value.as_ref());
+        if stored.is_some() == status.is_some() && before == status.as_ref() {
             continue;
         }
         let intent = Intent {
             key: Key::NodeStatus(name.clone()),
-            value: Some(Value::NodeStatus(status)),
+            value: status.map(Value::NodeStatus),
             expects: stored.map(|stored| stored.revision),
             unless: None,
             cause: "what is reported of the node changed".to_owned(),
@@ -164,6 +169,26 @@ pub fn plan(cluster: &Cluster, scope: &Scope, now: Timestamp) -> Plan {
         });
     }
     plan
+}
+
+/// What is to be reported of the cluster, if that has changed.
+fn about_cluster(cluster: &Cluster, now: Timestamp) -> Option<Step> {
+    let status = overview::of_cluster(cluster, now);
+    let stored = cluster.status.as_ref();
+    if stored.and_then(|stored| stored.value.as_ref()) == Some(&status) {
+        return None;
+    }
+    let intent = Intent {
+        key: Key::ClusterStatus,
+        value: Some(Value::ClusterStatus(status)),
+        expects: stored.map(|stored| stored.revision),
+        unless: None,
+        cause: "what is reported of the cluster changed".to_owned(),
+    };
+    Some(Step {
+        about: "the cluster".to_owned(),
+        writes: vec![intent],
+    })
 }
 
 /// How many assignments each node gains by `plan`.

@@ -16,10 +16,11 @@ use crate::{
 
 use super::{
     blueprint::Blueprint,
-    cluster::{Service, Stored},
+    cluster::Service,
     conditions::{self, PROGRESSING},
     controller::Value,
     service::Draft,
+    stored::Stored,
 };
 
 /// What instances are made from, where that is not the stored manifest.

@@ -4,16 +4,19 @@
 //! - [`agent`], [`health`], [`restart`], [`recycle`], [`drain`], [`report`], [`load`]: one instance on
 //!   its node; [`reservation`]: who has it to himself
 //! - [`local`]: what a node runs by manifests of its own
-//! - [`cluster`]: all that the leader knows, kept up to date change by change
+//! - [`cluster`], [`node`]: all that the leader knows, kept up to date change by change
+//! - [`absence`]: nodes that are away, and when that is a loss; [`scope`]: what has to be planned again
 //! - [`controller`]: the plan for a cluster: what the leader writes, and what it waits for
 //! - [`service`], [`blueprint`], [`roster`], [`rollout`]: the same for one service, what its spec makes
 //!   of an instance, who stays and who ends, whose turn it is to be replaced
 //! - [`lineage`]: which template is in force, and what becomes of its rollout
 //! - [`placement`], [`room`]: which node takes a new instance; ports and load of the nodes
-//! - [`conditions`]: what is reported
 //! - [`queue`]: who gets the next ticket of a service
+//! - [`stored`]: a key, and what is made of values that cannot be read
+//! - [`conditions`], [`overview`]: what is reported
 //! - [`check`]: an independent judge of the leader's plans
 
+pub mod absence;
 pub mod agent;
 pub mod blueprint;
 pub mod check;
@@ -25,6 +28,8 @@ pub mod health;
 pub mod lineage;
 pub mod load;
 pub mod local;
+pub mod node;
+pub mod overview;
 pub mod placement;
 pub mod queue;
 pub mod recycle;
@@ -36,5 +41,7 @@ pub mod rollout;
 pub mod room;
 pub mod roster;
 mod running;
+pub mod scope;
 pub mod service;
+pub mod stored;
 pub mod usage;

@@ -1,15 +1,17 @@
 //! Which node takes a new instance, and why the others do not.
 //!
-//! Of the live nodes that carry the selector's labels and have free ports, the one with the fewest
-//! instances of the service; of those the one with the fewest instances in all; of those the one
+//! Of the live nodes that carry the selector's labels, have free ports and room for what is requested, one of
+//! those whose value of `spreadBy` has the fewest instances of the service; of those the one with the fewest
+//! itself; of those the one with the fewest instances in all; of those the one
 //! that a hash of service and node puts first, so that every planner chooses the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Instance, Name, Session, service::Placement};
+use crate::model::{Instance, Name, ServiceSpec, service::Placement};
 
 use super::{
     cluster::{Cluster, Service},
+    node::Node,
     room::{Numbers, Room},
     roster,
 };
@@ -17,21 +19,44 @@ use super::{
 /// Nodes named in one message; more are counted.
 const NODES_NAMED: usize = 4;
 
-/// Why a node that carries the labels in `session` may not run a service; none where it may.
-pub fn objection(placement: &Placement, session: &Session) -> Option<String> {
+/// Why what runs of a service on `node` may not stay there; none where it may.
+pub fn objection(placement: &Placement, node: &Node) -> Option<String> {
+    if node.is_draining() {
+        return Some("it is being drained".to_owned());
+    }
     let lacking = placement
         .node_selector
         .iter()
-        .find(|(key, value)| session.labels.get(*key) != Some(*value));
+        .find(|(key, value)| node.labels.get(*key) != Some(*value));
     lacking.map(|(key, value)| format!("label {key}={value} missing"))
 }
+
+/// Why `node` takes no new instance of a service, whichever; none where it does.
+fn refusal(placement: &Placement, node: &Node) -> Option<String> {
+    if node.live().is_none() {
+        return Some("its agent is not connected".to_owned());
+    }
+    let closed = || node.closed().map(str::to_owned);
+    objection(placement, node).or_else(closed)
+}
+
+/// By instances of the service, instances in all, and hash: the best first.
+type Rank<'a> = (usize, usize, u64, &'a Name);
 
 /// The nodes that may still take an instance of one service, best first.
 #[derive(Debug)]
 pub struct Candidates<'a> {
-    /// By instances of the service, instances in all, and hash.
-    nodes: BTreeSet<(usize, usize, u64, &'a Name)>,
+    /// By the value of the label that instances are spread over; one group where there is none.
+    groups: BTreeMap<&'a str, Group<'a>>,
     refusals: Refusals<'a>,
+}
+
+/// Nodes with one value of a label.
+#[derive(Debug, Default)]
+struct Group<'a> {
+    /// Instances of the service on them.
+    own: usize,
+    nodes: BTreeSet<Rank<'a>>,
 }
 
 /// Why nodes do not take an instance: nodes by reason.
@@ -72,20 +97,20 @@ impl<'a> Candidates<'a> {
         own: &BTreeMap<&Name, usize>,
     ) -> Self {
         let mut candidates = Self {
-            nodes: BTreeSet::new(),
+            groups: BTreeMap::new(),
             refusals: Refusals::default(),
         };
-        for (name, node) in cluster.nodes() {
-            match node.live().map(|session| objection(placement, session)) {
-                Some(None) => {
-                    let own = own.get(name).copied().unwrap_or(0);
+        let known = cluster.nodes().iter().filter(|(_, node)| node.is_known());
+        for (name, node) in known {
+            let group = candidates.groups.entry(group(placement, node)).or_default();
+            let own = own.get(name).copied().unwrap_or(0);
+            group.own += own;
+            match refusal(placement, node) {
+                None => {
                     let rank = (own, room.load(name), tie_break(service, name), name);
-                    candidates.nodes.insert(rank);
+                    group.nodes.insert(rank);
                 }
-                Some(Some(reason)) => candidates.refusals.note(name, reason),
-                None => candidates
-                    .refusals
-                    .note(name, "its agent is not connected".to_owned()),
+                Some(reason) => candidates.refusals.note(name, reason),
             }
         }
         candidates
@@ -96,43 +121,70 @@ impl<'a> Candidates<'a> {
         &self.refusals
     }
 
-    /// The best node for `instance`, with port numbers there. A node without free ports is out for
-    /// the rest of the plan: within one plan ports are only taken, never given back.
+    /// The best node for `instance`, with port numbers there. A node that refuses is out for the rest of the
+    /// plan: within one plan room is only taken, never given back.
     ///
     /// # Errors
     /// Why no node takes it, in words.
     pub fn best(
         &mut self,
-        room: &Room<'_>,
+        room: &mut Room<'a>,
         numbers: &Numbers,
         instance: &Instance,
-        spec: &crate::model::ServiceSpec,
+        spec: &ServiceSpec,
     ) -> Result<(&'a Name, Vec<Option<u16>>), String> {
-        while let Some(&(.., node)) = self.nodes.first() {
-            match room.numbers(node, instance, &spec.ports, &BTreeMap::new(), numbers) {
-                Ok(found) => return Ok((node, found)),
-                Err(reason) => self.refusals.note(node, reason),
+        let first = |group: &Group<'a>| group.nodes.first().map(|rank| (group.own, *rank));
+        while let Some((own, node, key)) = (self.groups.iter())
+            .filter_map(|(key, group)| Some((first(group)?, *key)))
+            .min()
+            .map(|((_, (own, _, _, node)), key)| (own, node, key))
+        {
+            let most = spec.placement.max_per_node;
+            let full = most.filter(|most| own >= *most as usize);
+            let refusal = match full {
+                Some(most) => format!("it has {most} of the service, and no more may be there"),
+                None => match room.place(node, instance, spec, numbers) {
+                    Ok(found) => return Ok((node, found)),
+                    Err(reason) => reason,
+                },
+            };
+            self.refusals.note(node, refusal);
+            if let Some(group) = self.groups.get_mut(key) {
+                group.nodes.pop_first();
             }
-            self.nodes.pop_first();
         }
         Err(self.refusals.describe())
     }
 
     /// Counts one more instance on `node`.
     pub fn add(&mut self, node: &Name) {
-        let found = self.nodes.iter().find(|(.., name)| *name == node).copied();
-        if let Some(rank @ (own, load, hash, node)) = found {
-            self.nodes.remove(&rank);
-            self.nodes.insert((own + 1, load + 1, hash, node));
+        for group in self.groups.values_mut() {
+            let found = group.nodes.iter().find(|(.., name)| *name == node).copied();
+            if let Some(rank @ (own, load, hash, node)) = found {
+                group.nodes.remove(&rank);
+                group.nodes.insert((own + 1, load + 1, hash, node));
+                group.own += 1;
+            }
         }
     }
 }
 
-/// The instances of `service` per node that count for spreading: all that have not left.
-pub fn own(service: &Service) -> BTreeMap<&Name, usize> {
+/// The value by which `node` is spread over.
+fn group<'a>(placement: &Placement, node: &'a Node) -> &'a str {
+    let label = placement.spread_by.as_ref();
+    let value = label.and_then(|label| node.labels.get(label));
+    value.map_or("", String::as_str)
+}
+
+/// The instances of `service` per node that count for spreading: all that have not left, and are not lost.
+pub fn own<'a>(
+    cluster: &Cluster,
+    service: &'a Service,
+    spec: &ServiceSpec,
+) -> BTreeMap<&'a Name, usize> {
     let mut own = BTreeMap::new();
     for ((_, node), seat) in &service.seats {
-        if !roster::has_left(seat) {
+        if !roster::has_left(seat) && !cluster.has_lost(node, Some(spec)) {
             *own.entry(node).or_default() += 1;
         }
     }

@@ -6,6 +6,7 @@ use crate::model::{Instance, Name};
 
 use super::{
     cluster::Seat,
+    placement,
     rollout::{self, Member, Spare},
     roster::Place,
     running::{Course, held},
@@ -224,6 +225,10 @@ impl<'a> Draft<'a, '_> {
             return Ok(Turned::Waits);
         }
         let only: Option<&'a Name> = course.blueprint.spec().one_per_node.then_some(place.node);
+        let spec = course.blueprint.spec();
+        let known = self.cluster.nodes().get(place.node);
+        let is_unfit =
+            known.is_some_and(|node| placement::objection(&spec.placement, node).is_some());
         let (node, numbers) = self
             .find(course, &instance, only)
             .map_err(|refusals| Obstacle {
@@ -231,6 +236,13 @@ impl<'a> Draft<'a, '_> {
                 by_move: true,
             })?;
         course.report.members.retain(|m| m.slot != place.slot);
+        let serves = place.seat.observed().is_some_and(|state| state.ready);
+        if serves && is_unfit && node != place.node && !spec.one_per_node && !spec.singleton {
+            // It serves until its successor does.
+            let cause = format!("it has to leave node {}: {reason}", place.node);
+            self.start(course, node, instance, &numbers, cause);
+            return Ok(Turned::Moved);
+        }
         self.end(place, course.blueprint.generation(), reason.clone());
         match place.seat.state {
             Some(_) => course.report.leaving.push((place.slot, place.node)),

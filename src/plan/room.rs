@@ -2,11 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Instance, Name, service::PortSpec};
+use crate::model::{
+    Instance, Name, ServiceSpec,
+    service::{PortSpec, Requests},
+};
 
 use super::{
     blueprint,
     cluster::{Cluster, Service},
+    node::Node,
 };
 
 /// What is taken on each node: by what the store says, and by what this plan adds.
@@ -15,6 +19,8 @@ pub struct Room<'a> {
     cluster: &'a Cluster,
     reserved: BTreeMap<Name, BTreeMap<u16, Instance>>,
     added: BTreeMap<Name, usize>,
+    /// What is requested of each node's capacity, for those that were asked.
+    requested: BTreeMap<Name, Requests>,
 }
 
 /// Numbers that the instances of one service hold anywhere. With `replicas`, each number of a range
@@ -52,6 +58,7 @@ impl<'a> Room<'a> {
             cluster,
             reserved: BTreeMap::new(),
             added: BTreeMap::new(),
+            requested: BTreeMap::new(),
         }
     }
 
@@ -115,6 +122,43 @@ impl<'a> Room<'a> {
         Ok(chosen)
     }
 
+    /// Room on `node` for a new `instance`: numbers for its ports.
+    ///
+    /// # Errors
+    /// Why there is none, in words.
+    pub fn place(
+        &mut self,
+        node: &Name,
+        instance: &Instance,
+        spec: &ServiceSpec,
+        service: &Numbers,
+    ) -> Result<Vec<Option<u16>>, String> {
+        if spec.requests != Requests::default() {
+            let capacity = self.cluster.nodes().get(node).map(Node::capacity);
+            let capacity = capacity.unwrap_or_default();
+            if let Some(lack) = spec.requests.lacks(*self.requested(node), capacity) {
+                return Err(lack);
+            }
+        }
+        self.numbers(node, instance, &spec.ports, &BTreeMap::new(), service)
+    }
+
+    /// What is requested of `node` so far.
+    fn requested(&mut self, node: &Name) -> &mut Requests {
+        let cluster = self.cluster;
+        self.requested.entry(node.clone()).or_insert_with(|| {
+            let assigned = cluster.nodes().get(node).map(|known| &known.assigned);
+            let requests = assigned.into_iter().flatten().filter_map(|instance| {
+                let service = cluster.services().get(&instance.service)?;
+                service
+                    .seats
+                    .get(&(instance.slot, node.clone()))?
+                    .requests()
+            });
+            requests.fold(Requests::default(), Requests::plus)
+        })
+    }
+
     /// Takes `numbers` on `node` for `instance`.
     pub fn reserve(
         &mut self,
@@ -133,5 +177,13 @@ impl<'a> Room<'a> {
     /// Counts one more instance on `node`.
     pub fn add(&mut self, node: &Name) {
         *self.added.entry(node.clone()).or_default() += 1;
+    }
+
+    /// An instance on `node` requests `after`, no longer `before`.
+    pub fn request(&mut self, node: &Name, before: Requests, after: Requests) {
+        if before != after {
+            let requested = self.requested(node);
+            *requested = requested.minus(before).plus(after);
+        }
     }
 }

@@ -7,7 +7,7 @@
 //! - `onePerNode`: every live node that the selector admits has one; the lowest slot on it stays.
 //! - `external`: slot `i` is the `i`-th address.
 //!
-//! A node without a session keeps what it has. A state without an assignment counts like an
+//! A node without a session keeps what it has, until it counts as lost. A state without an assignment counts like an
 //! assigned instance: it runs. What was stopped and has left counts no more, so that a plan decides
 //! the same before and after its assignment is deleted.
 
@@ -18,6 +18,7 @@ use crate::model::{Desired, Name, ServiceSpec};
 use super::{
     blueprint::Blueprint,
     cluster::{Cluster, Seat, Service},
+    node::Node,
     placement,
 };
 
@@ -54,6 +55,19 @@ pub struct Roster<'a> {
     pub end: Vec<(Place<'a>, String)>,
     /// Are to be filled, by slot.
     pub open: Vec<Opening<'a>>,
+    /// Have one that stays elsewhere, or is to have, and go on beside it for now, with the cause.
+    pub spare: Vec<(Place<'a>, Spare)>,
+}
+
+/// Why an instance goes on although the same one runs elsewhere, or is to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spare {
+    /// Its node is away: nothing can be asked of it.
+    Away,
+    /// Its node is back, and has not said yet what it works on.
+    Unsettled,
+    /// It serves, and the other one does not yet.
+    Serving,
 }
 
 /// Whether the seat runs or is to run: it is not being stopped.
@@ -85,30 +99,24 @@ impl<'a> Roster<'a> {
     /// Decides for a service that is to run.
     pub fn new(cluster: &'a Cluster, service: &'a Service, blueprint: Blueprint<'a>) -> Self {
         let mut roster = Self::default();
-        let mut kept: BTreeMap<u32, Place<'a>> = BTreeMap::new();
+        let spec = blueprint.spec();
+        let mut held: BTreeMap<u32, Vec<Place<'a>>> = BTreeMap::new();
         let mut leaving: BTreeMap<u32, Place<'a>> = BTreeMap::new();
         for place in places(service) {
-            if !is_kept(place.seat) {
-                if !has_left(place.seat) {
-                    leaving.insert(place.slot, place);
-                }
-                continue;
+            if is_kept(place.seat) {
+                held.entry(place.slot).or_default().push(place);
+            } else if !has_left(place.seat) && !is_lost(cluster, spec, place.node) {
+                leaving.insert(place.slot, place);
             }
-            // By rights no slot has two; if one has, the better founded stays.
-            let Some(rival) = kept.remove(&place.slot) else {
-                kept.insert(place.slot, place);
-                continue;
-            };
-            let (stays, ends) = if rank(cluster, place) > rank(cluster, rival) {
-                (place, rival)
-            } else {
-                (rival, place)
-            };
-            let cause = format!("the same instance is assigned to node {}", stays.node);
-            roster.end.push((ends, cause));
-            kept.insert(stays.slot, stays);
         }
-        let spec = blueprint.spec();
+        let mut kept: BTreeMap<u32, Place<'a>> = BTreeMap::new();
+        for (slot, places) in held {
+            kept.extend(
+                roster
+                    .one_of(cluster, spec, places)
+                    .map(|place| (slot, place)),
+            );
+        }
         if spec.one_per_node {
             roster.one_per_node(cluster, spec, service, kept, &leaving);
         } else {
@@ -125,6 +133,39 @@ impl<'a> Roster<'a> {
                 .map(|place| (place, "it is being stopped".to_owned())),
         );
         roster
+    }
+
+    /// The one of several in a slot that stays; none where all are lost. By rights there is one: more are
+    /// there while an instance moves, and after its node was away.
+    fn one_of(
+        &mut self,
+        cluster: &Cluster,
+        spec: &ServiceSpec,
+        places: Vec<Place<'a>>,
+    ) -> Option<Place<'a>> {
+        let (lost, mut rest): (Vec<_>, Vec<_>) =
+            (places.into_iter()).partition(|place| is_lost(cluster, spec, place.node));
+        self.spare
+            .extend(lost.into_iter().map(|place| (place, Spare::Away)));
+        let rank =
+            |place: &Place<'a>, compare_work: bool| rank(cluster, spec, *place, compare_work);
+        // Only where two could go on does it matter which one works.
+        let fit = rest
+            .iter()
+            .filter(|place| is_fit(cluster, spec, place.node));
+        let compare = fit.count() > 1;
+        rest.sort_by_key(|place| (rank(place, compare), std::cmp::Reverse(place.node)));
+        let stays = rest.pop()?;
+        for place in rest {
+            match spare(cluster, spec, place, stays) {
+                Some(why) => self.spare.push((place, why)),
+                None => {
+                    let cause = format!("the same instance is assigned to node {}", stays.node);
+                    self.end.push((place, cause));
+                }
+            }
+        }
+        Some(stays)
     }
 
     fn replicas(
@@ -183,8 +224,9 @@ impl<'a> Roster<'a> {
         for (name, node) in cluster.nodes() {
             match node
                 .live()
-                .map(|s| placement::objection(&spec.placement, s))
+                .map(|_| placement::objection(&spec.placement, node))
             {
+                Some(None) if node.closed().is_some() => {}
                 Some(None) => {
                     open.insert(name);
                 }
@@ -232,11 +274,60 @@ impl<'a> Roster<'a> {
     }
 }
 
-/// How well founded an instance is where it is.
-fn rank(cluster: &Cluster, place: Place<'_>) -> (bool, bool, bool) {
-    (
+/// Whether what a service has on `node` counts as lost. One per node stays where it is.
+fn is_lost(cluster: &Cluster, spec: &ServiceSpec, node: &Name) -> bool {
+    let is_deleted = cluster.nodes().get(node).is_some_and(Node::is_deleted);
+    (is_deleted || !spec.one_per_node) && cluster.has_lost(node, Some(spec))
+}
+
+/// Whether `node` is there, and takes the service.
+pub(super) fn is_fit(cluster: &Cluster, spec: &ServiceSpec, node: &Name) -> bool {
+    let node = cluster
+        .nodes()
+        .get(node)
+        .filter(|node| node.live().is_some());
+    node.is_some_and(|node| placement::objection(&spec.placement, node).is_none())
+}
+
+/// Why `place` goes on beside `stays`, if it does.
+fn spare(
+    cluster: &Cluster,
+    spec: &ServiceSpec,
+    place: Place<'_>,
+    stays: Place<'_>,
+) -> Option<Spare> {
+    let node = cluster.nodes().get(place.node)?;
+    let is_replaced = place.seat.asked().is_some_and(|asked| asked.replaced);
+    let serves = |place: Place<'_>| {
+        let ready = place.seat.observed().is_some_and(|state| state.ready);
+        ready && cluster.is_live(place.node)
+    };
+    if node.live().is_none() {
+        Some(Spare::Away)
+    } else if is_replaced && !cluster.has_settled(node) {
+        Some(Spare::Unsettled)
+    } else if serves(place) && !serves(stays) && is_fit(cluster, spec, stays.node) {
+        Some(Spare::Serving)
+    } else {
+        None
+    }
+}
+
+/// How well founded an instance is where it is. With `compare_work`, one that works on something comes before
+/// one that is idle.
+fn rank(cluster: &Cluster, spec: &ServiceSpec, place: Place<'_>, compare_work: bool) -> [bool; 6] {
+    let node = cluster.nodes().get(place.node);
+    let instance = || place.seat.asked().map(|asked| &asked.instance);
+    let works = || {
+        let node = node.filter(|node| cluster.has_settled(node))?;
+        node.is_working(instance()?)
+    };
+    [
+        is_fit(cluster, spec, place.node),
+        compare_work && works().unwrap_or(false),
+        place.seat.asked().is_none_or(|asked| !asked.replaced),
         place.seat.assignment.is_some(),
         cluster.is_live(place.node),
         place.seat.observed().is_some_and(|state| state.ready),
-    )
+    ]
 }

@@ -99,6 +99,9 @@ impl<'a> Draft<'a, '_> {
         for (place, cause) in roster.end {
             self.end(place, object.generation, cause);
         }
+        for (place, why) in &roster.spare {
+            self.spare(*place, *why, spec);
+        }
         let mut turns = BTreeMap::new();
         for place in roster.stay {
             if let Some(turn) = self.stay(&mut course, place) {
@@ -205,6 +208,12 @@ impl<'a> Draft<'a, '_> {
         let stable = stable.filter(|it| runs == Some(it.revision_of(place.slot).as_str()));
         let blueprint = stable.unwrap_or(course.blueprint);
         let spec = blueprint.spec();
+        let is_lost = self.cluster.has_lost(place.node, Some(spec));
+        if is_lost {
+            // One per node waits for its node; clients are sent elsewhere.
+            self.forget_state(place, "its node has been away for too long");
+        }
+        let state = state.filter(|_| !is_lost);
         let external = !spec.external.is_empty();
         let revision = course.revision_of(blueprint, place.slot);
         let current = match asked {
@@ -295,8 +304,9 @@ impl<'a> Draft<'a, '_> {
     fn misfit(&self, blueprint: Blueprint<'a>, place: Place<'a>, current: bool) -> Option<String> {
         let spec = blueprint.spec();
         // A node without a session keeps what it has.
-        let session = self.cluster.nodes().get(place.node)?.live()?;
-        let objection = placement::objection(&spec.placement, session);
+        let node = self.cluster.nodes().get(place.node)?;
+        node.live()?;
+        let objection = placement::objection(&spec.placement, node);
         if objection.is_some() || !current {
             return objection;
         }
@@ -374,9 +384,8 @@ impl<'a> Draft<'a, '_> {
             let candidates = candidates(self, course.blueprint, &mut course.candidates);
             return candidates.best(self.room, &course.numbers, instance, spec);
         };
-        let none = BTreeMap::new();
         self.room
-            .numbers(node, instance, &spec.ports, &none, &course.numbers)
+            .place(node, instance, spec, &course.numbers)
             .map(|numbers| (node, numbers))
             .map_err(|reason| format!("node {node}: {reason}"))
     }
@@ -429,7 +438,7 @@ fn candidates<'c, 'a>(
             draft.room,
             draft.name,
             &blueprint.spec().placement,
-            &placement::own(draft.service),
+            &placement::own(draft.cluster, draft.service, blueprint.spec()),
         )
     })
 }

@@ -3,8 +3,8 @@
 use crate::{
     keys::Key,
     model::{
-        Assignment, Desired, Instance, Moment, Name, Route, Run, ServiceObject, ServiceStatus,
-        Timestamp, assignment::Template, quantity::Period,
+        Assignment, Desired, Instance, Moment, Name, Route, Run, ServiceObject, ServiceSpec,
+        ServiceStatus, Timestamp, assignment::Template, quantity::Period,
     },
 };
 
@@ -12,8 +12,9 @@ use super::{
     cluster::{Cluster, Seat, Service, Wish},
     conditions,
     controller::{Intent, Value, Waiting},
+    node::Node,
     room::Room,
-    roster::{self, Place},
+    roster::{self, Place, Spare},
 };
 
 /// What is to be written about `service`, and what is waited for.
@@ -161,6 +162,9 @@ impl<'a> Draft<'a, '_> {
             });
             return;
         }
+        if self.is_gone(node) {
+            return self.give_up(place, format!("{cause}, and its node is lost"));
+        }
         self.leaving.push((instance.clone(), node.clone()));
         if roster::is_kept(seat) {
             let mut assignment = match seat.asked() {
@@ -178,9 +182,82 @@ impl<'a> Draft<'a, '_> {
         }
     }
 
+    /// Whether nothing that is to end on `node` is waited for: nobody is there to end it.
+    fn is_gone(&self, node: &Name) -> bool {
+        let spec = self
+            .service
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.value.as_ref());
+        self.cluster.has_lost(node, spec.map(|object| &object.spec))
+    }
+
+    /// Leaves an instance as it is beside the one that stays, as far as `why` lets it be. What is lost is not
+    /// answered to clients any more, and says that it is replaced.
+    pub(super) fn spare(&mut self, place: Place<'_>, why: Spare, spec: &ServiceSpec) {
+        let is_fit = roster::is_fit(self.cluster, spec, place.node);
+        if why == Spare::Serving && is_fit {
+            let cause = "the one on a node that is back works on something, and stays".to_owned();
+            return self.mark_replaced(place, cause);
+        }
+        if why != Spare::Away || !self.cluster.has_lost(place.node, Some(spec)) {
+            return;
+        }
+        let is_deleted = (self.cluster.nodes().get(place.node)).is_some_and(Node::is_deleted);
+        if is_deleted {
+            let cause = "its node was deleted".to_owned();
+            return self.give_up(place, cause);
+        }
+        self.mark_replaced(place, "its node has been away for too long".to_owned());
+        self.forget_state(place, "its node has been away for too long");
+    }
+
+    /// Says that an instance runs elsewhere as well, and is not to be started again here.
+    fn mark_replaced(&mut self, place: Place<'_>, cause: String) {
+        if let Some(asked) = place.seat.asked().filter(|asked| !asked.replaced) {
+            let mut assignment = asked.clone();
+            assignment.replaced = true;
+            self.assign(place.node, assignment, cause);
+        }
+    }
+
+    /// Deletes all that is stored of an instance whose node is not there to end it. Should it come back with a
+    /// process, the state that then appears without an assignment is ended in turn.
+    fn give_up(&mut self, place: Place<'_>, cause: String) {
+        self.forget_state(place, &cause);
+        let Some(assignment) = &place.seat.assignment else {
+            return;
+        };
+        let instance = Instance::new(self.name.clone(), place.slot);
+        self.writes.push(Intent {
+            key: Key::Assignment(place.node.clone(), instance),
+            value: None,
+            expects: Some(assignment.revision),
+            unless: Some(Key::Session(place.node.clone())),
+            cause,
+        });
+    }
+
+    /// Deletes what an agent once said of an instance, unless that agent is back.
+    pub(super) fn forget_state(&mut self, place: Place<'_>, cause: &str) {
+        let Some(state) = &place.seat.state else {
+            return;
+        };
+        let instance = Instance::new(self.name.clone(), place.slot);
+        self.writes.push(Intent {
+            key: Key::State(place.node.clone(), instance),
+            value: None,
+            expects: Some(state.revision),
+            unless: Some(Key::Session(place.node.clone())),
+            cause: cause.to_owned(),
+        });
+    }
+
     /// Writes an assignment, over what is stored in its place.
     pub(super) fn assign(&mut self, node: &Name, value: Assignment, cause: String) {
         let seat = self.seat(value.instance.slot, node);
+        let before = seat.and_then(Seat::requests).unwrap_or_default();
+        self.room.request(node, before, value.requests);
         let stored = seat.and_then(|seat| seat.assignment.as_ref());
         let expects = stored.map(|stored| stored.revision);
         let key = Key::Assignment(node.clone(), value.instance.clone());
@@ -278,6 +355,8 @@ fn bare(instance: &Instance, seat: &Seat) -> Assignment {
             pre_start: None,
             run_as: Default::default(),
         }),
+        replaced: false,
+        requests: Default::default(),
         ports: Vec::new(),
         service_names: Vec::new(),
         published: true,

@@ -126,6 +126,17 @@ impl Store {
         Follow::new(self.clone(), &prefixes)
     }
 
+    /// Lets the store forget what was before `revision`.
+    ///
+    /// # Errors
+    /// When it does not, or has already forgotten more.
+    pub async fn compact(&self, revision: i64) -> Result<(), Error> {
+        let compact = |mut client: Client| async move { client.compact(revision, None).await };
+        let tried = self.attempt(true, compact).await;
+        let result = tried.result.map(drop);
+        result.map_err(|failure| self.error(failure, "to be compacted"))
+    }
+
     /// A new lease that ends `ttl` after it was last renewed. The store counts in whole seconds.
     pub async fn grant(&self, ttl: Duration) -> Result<Lease, Error> {
         Lease::grant(self, ttl).await

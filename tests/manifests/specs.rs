@@ -345,7 +345,14 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
             ServiceSpec {
                 replicas: many.0,
                 one_per_node: many.1,
-                placement: Placement { node_selector },
+                placement: Placement {
+                    node_selector,
+                    spread_by: None,
+                    max_per_node: None,
+                    replace_after: None,
+                },
+                requests: Default::default(),
+                singleton: false,
                 command,
                 working_directory,
                 env,

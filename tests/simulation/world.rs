@@ -44,6 +44,9 @@ use super::{
     trace::Trace,
 };
 
+/// A node that is away for so long is lost: short, so that faults last longer.
+const GRACE: Duration = Duration::from_secs(10);
+
 /// After the faults have stopped, everything is as it is to be within this time (L1).
 const CONVERGENCE: Duration = Duration::from_secs(60);
 
@@ -280,7 +283,12 @@ impl World {
         let cluster = || "default".parse().expect("a name");
         let (program, task) = if CONTROLLERS.contains(&host) {
             let (machine, program) = self.guest(host, Role::Controller);
-            let config = controller::Config { cluster: cluster() };
+            let config = controller::Config {
+                cluster: cluster(),
+                name: format!("controller-{host}"),
+                node_grace: GRACE,
+                compacts: true,
+            };
             let role = controller::run(config, self.store(&machine), machine, stop.clone());
             (program, self.spawn(host, program, role))
         } else if AGENTS.contains(&host) {
@@ -291,6 +299,7 @@ impl World {
                 address: address(host).to_string(),
                 agent_address: None,
                 labels: BTreeMap::new(),
+                capacity: Default::default(),
                 state_directory: "/var/lib/quaestor".into(),
                 runtime_directory: "/run/quaestor".into(),
                 ends_all: false,

@@ -13,6 +13,8 @@ use super::{super::instance::Managed, Supervisor};
 impl Supervisor {
     /// Takes in what was written to the store.
     pub(super) fn follow(&mut self, update: Update) {
+        let seen = |highest: &mut i64| *highest = (*highest).max(update.revision);
+        self.session.seen.send_modify(seen);
         if self.unreconciled.is_none() {
             self.find_orphans(&update);
         }

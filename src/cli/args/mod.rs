@@ -22,9 +22,10 @@ pub use look::{
     AcquireArgs, DescribeArgs, DescribeKind, GetArgs, Kind, LogsArgs, OutputFormat, PickArgs,
 };
 pub use operate::{
-    ApplyArgs, ConfigCheckArgs, ConfigCommand, DeleteArgs, ImportArgs, RestartArgs, ValidateArgs,
+    ApplyArgs, ClusterArgs, ClusterCommand, ConfigCheckArgs, ConfigCommand, Confirmation,
+    DeleteArgs, DrainArgs, ImportArgs, LabelArgs, NodesArgs, RestartArgs, ValidateArgs,
 };
-pub use roles::{AgentArgs, BalancerArgs, DemoWorkerArgs, DevArgs};
+pub use roles::{AgentArgs, BalancerArgs, ControllerArgs, DemoWorkerArgs, DevArgs};
 pub use rollout::{
     HistoryArgs, PauseArgs, RolloutCommand, ScaleArgs, StatusArgs, UndoArgs, WaitArgs, WaitFor,
 };
@@ -112,7 +113,17 @@ pub enum LogFormat {
 pub enum Command {
     /// Make manifests the desired state
     Apply(ApplyArgs),
-    /// Delete services: their instances are stopped
+    /// Give nodes no new instances
+    Cordon(NodesArgs),
+    /// Let nodes take new instances again
+    Uncordon(NodesArgs),
+    /// Move all instances of a node to others, and give it no new ones
+    Drain(DrainArgs),
+    /// Set or take away labels of a node
+    Label(LabelArgs),
+    /// Show the cluster as a whole, or confirm what waits for it
+    Cluster(ClusterArgs),
+    /// Delete services: their instances are stopped; `delete node NAME` forgets a node that is gone for good
     Delete(DeleteArgs),
     /// Give running instances new processes, one after the other
     Restart(RestartArgs),
@@ -147,7 +158,7 @@ pub enum Command {
     /// Run the agent of this host
     Agent(AgentArgs),
     /// Run a controller; of several, one leads
-    Controller,
+    Controller(ControllerArgs),
     /// Run a balancer
     Balancer(BalancerArgs),
     /// Make an agent, controller or balancer a service of this host, run by systemd
@@ -161,7 +172,10 @@ pub enum Command {
 impl Command {
     /// Whether it is a part of a cluster that hosts run as a service of theirs.
     pub fn is_service(&self) -> bool {
-        matches!(self, Self::Agent(_) | Self::Controller | Self::Balancer(_))
+        matches!(
+            self,
+            Self::Agent(_) | Self::Controller(_) | Self::Balancer(_)
+        )
     }
 
     /// Whether it runs until it is told to stop.
@@ -170,7 +184,7 @@ impl Command {
             self,
             Self::Dev(_)
                 | Self::Agent(_)
-                | Self::Controller
+                | Self::Controller(_)
                 | Self::Balancer(_)
                 | Self::DemoWorker(_)
         )

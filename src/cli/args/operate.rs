@@ -23,10 +23,84 @@ pub struct ApplyArgs {
     pub timeout: Period,
 }
 
+/// Arguments of `cordon` and `uncordon`.
+#[derive(Debug, Args)]
+pub struct NodesArgs {
+    /// Nodes
+    #[arg(value_name = "NODE", required = true)]
+    pub nodes: Vec<Name>,
+}
+
+/// Arguments of `drain`.
+#[derive(Debug, Args)]
+pub struct DrainArgs {
+    /// The node
+    #[arg(value_name = "NODE")]
+    pub node: Name,
+    /// How long to wait until nothing is left on it; 0s does not wait
+    #[arg(long, default_value = "10m", value_name = "DURATION")]
+    pub timeout: Period,
+}
+
+/// Arguments of `label`.
+#[derive(Debug, Args)]
+pub struct LabelArgs {
+    /// The node
+    #[arg(value_name = "NODE")]
+    pub node: Name,
+    /// Labels to set (KEY=VALUE) or to take away (KEY-)
+    #[arg(value_name = "KEY=VALUE|KEY-", required = true, value_parser = label_change)]
+    pub labels: Vec<(String, Option<String>)>,
+}
+
+/// Arguments of `cluster`.
+#[derive(Debug, Args)]
+pub struct ClusterArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub command: ClusterCommand,
+}
+
+/// What can be done to a cluster as a whole.
+#[derive(Debug, clap::Subcommand)]
+pub enum ClusterCommand {
+    /// Show who leads, and what waits for a word of yours
+    Status,
+    /// Confirm what the controllers do not do without a word of yours
+    Confirm {
+        /// restore: the store was restored from a backup, and is to be followed; vanished: services whose
+        /// manifests are gone are to end
+        #[arg(value_enum, hide_possible_values = true, value_name = "WHAT")]
+        what: Confirmation,
+    },
+}
+
+/// What waits for a word of an operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Confirmation {
+    /// The store was restored.
+    Restore,
+    /// Manifests have vanished.
+    Vanished,
+}
+
+fn label_change(text: &str) -> Result<(String, Option<String>), String> {
+    let is_key = |key: &str| {
+        !key.is_empty() && !key.contains(|c: char| c == '=' || c.is_whitespace() || c.is_control())
+    };
+    match (text.split_once('='), text.strip_suffix('-')) {
+        (Some((key, value)), _) if is_key(key) && !value.contains(char::is_control) => {
+            Ok((key.to_owned(), Some(value.to_owned())))
+        }
+        (None, Some(key)) if is_key(key) => Ok((key.to_owned(), None)),
+        _ => Err("write key=value, as in rack=r1, or key- to take it away".to_owned()),
+    }
+}
+
 /// Arguments of `delete`.
 #[derive(Debug, Args)]
 pub struct DeleteArgs {
-    /// Services to delete
+    /// Services to delete; after `node`, nodes that are gone for good
     #[arg(value_name = "SERVICE", required_unless_present = "files")]
     pub names: Vec<Name>,
     /// Delete the services of these manifests

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 
-use crate::model::{Name, quantity::Period};
+use crate::model::{Name, quantity::Period, service::Capacity};
 
 /// Arguments of `dev`.
 #[derive(Debug, Args)]
@@ -60,6 +60,9 @@ pub struct AgentArgs {
     /// A label of this host, for nodeSelector; may be given again
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     pub labels: Vec<(String, String)>,
+    /// What instances may request in all, where it is not all that the host has: memory=SIZE, cpu=CORES
+    #[arg(long, value_name = "WHAT=AMOUNT", value_parser = capacity, value_delimiter = ',')]
+    pub capacity: Vec<Capacity>,
     /// Where the agent keeps files and logs [default: quaestor/<cluster>/<node> in /var/lib for root,
     /// else in the user's state directory]
     #[arg(
@@ -86,6 +89,18 @@ pub struct AgentArgs {
     /// A file that `fromFile` may name, or a directory of such, by full path; may be given again [default: all]
     #[arg(long = "allow-secret", value_name = "PATH")]
     pub allow_secrets: Vec<PathBuf>,
+}
+
+/// Arguments of `controller`.
+#[derive(Debug, Args)]
+pub struct ControllerArgs {
+    /// How long a node has to be away before its instances are replaced elsewhere, unless their manifest
+    /// says otherwise
+    #[arg(long, default_value = "60s", value_name = "DURATION")]
+    pub node_grace: Period,
+    /// Leave the store's history alone; by default the leader compacts it every five minutes
+    #[arg(long)]
+    pub no_compaction: bool,
 }
 
 /// Arguments of `balancer`.
@@ -122,6 +137,20 @@ pub struct BalancerArgs {
     /// An endpoint that was just answered comes after the others for this long
     #[arg(long, default_value = "5s", value_name = "DURATION")]
     pub recently_used: Period,
+}
+
+fn capacity(text: &str) -> Result<Capacity, String> {
+    let mut capacity = Capacity::default();
+    match text.split_once('=') {
+        Some(("memory", size)) => capacity.memory = Some(size.parse().map_err(told)?),
+        Some(("cpu", cores)) => capacity.cpu = Some(cores.parse().map_err(told)?),
+        _ => return Err("write memory=SIZE or cpu=CORES, as in memory=8GiB,cpu=4".to_owned()),
+    }
+    Ok(capacity)
+}
+
+fn told(error: impl std::fmt::Display) -> String {
+    error.to_string()
 }
 
 pub(super) fn label(text: &str) -> Result<(String, String), String> {

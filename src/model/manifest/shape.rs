@@ -15,7 +15,7 @@ use super::{
 };
 use crate::model::{
     Name,
-    quantity::{Percent, Period, Share, Size},
+    quantity::{Cores, Percent, Period, Share, Size},
     run_as::{Ceiling, Umask},
     service::{FileMode, PortRange},
 };
@@ -25,6 +25,7 @@ const A_PERIOD: &str = "a duration, as in 30s";
 const A_PERCENT: &str = "a part, as in 10%";
 const A_SHARE: &str = "a number, or a part as in 25%";
 const A_SIZE: &str = "a size, as in 10MiB";
+const A_NUMBER_OF_CORES: &str = "a number of cores, as in 0.5";
 const A_LIMIT: &str = "a number, a size as in 4GiB, or `unlimited`";
 const A_PORT_RANGE: &str = "a range of ports, as in 5161-5164";
 
@@ -262,12 +263,13 @@ impl<'a> Walk<'a> {
             Some("share") => A_SHARE,
             Some("size") => A_SIZE,
             Some("limit") => A_LIMIT,
+            Some("cores") => A_NUMBER_OF_CORES,
             Some("port-range") => A_PORT_RANGE,
             _ => "text",
         };
         let text = match &node.value {
             Value::Text(text) => text,
-            Value::Number(text) if [A_LIMIT, A_SHARE].contains(&wanted) => text,
+            Value::Number(text) if [A_LIMIT, A_SHARE, A_NUMBER_OF_CORES].contains(&wanted) => text,
             _ => return self.mismatch(node, path, wanted),
         };
         let format = schema["format"].as_str().unwrap_or_default();
@@ -457,6 +459,7 @@ fn conforms(text: &str, format: &str) -> Result<(), String> {
             .map_err(|e| e.to_string()),
         "share" => text.parse::<Share>().map(drop).map_err(|e| e.to_string()),
         "size" => text.parse::<Size>().map(drop).map_err(|e| e.to_string()),
+        "cores" => text.parse::<Cores>().map(drop).map_err(|e| e.to_string()),
         "limit" => text.parse::<Ceiling>().map(drop),
         "umask" => Umask::try_from(text.to_owned()).map(drop),
         "file-mode" => FileMode::try_from(text.to_owned()).map(drop),

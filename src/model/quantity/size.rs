@@ -42,6 +42,11 @@ impl Size {
         Self(mebibytes << 20)
     }
 
+    /// A size of so many bytes.
+    pub const fn from_bytes(bytes: u64) -> Self {
+        Self(bytes)
+    }
+
     /// The size in bytes.
     pub const fn bytes(self) -> u64 {
         self.0

@@ -25,6 +25,8 @@ fn assignment(revision: &str, desired: Desired) -> Assignment {
             command: vec!["/bin/true".to_owned()],
             ..Template::default()
         }),
+        replaced: false,
+        requests: Default::default(),
         ports: Vec::new(),
         service_names: Vec::new(),
         published: true,

@@ -5,11 +5,13 @@
 //! - `chance`: what holds whatever happens
 //! - `histories`: what once did not hold
 //! - `lifecycle`: restarts, and services that come before others
+//! - `nodes`: nodes that are away, drained, cordoned or full
 //! - `rollouts`: budgets, stand-ins, canaries, pauses, going back
 
 mod cases;
 mod chance;
 mod histories;
 mod lifecycle;
+mod nodes;
 mod rollouts;
 mod world;

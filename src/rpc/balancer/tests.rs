@@ -42,6 +42,8 @@ impl World {
             node_uuid: "n".to_owned(),
             address: "a".to_owned(),
             agent_address: None,
+            capacity: Default::default(),
+            seen_revision: 0,
             labels: [("rack".to_owned(), "r1".to_owned())].into(),
             version: "0".to_owned(),
             started_at: Timestamp::from_millis(0),

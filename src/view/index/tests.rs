@@ -63,6 +63,8 @@ fn session(node: &str, reconciled: bool) -> Fact {
         node_uuid: "n".to_owned(),
         address: "a".to_owned(),
         agent_address: None,
+        capacity: Default::default(),
+        seen_revision: 0,
         labels: BTreeMap::new(),
         version: "0".to_owned(),
         started_at: Timestamp::from_millis(0),

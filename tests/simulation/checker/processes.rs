@@ -1,4 +1,4 @@
-//! Invariants of processes: one per instance (I1), no stop without a cause (I3, I4), no process without an
+//! Invariants of processes: one per instance and node (I1), no stop without a cause (I3, I4), no process without an
 //! agent that looks after it (I5), no step back to an older template (I6), and what is to stop when it is cut off
 //! does so in time (I16). Only that may stop while the store is away, and only what was asked for may start (I4);
 //! what ends is not started again and again (I14). Whom agents signal (I2) is seen where they do.
@@ -142,6 +142,7 @@ fn alone(record: &Record, records: &[Record]) -> Option<(&'static str, String)> 
     let other = records.iter().find(|other| {
         other.pid < record.pid
             && other.instance == record.instance
+            && other.node == record.node
             && other.ended.is_none_or(|ended| ended > record.started)
     })?;
     Some((

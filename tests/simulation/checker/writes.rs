@@ -1,4 +1,7 @@
-//! Invariants of single writes: who may write what (I8), under which right (I7), saying what (I15).
+//! Invariants of single writes: who may write what (I8), under which right (I7), saying what (I15); and that
+//! nothing is moved while most nodes are away (I12).
+
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -6,7 +9,10 @@ use super::{
     history::{History, Version},
     rollouts,
 };
-use crate::cast::{Cast, Role};
+use crate::cast::{AGENTS, Cast, Role, node as node_of};
+
+/// The leader may act on what was true so long ago.
+const NEWS: Duration = Duration::from_secs(10);
 
 /// What is wrong with a write, as (invariant, words). `history` does not hold it yet.
 pub fn check(
@@ -49,6 +55,11 @@ pub fn check(
             ));
         }
     }
+    if let (Some(Role::Controller), Some(seat), None) =
+        (&role, key.strip_prefix("state/"), &version.value)
+    {
+        return gives_up_few(history, seat, version);
+    }
     if let (Some(seat), Some(value)) = (key.strip_prefix("assign/"), &version.value) {
         return rollouts::leaves_enough(history, seat, value, version.at)
             .or_else(|| rollouts::starts_few(history, seat, value, version.at));
@@ -64,6 +75,7 @@ fn may_write(role: Option<&Role>, key: &str, version: &Version) -> bool {
         Some(Role::Hand) => true,
         Some(Role::Controller) => {
             below("assign/")
+                || (below("state/") && version.value.is_none())
                 || below("route/")
                 || below("status/")
                 || below("revision/")
@@ -78,6 +90,44 @@ fn may_write(role: Option<&Role>, key: &str, version: &Version) -> bool {
         Some(Role::Balancer | Role::Client) => false,
         None => version.value.is_none() && (below("session/") || below("load/") || key == "leader"),
     }
+}
+
+/// I12: what a node has is given up only while the node is away, and most others are not.
+fn gives_up_few(
+    history: &History,
+    seat: &str,
+    version: &Version,
+) -> Option<(&'static str, String)> {
+    let (node, _) = seat.split_once('/')?;
+    let away = |node: &str| history.value(&format!("session/{node}")).is_none();
+    let nodes = AGENTS.map(node_of);
+    let missing = nodes.iter().filter(|node| away(node)).count();
+    // Of what has come back in the last moments the leader may not know yet, but the store does.
+    let recent = |node: &String| {
+        let versions = history.versions(&format!("session/{node}"));
+        versions
+            .last()
+            .is_some_and(|last| last.at + NEWS >= version.at)
+    };
+    let sure = nodes
+        .iter()
+        .filter(|node| away(node) && !recent(node))
+        .count();
+    if !away(node) {
+        return Some((
+            "I12",
+            format!("{seat} is given up although its node is there"),
+        ));
+    }
+    (sure * 100 >= nodes.len() * 55).then(|| {
+        (
+            "I12",
+            format!(
+                "{seat} is given up while {missing} of {} nodes are away",
+                nodes.len()
+            ),
+        )
+    })
 }
 
 /// I15: no status speaks of a generation that never was, or of an older one than before.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `workload` | what runs: `command`, `env`, placeholders, or `external` |
 //! | `run_as` | `user`, `group`, `nice`, `oomScoreAdjust` |
+//! | `placement` | `placement`, `singleton` |
 //! | `resources` | `resources` |
 //! | `network` | `ports`, `serviceNames`, `external` addresses |
 //! | `choice` | `balance`, as far as it is about choosing |
@@ -13,6 +14,7 @@
 
 mod choice;
 mod network;
+mod placement;
 mod resources;
 mod rollout;
 mod run_as;
@@ -166,6 +168,7 @@ fn check_spec(spec: &ServiceSpec) -> Vec<Problem> {
     problems.extend(resources::check(spec));
     problems.extend(network::check(spec));
     problems.extend(choice::check(&spec.balance));
+    problems.extend(placement::check(spec));
     problems.extend(tickets::check(spec));
     problems.extend(rollout::check(spec));
     problems.extend(upkeep::check(spec));

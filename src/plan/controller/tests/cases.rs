@@ -6,7 +6,7 @@ use super::world::{World, instance, name};
 use crate::{
     keys::Key,
     model::{ConditionStatus, Desired},
-    plan::cluster::Scope,
+    plan::scope::Scope,
 };
 
 use ConditionStatus::{False, True, Unknown};

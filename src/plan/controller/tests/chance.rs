@@ -18,6 +18,21 @@ pub(super) enum Event {
     Lose {
         node: usize,
     },
+    Crash {
+        node: usize,
+    },
+    Wish {
+        node: usize,
+        wish: usize,
+    },
+    Busy {
+        node: usize,
+        service: usize,
+        slot: u32,
+    },
+    Pass {
+        seconds: u64,
+    },
     Spec {
         service: usize,
         replicas: u32,
@@ -54,6 +69,15 @@ const NODES: [&str; 4] = ["a", "b", "c", "d"];
 const SERVICES: [&str; 3] = ["x", "y", "z"];
 const POOLS: [&str; 2] = ["qa", "prod"];
 
+/// What operators want of nodes.
+const WISHES: [&str; 5] = [
+    "null",
+    r#"{"cordoned": true}"#,
+    r#"{"draining": true}"#,
+    r#"{"labels": {"pool": "prod"}}"#,
+    r#"{"deletedAt": "2026-01-01T00:00:00Z"}"#,
+];
+
 /// Writes until rest: the ten instances that are wanted and as many that are not are each touched a
 /// few times, and each time their service and their node may be reported.
 const MOST_WRITES: usize = 200;
@@ -61,10 +85,15 @@ const MOST_WRITES: usize = 200;
 fn event() -> impl Strategy<Value = Event> {
     let service = 0..SERVICES.len();
     let node = 0..NODES.len();
-    let spec = (service.clone(), 1..5_u32, 0..3_u8, 0..3_usize, 0..6_u8);
+    let spec = (service.clone(), 1..5_u32, 0..3_u8, 0..3_usize, 0..8_u8);
     prop_oneof![
         2 => (node.clone(), 0..2_usize).prop_map(|(node, pool)| Event::Node { node, pool }),
-        1 => node.prop_map(|node| Event::Lose { node }),
+        1 => node.clone().prop_map(|node| Event::Lose { node }),
+        1 => node.clone().prop_map(|node| Event::Crash { node }),
+        2 => (node.clone(), 0..WISHES.len()).prop_map(|(node, wish)| Event::Wish { node, wish }),
+        1 => (node, service.clone(), 0..4_u32)
+            .prop_map(|(node, service, slot)| Event::Busy { node, service, slot }),
+        2 => (1..80_u64).prop_map(|seconds| Event::Pass { seconds }),
         4 => spec.prop_map(|(service, replicas, version, pool, kind)| Event::Spec {
             service, replicas, version, pool, kind
         }),
@@ -91,12 +120,16 @@ fn spec(replicas: u32, version: u8, pool: usize, kind: u8) -> serde_json::Value 
         2 => json!({"command": command, "ports": [{"name": "grpc", "port": 5004}]}),
         3 => json!({"command": command, "onePerNode": true,
             "ports": [{"name": "grpc", "port": 5012}]}),
+        6 => json!({"command": command, "replicas": replicas, "singleton": true,
+            "requests": {"cpu": 1, "memory": "1GiB"}, "ports": [{"name": "grpc"}]}),
+        7 => json!({"command": command, "replicas": replicas, "ports": [{"name": "grpc"}],
+            "placement": {"spreadBy": "pool", "maxPerNode": 1, "replaceAfter": "20s"}}),
         4 => json!({"external": ["one:1", "two:2"]}),
         _ => json!({"command": command, "replicas": replicas,
             "ports": [{"name": "grpc", "range": "5002-5007"}]}),
     };
     if let Some(pool) = POOLS.get(pool) {
-        spec["placement"] = json!({"nodeSelector": {"pool": pool}});
+        spec["placement"]["nodeSelector"] = json!({"pool": pool});
     }
     if version == 2 {
         spec["health"] = json!({"tcp": {}});
@@ -108,6 +141,16 @@ fn happen(world: &mut World, event: &Event, generation: u64) {
     match *event {
         Event::Node { node, pool } => world.node(NODES[node], json!({"pool": POOLS[pool]})),
         Event::Lose { node } => world.lose_node(NODES[node]),
+        Event::Crash { node } => world.crash_node(NODES[node]),
+        Event::Wish { node, wish } => {
+            world.wish(NODES[node], &serde_json::from_str(WISHES[wish]).unwrap());
+        }
+        Event::Busy {
+            node,
+            service,
+            slot,
+        } => world.load(NODES[node], &[&format!("{}-{slot}", SERVICES[service])]),
+        Event::Pass { seconds } => world.pass(seconds),
         Event::Spec {
             service,
             replicas,
@@ -162,11 +205,15 @@ pub(super) fn live(events: &[Event]) {
     world.broken.clear();
     for node in NODES {
         world.node(node, json!({"pool": "qa"}));
+        world.wish(node, &json!(null));
     }
     for (service, kind) in SERVICES.iter().zip([0, 1, 3]) {
         world.spec(service, 1000, spec(3, 9, 0, kind));
     }
     let written = world.settle();
+    // Agents that are back have said how their instances are.
+    world.pass(10);
+    let written = written + world.settle();
     assert!(written <= MOST_WRITES, "{written} writes until rest");
     for service in SERVICES {
         let status = world.status(service);
@@ -180,6 +227,28 @@ pub(super) fn live(events: &[Event]) {
         world.node(node, json!({"pool": "qa"}));
         world.settle();
         assert_eq!(world.assignments(), settled, "node {node} came back");
+    }
+    for node in NODES {
+        world.lose_node(node);
+        world.settle();
+        world.pass(60);
+        world.settle();
+        let left = world.assignments().into_iter();
+        let left = left.filter(|(on, asked)| on.as_str() == node && !asked.replaced);
+        assert!(
+            left.count() <= 1,
+            "only what is wanted once per node waits for its node"
+        );
+        world.node(node, json!({"pool": "qa"}));
+        world.settle();
+        world.pass(10);
+        world.settle();
+        let moved = world.assignments();
+        assert_eq!(
+            moved.len(),
+            settled.len(),
+            "node {node} came back: {moved:#?}"
+        );
     }
     for service in SERVICES {
         world.delete(service, 1001);

@@ -91,7 +91,7 @@ fn a_template_without_progress_is_taken_back_once_and_for_all() {
     world.broken.insert(world.first_of(2));
     world.settle();
     assert_eq!(world.verdict("worker", "Progressing").0, True);
-    world.cluster.set_now(Moment::new(Duration::from_secs(61)));
+    world.cluster.advance(Moment::new(Duration::from_secs(61)));
     world.touch();
     world.broken.clear();
     world.settle();
@@ -121,7 +121,7 @@ fn without_a_rollback_the_failure_is_told_and_the_rest_stays() {
     world.lead();
     world.broken.insert(world.first_of(2));
     world.settle();
-    world.cluster.set_now(Moment::new(Duration::from_secs(61)));
+    world.cluster.advance(Moment::new(Duration::from_secs(61)));
     world.touch();
     world.settle();
     let (status, reason, _) = world.verdict("worker", "Progressing");

@@ -1,6 +1,9 @@
 //! A cluster in memory, with agents that do at once what they are asked.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde_json::{Value as Json, json};
 
@@ -12,9 +15,10 @@ use crate::{
     },
     plan::{
         check,
-        cluster::{Cluster, Scope},
+        cluster::Cluster,
         conditions,
         controller::{Intent, Plan, Value, plan},
+        scope::Scope,
     },
 };
 
@@ -25,6 +29,8 @@ pub(super) struct World {
     now: i64,
     /// Instances whose processes do not become ready.
     pub(super) broken: BTreeSet<Instance>,
+    /// What the agents have running, and say of it.
+    running: BTreeMap<(Name, Instance), InstanceState>,
 }
 
 pub(super) fn name(text: &str) -> Name {
@@ -56,6 +62,7 @@ impl World {
             revision: 0,
             now: 0,
             broken: BTreeSet::new(),
+            running: BTreeMap::new(),
         }
     }
 
@@ -81,12 +88,47 @@ impl World {
         let session = json!({
             "uuid": "u", "nodeUuid": "n", "address": "127.0.0.1", "labels": labels,
             "version": "0", "startedAt": "2026-01-01T00:00:00Z", "reconciled": true,
+            "capacity": {"memory": "3GiB", "cpu": 2},
         });
         self.put(Key::Session(name(node)), &session);
     }
 
     pub(super) fn lose_node(&mut self, node: &str) {
         self.cluster.delete(&Key::Session(name(node)));
+    }
+
+    /// The node's host fails: nothing runs there any more.
+    pub(super) fn crash_node(&mut self, node: &str) {
+        self.lose_node(node);
+        self.running.retain(|(on, _), _| *on != name(node));
+    }
+
+    /// What an operator wants of a node; null takes it back.
+    pub(super) fn wish(&mut self, node: &str, spec: &Json) {
+        let key = Key::NodeSpec(name(node));
+        match spec {
+            Json::Null => self.cluster.delete(&key),
+            spec => self.put(key, spec),
+        }
+    }
+
+    /// What the instances on a node work on.
+    pub(super) fn load(&mut self, node: &str, busy: &[&str]) {
+        let stats = |requests| {
+            json!({"stats": {"currentRequests": requests, "requestCapacity": 1,
+            "serverUtilization": 0.0, "serverMemoryUsagePercent": 0.0}})
+        };
+        let instances: BTreeMap<&str, Json> = busy.iter().map(|who| (*who, stats(1))).collect();
+        self.put(
+            Key::Load(name(node)),
+            &json!({"at": "2026-01-01T00:00:00Z", "instances": instances}),
+        );
+    }
+
+    /// Time passes.
+    pub(super) fn pass(&mut self, seconds: u64) {
+        let now = self.cluster.now() + Duration::from_secs(seconds);
+        self.cluster.advance(now);
     }
 
     pub(super) fn spec(&mut self, service: &str, generation: u64, spec: Json) {
@@ -166,11 +208,19 @@ impl World {
         panic!("the leader does not come to rest");
     }
 
-    /// Which numbers are held on which nodes.
-    fn held(&self) -> BTreeSet<(Name, u16)> {
+    /// Which numbers are held on which nodes, and which instances are there.
+    fn held(&self) -> BTreeSet<(Name, String)> {
         let nodes = self.cluster.nodes().iter();
         nodes
-            .flat_map(|(name, node)| node.ports.keys().map(|number| (name.clone(), *number)))
+            .flat_map(|(name, node)| {
+                let numbers = node.ports.keys().map(u16::to_string);
+                let instances = node.assigned.iter().map(|instance| {
+                    let service = &self.cluster.services()[&instance.service];
+                    let seat = &service.seats[&(instance.slot, name.clone())];
+                    format!("{instance} {:?}", seat.requests())
+                });
+                numbers.chain(instances).map(|held| (name.clone(), held))
+            })
             .collect()
     }
 
@@ -200,6 +250,13 @@ impl World {
                 acted |= self.act_on(&node, &asked);
             }
         }
+        let orphans = self.running.clone();
+        for ((node, who), state) in orphans {
+            if self.cluster.is_live(&node) && self.state(&node, &who).is_none() {
+                self.put(Key::State(node, who), &serde_json::to_value(state).unwrap());
+                acted = true;
+            }
+        }
         acted
     }
 
@@ -207,6 +264,12 @@ impl World {
         let key = Key::State(node.clone(), asked.instance.clone());
         let known = self.state(node, &asked.instance);
         if asked.desired == Desired::Absent {
+            self.cluster.delete(&key);
+            self.running.remove(&(node.clone(), asked.instance.clone()));
+            return known.is_some();
+        }
+        let runs = (self.running).contains_key(&(node.clone(), asked.instance.clone()));
+        if asked.replaced && !runs {
             self.cluster.delete(&key);
             return known.is_some();
         }
@@ -237,6 +300,7 @@ impl World {
             revision: asked.revision.clone(),
             epoch: 1,
         };
+        (self.running).insert((node.clone(), asked.instance.clone()), state.clone());
         if known.as_ref() == Some(&state) {
             return false;
         }
