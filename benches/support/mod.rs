@@ -98,6 +98,8 @@ fn session(node: usize) -> Fact {
         node_uuid: String::new(),
         address: String::new(),
         agent_address: None,
+        capacity: Default::default(),
+        seen_revision: 0,
         labels: BTreeMap::new(),
         version: String::new(),
         started_at: Timestamp::from_millis(0),

@@ -19,7 +19,6 @@ pub struct Placement {
     /// A label over whose values instances are spread evenly, before they are over nodes. Nodes without it
     /// count as one more value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1))]
     pub spread_by: Option<String>,
     /// So many instances of the service go to one node at most. Default: as many as fit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
