@@ -42,6 +42,8 @@ pub(super) struct Term {
     cluster: Cluster,
     /// The highest revision of the store that was seen.
     seen: i64,
+    /// Whether everything has been read once.
+    listed: bool,
     /// None: others look after the store's history.
     compaction: Option<Compaction>,
     store: Store,
@@ -89,6 +91,7 @@ impl Term {
                 config.node_grace,
             ),
             seen,
+            listed: false,
             due: Scope::everything(),
             not_before: host.clock.now(),
             full_pass: host.clock.now(),
@@ -157,7 +160,10 @@ impl Term {
 
     fn take_in(&mut self, update: Update) {
         self.cluster.advance(self.host.clock.now());
-        if update.revision < self.seen {
+        // The first update is a listing, so that it is not older than what was seen before.
+        let is_first = !std::mem::replace(&mut self.listed, true);
+        let fallen = is_first && update.revision < self.seen;
+        if fallen || update.restored_from.is_some() {
             self.cluster.fell_from(self.seen);
         }
         self.seen = self.seen.max(update.revision);

@@ -88,6 +88,10 @@ pub struct Update {
     pub changes: Vec<Change>,
     /// The revision of the listing that the changes come from, or of the last of them.
     pub revision: i64,
+    /// The revision that the store had reached before it was restored from a backup, where this is the first
+    /// update after that. A revision below that of another update alone says nothing: prefixes run ahead of
+    /// each other.
+    pub restored_from: Option<i64>,
 }
 
 /// A followed set of prefixes.
@@ -256,7 +260,8 @@ impl Follow {
         }
         let jitter = RELIST.mul_f64(self.store.host().entropy.fraction());
         self.relist_at = self.now() + RELIST + jitter;
-        let update = self.ledger.compare(listing, restored);
+        let mut update = self.ledger.compare(listing, restored);
+        update.restored_from = restored.then_some(known);
         self.proceed();
         (first || !update.changes.is_empty()).then_some(update)
     }
@@ -311,7 +316,11 @@ impl Follow {
         }
         changes.sort_by_key(Change::revision);
         let revision = changes.last()?.revision();
-        Some(Update { changes, revision })
+        Some(Update {
+            changes,
+            revision,
+            restored_from: None,
+        })
     }
 
     /// The changes in an answer that are to be said.

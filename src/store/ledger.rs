@@ -47,6 +47,7 @@ impl Ledger {
         Update {
             changes,
             revision: listing.revision,
+            restored_from: None,
         }
     }
 }
