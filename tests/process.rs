@@ -5,12 +5,15 @@
 //! 3. Finding again: `a_process_outlives_...`, `an_end_is_known_...`, `a_place_is_never_...`,
 //!    `a_stranger_...`, `what_is_forgotten_...`, `a_shim_that_is_just_dying_...`
 //! 4. Tethers: `tethered_processes_...`
+//! 5. Limits: `who_cannot_enter_...`
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod support;
+#[path = "process/told.rs"]
+mod told;
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
 
 use quaestor::{
     host::Host,
@@ -296,4 +299,40 @@ async fn a_shim_that_is_just_dying_is_waited_for_and_its_end_is_no_doubt() {
         };
         assert_eq!(last, Some((1, End::UNKNOWN)));
     }
+}
+
+#[tokio::test]
+async fn who_cannot_enter_its_cgroup_runs_all_the_same_and_that_is_said() {
+    let world = World::new();
+    // Directories in which no files appear by themselves, as they do in real cgroups.
+    let root = world.path("cgroups");
+    let mount = format!("1 0 0:1 / {} rw - cgroup2 cgroup2 rw\n", root.display());
+    for (file, text) in [
+        ("self/cgroup", "0::/\n"),
+        ("self/mountinfo", &mount),
+        ("cgroups/cgroup.controllers", "memory\n"),
+    ] {
+        let file = world.path(file);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+    }
+    let host = Host {
+        disk: Arc::new(told::Told(world.path("self"))),
+        ..Host::system()
+    };
+    let processes = ShimProcesses::by(env!("CARGO_BIN_EXE_quaestor-shim").into(), &host);
+    let mut program = world.script("exec sleep 1000");
+    program.resources.memory = "64MiB".parse().ok();
+    let started = processes.start(&world.place, 1, &program).await.unwrap();
+    assert!(lives(started.process.pid()));
+    let told = processes.confine(&world.place, &program.resources).unwrap();
+    assert!(
+        told.starts_with(
+            "resources.memory is not enforced on this node: its process could not enter"
+        ),
+        "{told}"
+    );
+    processes.forget(&world.place).await.unwrap();
+    let left = fs::read_dir(root.join("quaestor")).unwrap().count();
+    assert_eq!(left, 0, "its cgroup is removed");
 }

@@ -229,3 +229,27 @@ fn split(address: &str) -> Option<(String, u16)> {
     let port = port.parse().ok().filter(|port| *port > 0)?;
     (!host.is_empty()).then(|| (host.to_owned(), port))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_first_limit_needs_a_new_process_and_another_one_does_not() {
+        let revision = |resources: &str| {
+            let json = format!(
+                r#"{{"metadata": {{"name": "worker"}}, "generation": 1,
+                    "spec": {{"command": ["x"], "resources": {resources}}}}}"#
+            );
+            let object: ServiceObject = serde_json::from_str(&json).unwrap();
+            Blueprint::new(&object).revision()
+        };
+        let (none, some) = (revision("{}"), revision(r#"{"memory": "1GiB"}"#));
+        assert_ne!(none, some);
+        assert_eq!(some, revision(r#"{"memory": "2GiB", "cpu": 2}"#));
+        let old =
+            r#"{"metadata": {"name": "worker"}, "generation": 1, "spec": {"command": ["x"]}}"#;
+        let old: ServiceObject = serde_json::from_str(old).unwrap();
+        assert_eq!(none, Blueprint::new(&old).revision());
+    }
+}

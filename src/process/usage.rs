@@ -39,7 +39,7 @@ struct Stat {
 
 /// What the trees use that the processes `leaders` are the first of. Whoever is the parent of a leader is taken
 /// for its keeper, to whom the orphans of the tree go and the time of those that have ended. One look at the
-/// host for all: about 10 µs per process that lives there.
+/// host for all: 12 to 14 µs of processor time per process that lives there, measured with 130 to 730 of them.
 pub fn of(proc: &Path, leaders: &BTreeSet<u32>, units: Units) -> BTreeMap<u32, Used> {
     let mut stats = BTreeMap::new();
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();

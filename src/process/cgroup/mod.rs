@@ -75,14 +75,13 @@ impl Cgroups {
 
     /// Limits the cgroup of `place`, which is made if it is not there.
     pub(super) fn confine(&self, place: &Place, resources: &Resources) -> Confined {
-        let given = [
-            ("memory", resources.memory.is_some()),
-            ("cpu", resources.cpu.is_some()),
-        ];
-        let given = given.into_iter().filter(|(_, given)| *given);
         let nothing = |cause: &str| Confined {
             cgroup: None,
-            unenforced: unenforced(given.map(|(field, _)| (field, cause.to_owned())).collect()),
+            unenforced: unenforced(
+                given(resources)
+                    .map(|field| (field, cause.to_owned()))
+                    .collect(),
+            ),
         };
         let (tree, lacks) = match (&self.tree, self.ready()) {
             (Ok(tree), Ok(lacks)) => (tree, lacks),
@@ -92,27 +91,40 @@ impl Cgroups {
         if let Err(error) = self.disk.create_passage(&cgroup) {
             return nothing(&format!("cannot make `{}`: {error}", cgroup.display()));
         }
-        let limits = [
-            (
-                "memory",
-                resources.memory.is_some(),
-                self.limit_memory(&cgroup, resources),
-            ),
-            (
-                "cpu",
-                resources.cpu.is_some(),
-                self.limit_cpu(&cgroup, resources),
-            ),
-        ];
-        let failed = limits.into_iter().filter_map(|(field, given, done)| {
-            let error = done.err().filter(|_| given)?;
-            let otherwise = || format!("cannot limit `{}`: {error}", cgroup.display());
-            Some((field, lacks.get(field).cloned().unwrap_or_else(otherwise)))
+        // What is not given is lifted; where that fails, there is nothing to lift.
+        let memory = self.limit_memory(&cgroup, resources).err();
+        let cpu = self.limit_cpu(&cgroup, resources).err();
+        let failed = given(resources).filter_map(|field| {
+            let error = if field == "memory" { &memory } else { &cpu };
+            let cause = format!("cannot limit `{}`: {}", cgroup.display(), error.as_ref()?);
+            Some((field, lacks.get(field).cloned().unwrap_or(cause)))
         });
+        let unenforced = unenforced(failed.collect());
         Confined {
-            unenforced: unenforced(failed.collect()),
             cgroup: Some(cgroup),
+            unenforced,
         }
+    }
+
+    /// Limits what lives at `place`. What is not enforced, and why.
+    pub(super) fn hold(&self, place: &Place, resources: &Resources) -> Option<String> {
+        let confined = self.confine(place, resources);
+        let Some(cgroup) = confined.cgroup else {
+            return confined.unenforced;
+        };
+        let living = self.disk.read(&cgroup.join("cgroup.procs"));
+        if living.is_ok_and(|living| living.is_some_and(|living| !living.is_empty())) {
+            return confined.unenforced;
+        }
+        let cause = format!(
+            "its process could not enter `{}`; its log says why",
+            cgroup.display()
+        );
+        unenforced(
+            given(resources)
+                .map(|field| (field, cause.clone()))
+                .collect(),
+        )
     }
 
     /// Kills what lives in the cgroup of `place`, and removes it.
@@ -168,6 +180,17 @@ impl Cgroups {
         self.disk
             .tell(&cgroup.join("cpu.max"), &format!("{quota} {CPU_PERIOD}"))
     }
+}
+
+/// The fields of `resources` that limit anything.
+fn given(resources: &Resources) -> impl Iterator<Item = &'static str> {
+    let given = [
+        ("memory", resources.memory.is_some()),
+        ("cpu", resources.cpu.is_some()),
+    ];
+    given
+        .into_iter()
+        .filter_map(|(field, given)| given.then_some(field))
 }
 
 /// The cgroup of `place`: that of no other instance on this machine, of whatever cluster and agent.

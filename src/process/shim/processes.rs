@@ -133,11 +133,21 @@ impl ShimProcesses {
         self.cgroups().settle();
         let mut link = self.shim_for(place, program).await?;
         let record = directory.join(names::PROGRAM);
+        let write = |cgroup: Option<PathBuf>| {
+            let sealed = seal(place, program, cgroup);
+            let written = self.disk.write(&record, sealed.as_bytes(), false);
+            written.map_err(unusable(&record))
+        };
         let cgroup = self.cgroup(place, program);
-        let sealed = seal(place, program, cgroup);
-        let written = self.disk.write(&record, sealed.as_bytes(), false);
-        written.map_err(unusable(&record))?;
-        let running = self.begin(&mut link, place, incarnation, program).await;
+        let is_confined = cgroup.is_some();
+        write(cgroup)?;
+        let mut running = self.begin(&mut link, place, incarnation, program).await;
+        if is_confined && let Err(StartError::Refused(why)) = &running {
+            // It may be the cgroup that cannot be entered: no limit is worth a process.
+            tracing::debug!(directory = %directory.display(), why, "tried again without its limits");
+            write(None)?;
+            running = self.begin(&mut link, place, incarnation, program).await;
+        }
         if !program.secrets.is_empty() {
             // The shim has removed it, unless it is an older one or could not be asked.
             self.disk.remove(&record).map_err(unusable(&record))?;
@@ -318,7 +328,7 @@ impl Processes for ShimProcesses {
     }
 
     fn confine(&self, place: &Place, resources: &Resources) -> Option<String> {
-        self.cgroups().confine(place, resources).unenforced
+        self.cgroups().hold(place, resources)
     }
 
     fn processors(&self) -> f64 {
