@@ -37,6 +37,8 @@ mod disk;
 mod hooks;
 #[path = "agent/identity.rs"]
 mod identity;
+#[path = "agent/notify.rs"]
+mod notify;
 #[path = "agent/partition.rs"]
 mod partition;
 #[path = "agent/resources.rs"]

@@ -58,6 +58,7 @@ impl World {
         Program {
             secrets: BTreeMap::new(),
             pre_start: None,
+            notify: None,
             arguments: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
             environment: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
             working_directory: self.directory.path().to_owned(),

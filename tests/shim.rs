@@ -6,6 +6,7 @@
 //! - [`logs`]: lines whole and in order; floods, full and hanging disks
 //! - [`deadline`]: the stop that no agent has to ask for
 //! - [`setting`]: environment, descriptors, identity and limits of the process
+//! - [`notices`]: what the process says of itself, and who is listened to
 //! - [`published`]: messages and records as every published version wrote them
 #![cfg(target_os = "linux")]
 #![allow(
@@ -24,6 +25,8 @@ mod harness;
 mod lifecycle;
 #[path = "shim/logs.rs"]
 mod logs;
+#[path = "shim/notices.rs"]
+mod notices;
 #[path = "shim/published.rs"]
 mod published;
 #[path = "shim/setting.rs"]

@@ -125,6 +125,7 @@ fn ready(at: usize, ready: bool) -> Fact {
         restarts: 0,
         reason: String::new(),
         message: String::new(),
+        status_text: String::new(),
         last_exit: None,
         started_at: None,
         next_start_at: None,

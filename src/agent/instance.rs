@@ -1,11 +1,13 @@
 //! One instance on this node: what was assigned, what lives, who asks it how it is.
 //!
 //! - `shown`: what is reported of it
+//! - `beside`, `load`, `notice`: what is run beside its process, what load it reports, what it says of itself
 
 mod shown;
 
 mod beside;
 mod load;
+mod notice;
 
 use futures::{FutureExt as _, future::BoxFuture};
 
@@ -14,6 +16,7 @@ use crate::{
     host::Host,
     model::{
         Assignment, Desired, Exit, Instance, LoadReport, Moment, Name, Run, Timestamp, Units,
+        notice::Notice,
         service::{HealthSpec, OnAgentStop},
     },
     plan::{
@@ -45,7 +48,7 @@ pub(super) enum What {
     },
     /// The `preStop` command ended; why it failed, if it did.
     PreStopped(Result<(), String>),
-    /// Its process is another one than before, of the same start.
+    /// Its process is another one than before, of the same start, or says something new of itself.
     Changed,
     /// A load report came, or did not.
     Loaded {
@@ -95,6 +98,8 @@ pub(super) struct Managed {
     load: Question,
     /// The `preStop` command was sent.
     pre_stopping: bool,
+    /// What its process last said of itself.
+    notice: Option<Notice>,
     next_load: Moment,
     /// The last load report, and when it was asked for.
     report: Option<(LoadReport, Moment)>,
@@ -135,6 +140,7 @@ impl Managed {
             health: Question::default(),
             load: Question::default(),
             pre_stopping: false,
+            notice: None,
             next_load: Moment::default(),
             report: None,
         }
@@ -221,6 +227,7 @@ impl Managed {
         self.health = Question::default();
         self.load = Question::default();
         self.pre_stopping = false;
+        self.notice = None;
         self.report = None;
         self.ready_since = None;
         self.next_start_at = None;
@@ -308,6 +315,10 @@ impl Managed {
         }
         if due > now {
             return Some(due);
+        }
+        if spec.notify.is_some() {
+            // It is listened to, not asked.
+            return None;
         }
         if spec.exec.is_some() {
             let process = self.process.as_deref()?;

@@ -136,6 +136,7 @@ pub(super) fn resolve(
     Ok(Program {
         arguments,
         pre_start,
+        notify: template.notify.clone(),
         environment,
         secrets,
         working_directory,

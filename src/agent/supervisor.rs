@@ -10,6 +10,7 @@ mod assigned;
 mod confine;
 mod end;
 mod local;
+mod notice;
 mod partition;
 mod reserve;
 mod stranger;
@@ -236,6 +237,7 @@ impl Supervisor {
         {
             return;
         }
+        self.listen(name, now);
         self.count_starts(now);
         self.reclaim(name, now);
         if let Some(managed) = self.instances.get_mut(name)
@@ -416,13 +418,7 @@ impl Supervisor {
                     tracing::warn!(node = %self.config.node, instance = %name, %why, "not ready");
                 }
                 managed.checked(asked, result, now);
-                let is = managed.is_ready();
-                if !was && is {
-                    tracing::info!(node = %self.config.node, instance = %name, "ready");
-                }
-                if was != is {
-                    self.disturb();
-                }
+                self.note_readiness(&name, was);
             }
             What::PreStopped(result) => {
                 if let Err(why) = result {
@@ -431,8 +427,10 @@ impl Supervisor {
                 managed.change(|life| life.pre_stopped(now));
             }
             What::Changed => {
+                let was = managed.is_ready();
                 managed.look_at_process(now);
                 self.events.extend(managed.watch_process());
+                self.note_readiness(&name, was);
             }
             What::Loaded { asked, result } => managed.loaded(asked, result, now),
         }

@@ -143,6 +143,9 @@ fn instance(inventory: &Inventory, name: &str, now: Timestamp) -> anyhow::Result
     page.line("Ready", if found.ready { "yes" } else { "no" });
     page.line("Reason", or_dash(found.reason.clone()));
     page.line("Message", or_dash(found.message.clone()));
+    if !found.status_text.is_empty() {
+        page.line("Says", &found.status_text);
+    }
     page.line(
         "Pid",
         found.pid.map_or("-".to_owned(), |pid| pid.to_string()),

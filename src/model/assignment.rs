@@ -10,8 +10,8 @@ use super::{
     resources::Resources,
     run_as::RunAs,
     service::{
-        FileSpec, HealthSpec, Hook, LoadSpec, LogSpec, OnAgentStop, OnPartition, RecycleSpec,
-        Requests, RestartSpec, StopSpec, Variable, is_default, is_true, yes,
+        FileSpec, HealthSpec, Hook, LoadSpec, LogSpec, NotifySpec, OnAgentStop, OnPartition,
+        RecycleSpec, Requests, RestartSpec, StopSpec, Variable, is_default, is_true, yes,
     },
     ticket::TicketSpec,
 };
@@ -138,6 +138,9 @@ pub struct Template {
     /// What comes before its start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pre_start: Option<Hook>,
+    /// What it says of itself to its shim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<NotifySpec>,
     /// As whom it runs, and what it may use up.
     #[serde(flatten)]
     pub run_as: RunAs,

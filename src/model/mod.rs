@@ -11,6 +11,7 @@ pub mod log;
 pub mod manifest;
 pub mod name;
 pub mod node;
+pub mod notice;
 pub mod placeholder;
 pub mod quantity;
 pub mod resources;

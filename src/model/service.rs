@@ -5,6 +5,7 @@ mod balance;
 mod hooks;
 mod load;
 mod logs;
+mod notify;
 mod partition;
 mod placement;
 mod port_range;
@@ -25,6 +26,7 @@ pub use balance::{BalanceSpec, Policy};
 pub use hooks::{ExecCheck, Hook};
 pub use load::{HttpLoad, LoadSpec, ProcessLoad};
 pub use logs::LogSpec;
+pub use notify::NotifySpec;
 pub use partition::OnPartition;
 pub use placement::{Capacity, Placement, Requests};
 pub use port_range::PortRange;
@@ -230,6 +232,9 @@ pub struct HealthSpec {
     /// Run a command beside the process; exit code 0 is healthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exec: Option<ExecCheck>,
+    /// Listen to the process: healthy from its `READY=1` on, as systemd's `Type=notify`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<NotifySpec>,
     /// No check: a running process is healthy. The default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub none: Option<Nothing>,
@@ -254,6 +259,12 @@ pub struct HealthSpec {
 }
 
 impl HealthSpec {
+    /// Whether anything tells a healthy process from one that merely runs.
+    pub fn is_checked(&self) -> bool {
+        let over_a_port = self.grpc.is_some() || self.http.is_some() || self.tcp.is_some();
+        over_a_port || self.exec.is_some() || self.notify.is_some()
+    }
+
     const fn interval_default() -> Period {
         Period::from_secs(5)
     }
@@ -278,6 +289,7 @@ impl Default for HealthSpec {
             http: None,
             tcp: None,
             exec: None,
+            notify: None,
             none: None,
             interval: Self::interval_default(),
             timeout: Self::timeout_default(),
@@ -456,10 +468,7 @@ impl ServiceSpec {
     pub fn min_ready(&self) -> Period {
         /// Without a check, this tells a process that works from one that ends at once.
         const PROOF: Period = Period::from_secs(2);
-        let health = &self.health;
-        let asked = health.grpc.is_some() || health.http.is_some() || health.tcp.is_some();
-        let is_checked = asked || health.exec.is_some();
-        let default = match is_checked || !self.external.is_empty() {
+        let default = match self.health.is_checked() || !self.external.is_empty() {
             true => Period::from_secs(0),
             false => PROOF,
         };

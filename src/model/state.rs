@@ -44,6 +44,10 @@ pub struct InstanceState {
     /// The same for people.
     #[serde(default)]
     pub message: String,
+    /// What its process says that it does (`STATUS=`), as it was when it last said something that
+    /// matters: a change of this alone is not written.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub status_text: String,
     /// How its process ended last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<Exit>,

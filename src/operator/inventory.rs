@@ -81,6 +81,9 @@ pub struct InstanceInfo {
     pub reason: String,
     /// The same for people.
     pub message: String,
+    /// What its process says that it does.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub status_text: String,
     /// Whether somebody else runs it.
     pub external: bool,
     /// Whether it is to run, or being stopped for good; none for one whose assignment vanished.
@@ -306,6 +309,9 @@ impl Raw {
                 restarts: state.map_or(0, |state| state.restarts),
                 reason: state.map(|state| state.reason.clone()).unwrap_or_default(),
                 message: state.map(|state| state.message.clone()).unwrap_or_default(),
+                status_text: state
+                    .map(|state| state.status_text.clone())
+                    .unwrap_or_default(),
                 external: assignment.is_some_and(|found| matches!(found.run, Run::External { .. })),
                 desired: assignment.map(|assignment| assignment.desired),
                 endpoint: state.and_then(|state| state.endpoint.clone()),

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use crate::model::{
     AssignedPort, Assignment, Desired, Instance, Name, Run, RunAs, ServiceObject, ServiceSpec,
     assignment::Template,
-    service::{FileSpec, Hook, PortSpec, Variable},
+    service::{FileSpec, Hook, NotifySpec, PortSpec, Variable},
 };
 
 /// Digits of a revision: 40 bits tell apart all templates that one service will ever have.
@@ -32,6 +32,8 @@ struct Substance<'a> {
     files: &'a [FileSpec],
     #[serde(skip_serializing_if = "Option::is_none")]
     pre_start: Option<&'a Hook>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notify: Option<&'a NotifySpec>,
     ports: Vec<PortSubstance<'a>>,
     /// The last request for a restart.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,6 +110,7 @@ impl<'a> Blueprint<'a> {
             env: &spec.env,
             files: &spec.files,
             pre_start: spec.pre_start.as_ref(),
+            notify: spec.health.notify.as_ref(),
             ports: spec
                 .ports
                 .iter()
@@ -162,6 +165,7 @@ impl<'a> Blueprint<'a> {
                 env: spec.env.clone(),
                 files: spec.files.clone(),
                 pre_start: spec.pre_start.clone(),
+                notify: spec.health.notify.clone(),
                 run_as: spec.run_as.clone(),
             }),
         };

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{LoadReport, Moment, service::HealthSpec};
+use super::notice::{Meaning, meaning};
+use crate::model::{LoadReport, Moment, notice::Notice, service::HealthSpec};
 
 /// The first check comes this long after the start, each further one twice as late, until one
 /// succeeds: a worker that is up in 30 ms is in use after 75 ms, and one that takes minutes is not
@@ -31,6 +32,9 @@ pub struct Checks {
     counted: u32,
     /// What the last one said, if it failed.
     failure: Option<Failure>,
+    /// Why it is not to be handed out, although nothing is wrong.
+    #[serde(skip)]
+    away: Option<&'static str>,
     /// When the first of the failures in a row that count was asked.
     failing_since: Moment,
     /// Failures in a row that count, without a sign of life between them.
@@ -88,6 +92,7 @@ impl Checks {
             succeeded: false,
             counted: 0,
             failure: None,
+            away: None,
             failing_since: now,
             unexcused: 0,
             sign_of_life: false,
@@ -106,7 +111,7 @@ impl Checks {
 
     /// Whether `spec` asks for checks at all.
     pub fn wanted(spec: &HealthSpec) -> bool {
-        spec.grpc.is_some() || spec.http.is_some() || spec.tcp.is_some() || spec.exec.is_some()
+        spec.is_checked()
     }
 
     /// When the next check is due; none when `spec` asks for none.
@@ -123,6 +128,7 @@ impl Checks {
         now: Moment,
     ) {
         let interval = spec.interval.get();
+        self.away = None;
         match result {
             Ok(()) => {
                 self.succeeded = true;
@@ -147,6 +153,20 @@ impl Checks {
                 .min(interval)
         };
         self.next = now.max(asked + pause);
+    }
+
+    /// Takes what the process says of itself, known at `now`, for the result of a check. None: it was started by
+    /// a revision that did not ask it to say anything, and is as healthy as one without a check until it is replaced.
+    pub fn hear(&mut self, spec: &HealthSpec, notice: Option<&Notice>, now: Moment) {
+        let watchdog = spec.notify.as_ref().and_then(|notify| notify.watchdog);
+        match notice.map_or(Meaning::Well, |notice| meaning(notice, watchdog)) {
+            Meaning::Well => self.record(spec, now, Ok(()), now),
+            Meaning::Ill(failure) => self.record(spec, now, Err(failure), now),
+            Meaning::Away(why) => {
+                self.away = Some(why);
+                self.next = now + spec.interval.get();
+            }
+        }
     }
 
     fn count(&mut self, spec: &HealthSpec, asked: Moment, now: Moment) {
@@ -210,6 +230,7 @@ impl Checks {
     pub fn verdict(&self, spec: &HealthSpec) -> Verdict {
         match &self.failure {
             _ if !Self::wanted(spec) => Verdict::Healthy,
+            _ if let Some(why) = self.away => Verdict::Unhealthy(why.to_owned()),
             Some(failure) if self.unexcused >= spec.failure_threshold.max(1) => {
                 Verdict::Failed(failure.clone())
             }
@@ -242,11 +263,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{ServerStats, quantity::Period, service::PortCheck};
+    use crate::model::{ServerStats, notice::Stage, quantity::Period, service};
 
     fn spec() -> HealthSpec {
         HealthSpec {
-            tcp: Some(PortCheck::default()),
+            tcp: Some(service::PortCheck::default()),
             interval: Period::from_secs(1),
             timeout: Period::from_secs(1),
             failure_threshold: 3,
@@ -349,6 +370,35 @@ mod tests {
         let none = HealthSpec::default();
         assert_eq!(checks.verdict(&none), Verdict::Healthy);
         assert_eq!(checks.due(&none), None);
+    }
+
+    #[test]
+    fn what_it_announces_makes_unready_for_as_long_as_it_takes_and_a_missed_ping_fails() {
+        let spec = HealthSpec {
+            tcp: None,
+            notify: Some(service::NotifySpec::default()),
+            ..spec()
+        };
+        let mut checks = Checks::begin(at(0));
+        let mut notice = Notice::default();
+        checks.hear(&spec, Some(&notice), at(25));
+        assert_eq!(checks.verdict(&spec), Verdict::Starting(None));
+        notice.stage = Stage::Ready;
+        checks.hear(&spec, Some(&notice), at(50));
+        assert_eq!(checks.verdict(&spec), Verdict::Healthy);
+        notice.stage = Stage::Reloading;
+        for second in 1..9 {
+            checks.hear(&spec, Some(&notice), at(second * 1000));
+            assert!(matches!(checks.verdict(&spec), Verdict::Unhealthy(_)));
+        }
+        notice.overdue = true;
+        for second in 9..12 {
+            checks.hear(&spec, Some(&notice), at(second * 1000));
+        }
+        assert!(matches!(checks.verdict(&spec), Verdict::Failed(_)));
+        // It was started by a revision that had no such check.
+        checks.hear(&spec, None, at(12_000));
+        assert_eq!(checks.verdict(&spec), Verdict::Healthy);
     }
 
     /// Fails a check every second from second 1 on, after the load reports of `load`, and says for

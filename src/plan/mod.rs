@@ -1,8 +1,8 @@
 //! Decisions: pure functions that say what to do next, why, and what they wait for. Time and randomness
 //! are arguments.
 //!
-//! - [`agent`], [`health`], [`restart`], [`recycle`], [`drain`], [`report`], [`load`]: one instance on
-//!   its node; [`reservation`]: who has it to himself
+//! - [`agent`], [`health`], [`restart`], [`recycle`], [`drain`], [`report`], [`load`], [`notice`]: one
+//!   instance on its node; [`reservation`]: who has it to himself
 //! - [`local`]: what a node runs by manifests of its own
 //! - [`cluster`], [`node`]: all that the leader knows, kept up to date change by change
 //! - [`absence`]: nodes that are away, and when that is a loss; [`scope`]: what has to be planned again
@@ -29,6 +29,7 @@ pub mod lineage;
 pub mod load;
 pub mod local;
 pub mod node;
+pub mod notice;
 pub mod overview;
 pub mod placement;
 pub mod queue;

@@ -353,6 +353,7 @@ fn bare(instance: &Instance, seat: &Seat) -> Assignment {
             env: Default::default(),
             files: Vec::new(),
             pre_start: None,
+            notify: None,
             run_as: Default::default(),
         }),
         replaced: false,

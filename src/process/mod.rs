@@ -35,8 +35,9 @@ use futures::future::BoxFuture;
 
 use crate::model::{
     ExitCause, Resources, Timestamp,
+    notice::Notice,
     run_as::{Limits, Umask},
-    service::{LogSpec, StopSignal, StopSpec},
+    service::{LogSpec, NotifySpec, StopSignal, StopSpec},
 };
 
 #[cfg(unix)]
@@ -145,6 +146,9 @@ pub trait Process: Send + Sync {
     /// Whether what lives is not the program itself yet, but what prepares its start.
     fn is_preparing(&self) -> bool;
 
+    /// What it says of itself; none: its program does not ask it to.
+    fn notice(&self) -> Option<Notice>;
+
     /// Resolves when what the others say may have changed since this was asked last.
     fn changed(&self) -> BoxFuture<'static, ()>;
 
@@ -204,6 +208,8 @@ pub struct Program {
     pub arguments: Vec<String>,
     /// What comes first.
     pub pre_start: Option<PreStart>,
+    /// What it is to say of itself; none: nobody listens.
+    pub notify: Option<NotifySpec>,
     /// The whole environment; nothing is inherited.
     pub environment: BTreeMap<String, String>,
     /// Further variables, whose values nobody else is told.

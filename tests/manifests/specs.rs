@@ -7,9 +7,9 @@ use quaestor::model::{
     run_as::{Ceiling, Limits, RunAs, Umask},
     service::{
         BalanceSpec, ExecCheck, FileMode, FileSpec, FromFile, HealthSpec, Hook, HttpCheck,
-        HttpLoad, Labels, LoadSpec, LogSpec, Metadata, Nothing, OnAgentStop, OnPartition,
-        Placement, Policy, PortCheck, PortRange, PortSpec, ProcessLoad, RecycleSpec, RecycleWhen,
-        RestartPolicy, RestartSpec, RolloutSpec, StopSignal, StopSpec, Variable,
+        HttpLoad, Labels, LoadSpec, LogSpec, Metadata, Nothing, NotifySpec, OnAgentStop,
+        OnPartition, Placement, Policy, PortCheck, PortRange, PortSpec, ProcessLoad, RecycleSpec,
+        RecycleWhen, RestartPolicy, RestartSpec, RolloutSpec, StopSignal, StopSpec, Variable,
     },
 };
 
@@ -144,6 +144,10 @@ fn health() -> impl Strategy<Value = HealthSpec> {
                 exec: Some(ExecCheck { command }),
                 ..HealthSpec::default()
             }
+        }),
+        option::of(period()).prop_map(|watchdog| HealthSpec {
+            notify: Some(NotifySpec { watchdog }),
+            ..HealthSpec::default()
         }),
         check().prop_map(|tcp| HealthSpec {
             tcp: Some(tcp),

@@ -104,6 +104,7 @@ impl Shim {
         Program {
             is_secret: false,
             pre_start: None,
+            notify: None,
             instance: "3c1e".to_owned(),
             arguments: ["/bin/sh", "-c", script].map(Into::into).to_vec(),
             environment: vec![("PATH".into(), "/usr/bin:/bin".into())],

@@ -6,7 +6,8 @@ use std::time::Duration;
 use quaestor::process::shim::wire::{
     log::{self, Line, Source},
     message::{Command, Message, Phase, Refusal, Signal, Status},
-    program::{Identity, Limit, LogLimits, Program, Stop},
+    notice::{Notice, Stage},
+    program::{Identity, Limit, LogLimits, Notify, Program, Stop},
     record::{Cause, End, Exit, Running},
 };
 
@@ -59,6 +60,22 @@ log-files=3
 checksum=ef54015ebbac97e2
 ";
 
+const PROGRAM_THAT_NOTIFIES: &str = "\
+quaestor program 1
+instance=1f0c7f9e
+argument=/bin/true
+notify=true
+notify-watchdog=30000
+directory=/srv
+umask=022
+no-new-privileges=true
+stop-signal=SIGTERM
+stop-grace=30000
+log-max-bytes=10000000
+log-files=3
+checksum=e6bdc91ac901f3ae
+";
+
 fn running() -> Running {
     Running {
         incarnation: 3,
@@ -96,6 +113,7 @@ fn a_program_of_version_1_is_read() {
         instance: "1f0c7f9e".to_owned(),
         is_secret: false,
         pre_start: None,
+        notify: None,
         arguments: ["/bin/sh", "-c", "echo 100%"].map(Into::into).to_vec(),
         environment: vec![
             ("GREETING".into(), std::ffi::OsString::from_vec(greeting)),
@@ -162,6 +180,7 @@ fn messages_of_version_1_are_understood() {
             phase,
             incarnation,
             running,
+            notice: None,
             deadline,
             last,
         }))
@@ -259,6 +278,58 @@ fn messages_of_version_1_are_understood() {
     ] {
         assert_eq!(Message::read(line), Ok(Some(message)), "{line}");
     }
+}
+
+#[test]
+fn what_level_2_added_is_read() {
+    let notice = |stage, overdue, failed, text: &str| Notice {
+        stage,
+        overdue,
+        failed,
+        text: text.to_owned(),
+    };
+    let noticed = |notice| Message::Noticed {
+        incarnation: 3,
+        notice,
+    };
+    for (line, message) in [
+        (
+            "hello version=1 pid=4711 level=2",
+            Message::Hello {
+                version: 1,
+                pid: 4711,
+                level: 2,
+            },
+        ),
+        (
+            "status phase=ending incarnation=3 notice-stage=stopping notice-text=bye",
+            Message::Status(Box::new(Status {
+                phase: Phase::Ending,
+                incarnation: 3,
+                running: None,
+                notice: Some(notice(Stage::Stopping, false, false, "bye")),
+                deadline: None,
+                last: None,
+            })),
+        ),
+        (
+            "noticed incarnation=3 stage=starting",
+            noticed(notice(Stage::Starting, false, false, "")),
+        ),
+        (
+            "noticed incarnation=3 stage=ready overdue=true text=so%20it%20is",
+            noticed(notice(Stage::Ready, true, false, "so it is")),
+        ),
+        (
+            "noticed incarnation=3 stage=reloading failed=true",
+            noticed(notice(Stage::Reloading, false, true, "")),
+        ),
+    ] {
+        assert_eq!(Message::read(line), Ok(Some(message)), "{line}");
+    }
+    let program = Program::open(PROGRAM_THAT_NOTIFIES.as_bytes()).unwrap();
+    let watchdog = Some(Duration::from_secs(30));
+    assert_eq!(program.notify, Some(Notify { watchdog }));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use std::{
 use futures::future::BoxFuture;
 use quaestor::{
     host::Host,
-    model::{ExitCause, service::StopSignal},
+    model::{ExitCause, notice::Notice, service::StopSignal},
     process::{
         End, Ended, Errand, Found, Outcome, Place, Process, Processes, Program, StartError,
         Started, Used,
@@ -629,6 +629,11 @@ impl Process for Child {
     /// Nothing prepares starts here.
     fn is_preparing(&self) -> bool {
         false
+    }
+
+    /// None is asked to say anything of itself.
+    fn notice(&self) -> Option<Notice> {
+        None
     }
 
     fn changed(&self) -> BoxFuture<'static, ()> {

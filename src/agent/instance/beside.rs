@@ -18,6 +18,7 @@ impl Managed {
         {
             self.change(|life| life.prepared(now));
         }
+        self.listen(now);
     }
 
     /// A future that says that this is to be done again.

@@ -39,6 +39,7 @@ impl Managed {
             restarts: self.starts.saturating_sub(1),
             reason: report.reason.to_owned(),
             message: report.message,
+            status_text: self.status_text(),
             last_exit: self.last_exit.clone(),
             started_at: self.started_at.filter(|_| lives),
             next_start_at: self.next_start_at,

@@ -94,6 +94,7 @@ impl Supervisor {
             restarts: 0,
             reason: NAME_TAKEN.to_owned(),
             message,
+            status_text: String::new(),
             last_exit: None,
             started_at: None,
             next_start_at: None,

@@ -12,6 +12,9 @@ use rustix::{
 
 use crate::wire::record::End;
 
+/// How far up ancestors are looked for: should pids be reused meanwhile, that must come to an end.
+const MOST_GENERATIONS: usize = 256;
+
 /// Every child that was not reaped. Nothing can be missing: children leave the list only when they
 /// are reaped, which this thread does.
 pub(crate) fn all() -> Vec<Pid> {
@@ -53,6 +56,15 @@ fn stat(pid: Pid, field: usize) -> Option<String> {
 /// When a process started, in clock ticks since boot.
 pub(crate) fn start_time(pid: Pid) -> Option<u64> {
     stat(pid, 22)?.parse().ok()
+}
+
+/// Whether a living process, or one that nobody has reaped, descends from this one.
+pub(crate) fn is_descendant(pid: Pid) -> bool {
+    let own = getpid();
+    let parent = |child: &Pid| stat(*child, 4).as_deref().and_then(self::pid);
+    std::iter::successors(parent(&pid), parent)
+        .take(MOST_GENERATIONS)
+        .any(|ancestor| ancestor == own)
 }
 
 /// How a child ended; none while it lives. It stays unreaped.

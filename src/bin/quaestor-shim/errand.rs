@@ -163,7 +163,7 @@ impl Errand {
         let (output, [out, err]) = Output::open(kind)
             .map_err(|error| format!("cannot open a pipe for its output: {error}"))?;
         let arguments = &errand.arguments;
-        let pid = launch::launch(program, arguments, Some((mark.0, &mark.1)), out, err)?;
+        let pid = launch::launch(program, arguments, std::slice::from_ref(&mark), out, err)?;
         Ok(Self {
             kind,
             client,

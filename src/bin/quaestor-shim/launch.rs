@@ -24,7 +24,7 @@ use crate::{
     wire::program::{Limit, Program},
 };
 
-/// Starts `arguments`, with all that `program` says but a variable more, with its output going to the two pipes, as the leader of a session and group of its own.
+/// Starts `arguments`, with all that `program` says and some variables more, with its output going to the two pipes, as the leader of a session and group of its own.
 /// Returns once it is executing.
 ///
 /// # Errors
@@ -32,7 +32,7 @@ use crate::{
 pub(crate) fn launch(
     program: &Program,
     arguments: &[OsString],
-    variable: Option<(&str, &str)>,
+    variables: &[(&str, String)],
     out: OwnedFd,
     err: OwnedFd,
 ) -> Result<Pid, String> {
@@ -56,7 +56,7 @@ pub(crate) fn launch(
                 .iter()
                 .map(|(name, value)| (name, value)),
         )
-        .envs(variable)
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(out)
         .stderr(err);

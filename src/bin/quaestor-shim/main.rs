@@ -23,6 +23,7 @@
 //! - [`shim`]: the loop: one thread waits for everything
 //! - [`workload`]: one process from its start to the end of the last that descends from it
 //! - [`errand`]: a short program beside it
+//! - [`notices`]: what the process says of itself
 //! - [`launch`]: what happens between fork and exec
 //! - [`children`]: which processes are ours to reap and to kill
 //! - [`log`]: output to files; the one further thread writes them, because a disk may hang
@@ -35,6 +36,7 @@ mod connection;
 mod errand;
 mod launch;
 mod log;
+mod notices;
 mod raw;
 mod records;
 mod shim;

@@ -1,16 +1,14 @@
 //! The loop: waits for clients, output, children and moments, and does what they call for.
 
+mod wait;
+
 use std::{
     fmt, fs, io,
     os::{fd::OwnedFd, unix::net::UnixListener},
     time::Duration,
 };
 
-use rustix::{
-    event::{PollFd, PollFlags, poll},
-    io::Errno,
-    process::getpid,
-};
+use rustix::process::getpid;
 
 use crate::{
     children,
@@ -144,51 +142,6 @@ impl Shim {
             .min()
     }
 
-    fn wait(&self) -> io::Result<Ready> {
-        let stdin = io::stdin();
-        // A descriptor that is asked for nothing may still say that its other end is closed.
-        let tether = if self.tethered {
-            PollFlags::IN
-        } else {
-            PollFlags::empty()
-        };
-        let mut waiting = vec![
-            PollFd::new(&self.signals, PollFlags::IN),
-            PollFd::new(&self.alarm, PollFlags::IN),
-            PollFd::new(&self.listener, PollFlags::IN),
-            PollFd::new(&stdin, tether),
-        ];
-        for connection in &self.connections {
-            let output = if connection.has_output() {
-                PollFlags::OUT
-            } else {
-                PollFlags::empty()
-            };
-            waiting.push(PollFd::new(connection, PollFlags::IN | output));
-        }
-        let streams = self.workload.as_ref().map(|workload| &workload.streams);
-        let pipes = streams
-            .into_iter()
-            .flatten()
-            .filter_map(|stream| stream.pipe());
-        let pipes = pipes.chain(self.errands.pipes());
-        waiting.extend(pipes.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
-        match poll(&mut waiting, None) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let is_ready = |at: usize| !waiting[at].revents().is_empty();
-        let connections = 4..4 + self.connections.len();
-        Ok(Ready {
-            signals: is_ready(0),
-            alarm: is_ready(1),
-            listener: is_ready(2),
-            tether: self.tethered && is_ready(3),
-            streams: (connections.end..waiting.len()).any(is_ready),
-            connections: connections.map(is_ready).collect(),
-        })
-    }
-
     /// If the tether is cut: lets nothing live, and leaves.
     fn feel_tether(&mut self) {
         if rustix::io::read(io::stdin(), &mut [0; 8]).is_ok_and(|length| length > 0) {
@@ -212,6 +165,7 @@ impl Shim {
                 stream.read(&mut self.buffer, &self.queue);
             }
             workload.was_read(clock::now());
+            workload.listen(clock::now());
         }
     }
 
@@ -322,6 +276,9 @@ impl Shim {
             workload.on_time(now, &self.queue);
         }
         self.errands.on_time(now);
+        if let Some(news) = self.workload.as_mut().and_then(|it| it.news(now)) {
+            self.tell(&news);
+        }
     }
 
     fn tell(&mut self, event: &Message) {
@@ -407,6 +364,7 @@ impl Shim {
                 .workload
                 .as_ref()
                 .map(|workload| workload.running.clone()),
+            notice: self.workload.as_ref().and_then(Workload::notice),
             deadline: self.deadline.map(|deadline| deadline.saturating_sub(now)),
             last: self.last.clone(),
         }
@@ -482,17 +440,6 @@ impl Shim {
         self.tell(&Message::Started(running));
         Ok(())
     }
-}
-
-/// What can be done something about.
-struct Ready {
-    signals: bool,
-    alarm: bool,
-    listener: bool,
-    tether: bool,
-    streams: bool,
-    /// By the index of the connection.
-    connections: Vec<bool>,
 }
 
 fn system(error: &impl fmt::Display) -> (Refusal, String) {

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -11,10 +12,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::{
     children, clock, launch,
     log::{Buffer, Queue, Stream},
+    notices::Notices,
     raw,
     wire::{
         log::Source,
-        message,
+        message::{self, Message},
+        notice::Notice,
         program::{Program, Stop},
         record::{Cause, End, Exit, Running},
     },
@@ -31,6 +34,8 @@ pub(crate) struct Workload {
     pid: Pid,
     pub(crate) running: Running,
     pub(crate) streams: [Stream; 2],
+    /// What it says of itself; none: its program does not ask it to.
+    notices: Option<Notices>,
     cgroup: Option<Cgroup>,
     pub(crate) program: Program,
     /// While it is what prepares the start: when that is killed.
@@ -65,11 +70,16 @@ impl Workload {
         let pipe = |error| format!("cannot open a pipe for its output: {error}");
         let (out, out_end) = Stream::new(Source::Out).map_err(pipe)?;
         let (err, err_end) = Stream::new(Source::Err).map_err(pipe)?;
+        let listen = |error| format!("cannot listen to what it says of itself: {error}");
+        let notices = Notices::open(&program).map_err(listen)?;
         let cgroup = program.cgroup.as_deref().map(Cgroup::new);
         let first = program.pre_start.as_ref();
         let arguments = first.map_or(&program.arguments, |first| &first.arguments);
         let prepare_until = first.map(|first| clock::now().saturating_add(first.timeout));
-        let pid = launch::launch(&program, arguments, None, out_end, err_end)?;
+        // What prepares the start has nothing to say.
+        let speaker = notices.as_ref().filter(|_| first.is_none());
+        let variables = speaker.map_or_else(Vec::new, Notices::environment);
+        let pid = launch::launch(&program, arguments, &variables, out_end, err_end)?;
         let running = Running {
             preparing: prepare_until.is_some(),
             incarnation,
@@ -84,6 +94,7 @@ impl Workload {
             pid,
             running,
             streams: [out, err],
+            notices,
             cgroup,
             program,
             prepare_until,
@@ -119,7 +130,8 @@ impl Workload {
             stream.finish(buffer, queue);
         }
         let program = &self.program;
-        let launched = launch::launch(program, &program.arguments, None, out_end, err_end);
+        let variables = (self.notices.as_ref()).map_or_else(Vec::new, Notices::environment);
+        let launched = launch::launch(program, &program.arguments, &variables, out_end, err_end);
         self.pid = launched.inspect_err(|_| self.cause = Cause::NotStarted)?;
         self.prepare_until = None;
         self.ended = false;
@@ -175,7 +187,14 @@ impl Workload {
     /// When [`Workload::on_time`] has something to do.
     pub(crate) fn next_moment(&self) -> Option<Duration> {
         let prepare_until = self.prepare_until.filter(|_| !self.ended);
-        let moments = [self.kill_at, self.flush_at, self.quiet_at, prepare_until];
+        let notices = self.notices.as_ref().and_then(Notices::next_moment);
+        let moments = [
+            self.kill_at,
+            self.flush_at,
+            self.quiet_at,
+            prepare_until,
+            notices,
+        ];
         moments.into_iter().flatten().min()
     }
 
@@ -195,10 +214,43 @@ impl Workload {
                 stream.flush(queue);
             }
         }
+        if let Some(notices) = &mut self.notices {
+            notices.on_time(now);
+        }
         if self.quiet_at.is_some_and(|moment| moment <= now) {
             self.quiet_at = None;
             raw::give_back_code();
         }
+    }
+
+    /// What is to wait for: output, and what it says of itself.
+    pub(crate) fn ears(&self) -> impl Iterator<Item = &OwnedFd> {
+        let pipes = self.streams.iter().filter_map(Stream::pipe);
+        pipes.chain(self.notices.as_ref().map(Notices::socket))
+    }
+
+    /// Reads what it says of itself.
+    pub(crate) fn listen(&mut self, now: Duration) {
+        if let Some(notices) = &mut self.notices {
+            notices.read(now);
+        }
+    }
+
+    /// What is known of what it says of itself; none when it is not asked to say anything.
+    pub(crate) fn notice(&self) -> Option<Notice> {
+        self.notices
+            .as_ref()
+            .map(|notices| notices.notice().clone())
+    }
+
+    /// What it has newly said of itself, to tell others.
+    pub(crate) fn news(&mut self, now: Duration) -> Option<Message> {
+        let notice = self.notices.as_mut()?.news(now)?;
+        let incarnation = self.running.incarnation;
+        Some(Message::Noticed {
+            incarnation,
+            notice,
+        })
     }
 
     /// Takes note of output that was read.

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     host::{Clock, Disk, Host},
-    model::Resources,
+    model::{Resources, quantity::Period},
     process::{
         Found, Place, Processes, Program, StartError, Started, Used, cgroup::Cgroups, holder, usage,
     },
@@ -153,9 +153,11 @@ impl ShimProcesses {
             self.disk.remove(&record).map_err(unusable(&record))?;
         }
         let running = running?;
+        let notice = program.notify.is_some().then(Default::default);
         Ok(watch::started(
             place,
             &running,
+            notice,
             link,
             &self.disk,
             self.cgroups(),
@@ -165,7 +167,11 @@ impl ShimProcesses {
     /// A connection to a shim of `place` that understands all of `program`.
     async fn shim_for(&self, place: &Place, program: &Program) -> Result<Link, StartError> {
         let mut link = self.shim(place).await?;
-        let least = u32::from(program.pre_start.is_some());
+        let least = match (&program.notify, &program.pre_start) {
+            (Some(_), _) => 2,
+            (None, Some(_)) => 1,
+            (None, None) => 0,
+        };
         if link.level() < least && link.ask(Command::Release).await.is_ok() {
             // An older one would not understand all of the record. It leaves if nothing lives.
             link = self.shim(place).await?;
@@ -260,16 +266,26 @@ impl ShimProcesses {
 
     async fn find(&self, place: &Place) -> io::Result<Found> {
         match watch::look(&place.directory, &self.clock).await? {
-            Look::Shim(link, Some(running), _) => {
-                check(place, &running)?;
-                Ok(Found::Running {
-                    incarnation: running.incarnation,
-                    started: watch::started(place, &running, link, &self.disk, self.cgroups()),
-                })
-            }
-            Look::Shim(_, None, last) => Ok(Found::Idle {
-                last: last.map(|exit| (exit.incarnation, watch::end(&exit))),
-            }),
+            Look::Shim(link, status) => match status.running {
+                Some(running) => {
+                    check(place, &running)?;
+                    let notice = status.notice;
+                    Ok(Found::Running {
+                        incarnation: running.incarnation,
+                        started: watch::started(
+                            place,
+                            &running,
+                            notice,
+                            link,
+                            &self.disk,
+                            self.cgroups(),
+                        ),
+                    })
+                }
+                None => Ok(Found::Idle {
+                    last: (status.last).map(|exit| (exit.incarnation, watch::end(&exit))),
+                }),
+            },
             Look::Nobody => Ok(Found::Idle {
                 last: watch::bury(place, self.cgroups(), &self.clock).await,
             }),
@@ -373,6 +389,9 @@ fn seal(place: &Place, program: &Program, cgroup: Option<PathBuf>) -> String {
         pre_start: program.pre_start.as_ref().map(|first| program::PreStart {
             arguments: first.arguments.iter().map(Into::into).collect(),
             timeout: first.timeout,
+        }),
+        notify: program.notify.as_ref().map(|notify| program::Notify {
+            watchdog: notify.watchdog.map(Period::get),
         }),
         instance: place.uuid.clone(),
         arguments: program.arguments.iter().map(Into::into).collect(),

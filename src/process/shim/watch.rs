@@ -14,29 +14,34 @@ use super::{
     TURN, TURNS, errand, leftovers,
     link::{self, Link},
     wire::{
-        message::{Command, Message, Signal},
-        names,
+        message::{Command, Message, Signal, Status},
+        names, notice,
         record::{self, Cause, Exit, Running},
     },
 };
 use crate::{
     host::{Clock, Disk},
-    model::{ExitCause, Timestamp, service::StopSignal},
+    model::{
+        ExitCause, Timestamp,
+        notice::{Notice, Stage},
+        service::StopSignal,
+    },
     process::{End, Ended, Errand, Outcome, Place, Process, Started, cgroup::Cgroups},
 };
 
 /// Pause before a connection to a shim that may live is tried again.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// The process behind `link`.
+/// The process behind `link`, and what it has said so far, if it is to say anything.
 pub(super) fn started(
     place: &Place,
     running: &Running,
+    notice: Option<notice::Notice>,
     link: Link,
     disk: &Arc<dyn Disk>,
     cgroups: &Arc<Cgroups>,
 ) -> Started {
-    let (standing, shown) = watch::channel(Standing::of(running));
+    let (standing, shown) = watch::channel(Standing::of(running, notice));
     let process = Shimmed {
         directory: place.directory.clone(),
         clock: Arc::clone(link.clock()),
@@ -58,18 +63,35 @@ pub(super) fn started(
 }
 
 /// What may change while a process lives.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 struct Standing {
     pid: u32,
     preparing: bool,
+    notice: Option<Notice>,
 }
 
 impl Standing {
-    fn of(running: &Running) -> Self {
+    fn of(running: &Running, notice: Option<notice::Notice>) -> Self {
         Self {
             pid: running.pid,
             preparing: running.preparing,
+            notice: notice.map(told),
         }
+    }
+}
+
+/// What a process says of itself.
+fn told(notice: notice::Notice) -> Notice {
+    Notice {
+        stage: match notice.stage {
+            notice::Stage::Starting => Stage::Starting,
+            notice::Stage::Ready => Stage::Ready,
+            notice::Stage::Reloading => Stage::Reloading,
+            notice::Stage::Stopping => Stage::Stopping,
+        },
+        overdue: notice.overdue,
+        failed: notice.failed,
+        text: notice.text,
     }
 }
 
@@ -95,6 +117,10 @@ impl Process for Shimmed {
 
     fn is_preparing(&self) -> bool {
         self.standing().borrow().preparing
+    }
+
+    fn notice(&self) -> Option<Notice> {
+        self.standing().borrow().notice.clone()
     }
 
     fn changed(&self) -> BoxFuture<'static, ()> {
@@ -164,6 +190,10 @@ impl Watch {
                     return end(&exit);
                 }
                 Ok(Message::Started(running)) => self.show(&running),
+                Ok(Message::Noticed {
+                    incarnation,
+                    notice,
+                }) if incarnation == self.incarnation => self.hear(notice),
                 Ok(_) => {}
                 Err(lost) => match self.find_again(link.clock(), &lost).await {
                     Ok(found) => link = found,
@@ -176,10 +206,24 @@ impl Watch {
     /// Shows what lives now, if it is of the same start.
     fn show(&self, running: &Running) {
         if running.incarnation == self.incarnation {
-            let now = Standing::of(running);
-            self.standing
-                .send_if_modified(|before| std::mem::replace(before, now) != now);
+            self.change(|standing| {
+                standing.pid = running.pid;
+                standing.preparing = running.preparing;
+            });
         }
+    }
+
+    /// Shows what the process says of itself.
+    fn hear(&self, notice: notice::Notice) {
+        self.change(|standing| standing.notice = Some(told(notice)));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Standing)) {
+        self.standing.send_if_modified(|standing| {
+            let before = standing.clone();
+            change(standing);
+            *standing != before
+        });
     }
 
     /// Another connection to the same process; or its end, if it has ended meanwhile or with its shim.
@@ -187,15 +231,21 @@ impl Watch {
         let directory = &self.place.directory;
         loop {
             match look(directory, clock).await {
-                Ok(Look::Shim(link, running, last)) => {
+                Ok(Look::Shim(link, status)) => {
+                    let running = status.running;
                     let own = running.filter(|running| running.incarnation == self.incarnation);
                     if let Some(running) = own {
                         self.show(&running);
+                        if let Some(notice) = status.notice {
+                            self.hear(notice);
+                        }
                         let mut shim = self.shim.lock().unwrap_or_else(PoisonError::into_inner);
                         *shim = link.sender();
                         return Ok(link);
                     }
-                    let own = last.filter(|last| last.incarnation == self.incarnation);
+                    let own = status
+                        .last
+                        .filter(|last| last.incarnation == self.incarnation);
                     return Err(own.map_or(End::UNKNOWN, |exit| end(&exit)));
                 }
                 Ok(Look::Nobody) => {
@@ -221,8 +271,8 @@ impl Watch {
 
 /// Who serves a directory.
 pub(super) enum Look {
-    /// A shim, with what lives and how the last process ended.
-    Shim(Link, Option<Running>, Option<Exit>),
+    /// A shim, and what it knows.
+    Shim(Link, Status),
     /// Nobody.
     Nobody,
 }
@@ -245,7 +295,7 @@ pub(super) async fn look(directory: &Path, clock: &Arc<dyn Clock>) -> io::Result
 async fn ask(directory: &Path, clock: &Arc<dyn Clock>) -> io::Result<Look> {
     let mut link = Link::connect(directory, clock).await?;
     let status = link.status().await?;
-    Ok(Look::Shim(link, status.running, status.last))
+    Ok(Look::Shim(link, status))
 }
 
 /// Puts an end to what a shim that is gone has left at `place`. Returns the last start and its end, as

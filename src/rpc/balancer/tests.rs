@@ -75,6 +75,7 @@ impl World {
             restarts: 0,
             reason: String::new(),
             message: String::new(),
+            status_text: String::new(),
             last_exit: None,
             started_at: None,
             next_start_at: None,

@@ -43,6 +43,7 @@ fn state(node: &str, instance_name: &str, port: u16, ready: bool) -> Fact {
         restarts: 0,
         reason: String::new(),
         message: String::new(),
+        status_text: String::new(),
         last_exit: None,
         started_at: None,
         next_start_at: None,

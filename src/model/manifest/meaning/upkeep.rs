@@ -66,11 +66,12 @@ fn health(spec: &ServiceSpec) -> Vec<Problem> {
         ("http", http_port),
         ("tcp", health.tcp.as_ref().map(|check| check.port.as_ref())),
         ("exec", health.exec.as_ref().map(|_| None)),
+        ("notify", health.notify.as_ref().map(|_| None)),
         ("none", health.none.map(|_| None)),
     ];
     let mut problems: Vec<Problem> = one_kind(&root, &kinds).into_iter().collect();
     let real = |kind: &&(&str, Option<Option<&Name>>)| kind.0 != "none";
-    let over_a_port = |kind: &&(&str, _)| !["none", "exec"].contains(&kind.0);
+    let over_a_port = |kind: &&(&str, _)| !["none", "exec", "notify"].contains(&kind.0);
     for (kind, port) in kinds.iter().filter(over_a_port) {
         if let Some(port) = port {
             problems.extend(reachable(spec, root.clone().key(kind), kind, *port));
@@ -87,6 +88,7 @@ fn health(spec: &ServiceSpec) -> Vec<Problem> {
             );
         }
     }
+    problems.extend(notify(spec));
     problems.extend(positive(root.clone().key("interval"), health.interval));
     problems.extend(positive(root.clone().key("timeout"), health.timeout));
     if health.failure_threshold == 0 {
@@ -127,8 +129,32 @@ fn health(spec: &ServiceSpec) -> Vec<Problem> {
     let checked = kinds.iter().filter(real).any(|(_, given)| given.is_some());
     if !checked && timing_only != HealthSpec::default() {
         problems.push(
-            Problem::new(root, "`health` says how often to check, but not how")
-                .help("add `grpc: {}`, `http: {}`, `tcp: {}` or `exec`, or remove `health`"),
+            Problem::new(root, "`health` says how often to check, but not how").help(
+                "add `grpc: {}`, `http: {}`, `tcp: {}`, `exec` or `notify: {}`, or remove `health`",
+            ),
+        );
+    }
+    problems
+}
+
+fn notify(spec: &ServiceSpec) -> Vec<Problem> {
+    let Some(notify) = &spec.health.notify else {
+        return Vec::new();
+    };
+    let path = Path::of("spec.health.notify");
+    let watchdog = notify.watchdog;
+    let mut problems: Vec<Problem> = watchdog
+        .and_then(|watchdog| positive(path.clone().key("watchdog"), watchdog))
+        .into_iter()
+        .collect();
+    if !spec.external.is_empty() {
+        problems.push(
+            Problem::new(
+                path,
+                "there is no process of ours that could be listened to",
+            )
+            .considering("external")
+            .help("check external endpoints by `grpc`, `http` or `tcp`"),
         );
     }
     problems

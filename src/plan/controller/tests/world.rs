@@ -293,6 +293,7 @@ impl World {
             restarts: 0,
             reason: reason.to_owned(),
             message: message.to_owned(),
+            status_text: String::new(),
             last_exit: None,
             started_at: None,
             next_start_at: None,

@@ -2,7 +2,7 @@
 //!
 //! A client says `hello` first and then sends commands; each is answered, in order, by one line: a `hello`, a
 //! `status`, `ok` or `error`. From its hello on, a client is also told every event: `started`,
-//! `start-failed`, `deadline-passed`, `exited`. What a command brings about is told before its answer; only how
+//! `start-failed`, `deadline-passed`, `noticed`, `exited`. What a command brings about is told before its answer; only how
 //! an errand ended (`ran`) comes later, to the one client that sent it, and it ends with that client.
 //!
 //! ```text
@@ -18,6 +18,7 @@ use std::{fmt, str::FromStr, time::Duration};
 use super::{
     errand::{Kind, Outcome},
     fields::{Fields, Malformed},
+    notice::Notice,
     record::{Exit, Running},
 };
 
@@ -88,6 +89,13 @@ pub enum Message {
     },
     /// Event: the deadline has passed; the process, if one lives, is being stopped.
     DeadlinePassed,
+    /// Event: the process has said something new of itself, or has said nothing for too long.
+    Noticed {
+        /// The number of its start.
+        incarnation: u64,
+        /// All that is known of it by now.
+        notice: Notice,
+    },
     /// Event: a process has ended, and with it all that descended from it.
     Exited(Exit),
     /// Event for who sent it: an errand has ended.
@@ -103,6 +111,8 @@ pub struct Status {
     pub incarnation: u64,
     /// What lives; none when idle.
     pub running: Option<Running>,
+    /// What it says of itself; none when its program does not ask it to.
+    pub notice: Option<Notice>,
     /// The time to the deadline; none when there is none.
     pub deadline: Option<Duration>,
     /// The last end; none before the first.
@@ -319,6 +329,14 @@ impl fmt::Display for Message {
                 "start-failed"
             }
             Self::DeadlinePassed => "deadline-passed",
+            Self::Noticed {
+                incarnation,
+                notice,
+            } => {
+                fields.show("incarnation", incarnation);
+                notice.add_to(&mut fields, "");
+                "noticed"
+            }
             Self::Exited(exit) => {
                 exit.add_to(&mut fields, "");
                 "exited"
@@ -363,6 +381,10 @@ impl Message {
                 text: fields.parse("text")?,
             },
             "deadline-passed" => Self::DeadlinePassed,
+            "noticed" => Self::Noticed {
+                incarnation: fields.parse("incarnation")?,
+                notice: Notice::take_from(&fields, "")?,
+            },
             "exited" => Self::Exited(Exit::take_from(&fields, "")?),
             "ran" => Self::Ran(Outcome::take_from(&fields)?),
             _ => return Ok(None),
@@ -380,6 +402,7 @@ impl Message {
 
 impl Status {
     const RUNNING: &str = "running-";
+    const NOTICE: &str = "notice-";
     const LAST: &str = "last-";
 
     fn add_to(&self, fields: &mut Fields) {
@@ -387,6 +410,9 @@ impl Status {
         fields.show("incarnation", self.incarnation);
         if let Some(running) = &self.running {
             running.add_to(fields, Self::RUNNING);
+        }
+        if let Some(notice) = &self.notice {
+            notice.add_to(fields, Self::NOTICE);
         }
         if let Some(deadline) = self.deadline {
             fields.show("deadline", deadline.as_millis());
@@ -398,6 +424,7 @@ impl Status {
 
     fn take_from(fields: &Fields) -> Result<Self, Malformed> {
         let running = fields.find("running-pid");
+        let notice = fields.find("notice-stage");
         let last = fields.find("last-pid");
         let deadline = fields.parse_if_there("deadline")?;
         Ok(Self {
@@ -405,6 +432,9 @@ impl Status {
             incarnation: fields.parse("incarnation")?,
             running: running
                 .map(|_| Running::take_from(fields, Self::RUNNING))
+                .transpose()?,
+            notice: notice
+                .map(|_| Notice::take_from(fields, Self::NOTICE))
                 .transpose()?,
             deadline: deadline.map(Duration::from_millis),
             last: last

@@ -10,6 +10,7 @@
 //!   [`Exit`](record::Exit)
 //! - [`program`]: the record that says what to start
 //! - [`errand`]: short programs beside the process
+//! - [`notice`]: what the process says of itself
 //! - [`log`]: the names of log files, and their lines
 //!
 //! # Versions
@@ -21,6 +22,7 @@ pub mod errand;
 pub mod fields;
 pub mod log;
 pub mod message;
+pub mod notice;
 pub mod program;
 pub mod record;
 
@@ -30,8 +32,8 @@ pub const VERSION: u32 = 1;
 /// How much this code has learnt within the version. A shim says it in its hello; none is 0. What a shim has
 /// not learnt it skips, so an agent that must not be misunderstood asks for it first.
 ///
-/// 1: `pre-start-...` of a program, and `run`.
-pub const LEVEL: u32 = 1;
+/// 1: `pre-start-...` of a program, and `run`. 2: `notify` of a program.
+pub const LEVEL: u32 = 2;
 
 /// Names within the directory of a shim.
 pub mod names {

@@ -19,7 +19,9 @@ pub struct Program {
     pub arguments: Vec<OsString>,
     /// What prepares the start: it comes first, and nothing is started unless it exits with 0.
     pub pre_start: Option<PreStart>,
-    /// The whole environment.
+    /// How it says how it is; none: nobody listens.
+    pub notify: Option<Notify>,
+    /// The whole environment, but for what tells it where to say how it is.
     pub environment: Vec<(OsString, OsString)>,
     /// Where it starts.
     pub directory: PathBuf,
@@ -51,6 +53,13 @@ pub struct PreStart {
     pub arguments: Vec<OsString>,
     /// How long it may take.
     pub timeout: Duration,
+}
+
+/// How a program says how it is: in the words of `sd_notify(3)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notify {
+    /// How long it may send no ping; none: it need not send any.
+    pub watchdog: Option<Duration>,
 }
 
 /// Whom a program runs as.
@@ -112,6 +121,12 @@ impl Program {
             }
             fields.show("pre-start-timeout", pre_start.timeout.as_millis());
         }
+        if let Some(notify) = &self.notify {
+            fields.show("notify", true);
+            if let Some(watchdog) = notify.watchdog {
+                fields.show("notify-watchdog", watchdog.as_millis());
+            }
+        }
         for (name, value) in &self.environment {
             // Two fields, so that neither needs a mark that the other could contain.
             fields.add("env-name", name);
@@ -170,6 +185,7 @@ impl Program {
                         .collect(),
                     timeout: Duration::from_millis(timeout),
                 }),
+            notify: notify(&fields)?,
             environment: names.zip(values).collect(),
             directory: PathBuf::from(fields.get("directory")?),
             umask: u32::from_str_radix(&umask, 8)
@@ -190,6 +206,13 @@ impl Program {
             },
         })
     }
+}
+
+fn notify(fields: &Fields) -> Result<Option<Notify>, Malformed> {
+    let watchdog = fields.parse_if_there("notify-watchdog")?;
+    let watchdog = watchdog.map(Duration::from_millis);
+    let is_asked = fields.parse_if_there("notify")?.unwrap_or(false);
+    Ok(is_asked.then_some(Notify { watchdog }))
 }
 
 fn identity(fields: &Fields) -> Result<Option<Identity>, Malformed> {
@@ -262,6 +285,12 @@ mod tests {
         })
     }
 
+    fn notices() -> impl Strategy<Value = Notify> {
+        any::<Option<u64>>().prop_map(|watchdog| Notify {
+            watchdog: watchdog.map(Duration::from_millis),
+        })
+    }
+
     fn stops() -> impl Strategy<Value = Stop> {
         (0..Signal::ALL.len(), any::<u64>()).prop_map(|(signal, grace)| Stop {
             signal: Signal::ALL[signal].0,
@@ -284,12 +313,12 @@ mod tests {
             identity in option::of(identity()),
             limits in vec(limit(), 0..3),
             (nice, oom_score_adj) in any::<(Option<i32>, Option<i32>)>(),
-            (stop, pre_start) in (stops(), option::of(pre_starts())),
+            (stop, pre_start, notify) in (stops(), option::of(pre_starts()), option::of(notices())),
             logs in log_limits(),
         ) -> Program {
             let (directory, cgroup) = (directory.into(), cgroup.map(PathBuf::from));
             Program {
-                instance, is_secret, pre_start, arguments, environment, directory, umask, identity, limits, nice,
+                instance, is_secret, pre_start, notify, arguments, environment, directory, umask, identity, limits, nice,
                 oom_score_adj, no_new_privileges, cgroup, stop, logs,
             }
         }

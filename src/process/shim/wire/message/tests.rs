@@ -1,6 +1,9 @@
 use proptest::prelude::*;
 
-use super::super::record::{Cause, End};
+use super::super::{
+    notice::Stage,
+    record::{Cause, End},
+};
 use super::*;
 
 fn running() -> Running {
@@ -25,6 +28,15 @@ fn exit() -> Exit {
     }
 }
 
+fn notice() -> Notice {
+    Notice {
+        stage: Stage::Reloading,
+        overdue: true,
+        failed: true,
+        text: "50% of it".to_owned(),
+    }
+}
+
 #[test]
 fn every_command_comes_back() {
     let mut commands = vec![
@@ -46,11 +58,12 @@ fn every_command_comes_back() {
 
 #[test]
 fn every_message_comes_back() {
-    let status = |phase, running, deadline, last| {
+    let status = |phase, running: Option<Running>, deadline, last| {
         let incarnation = 3;
         let status = Status {
             phase,
             incarnation,
+            notice: running.is_some().then(notice),
             running,
             deadline,
             last,
@@ -74,6 +87,10 @@ fn every_message_comes_back() {
             text: "cannot start `/x y`:\n100%".to_owned(),
         },
         Message::DeadlinePassed,
+        Message::Noticed {
+            incarnation: 9,
+            notice: notice(),
+        },
         Message::Exited(exit()),
     ];
     messages.extend(REFUSALS.map(|(refusal, text)| {
