@@ -9,7 +9,10 @@ use std::{
 };
 
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{
     Server,
@@ -34,6 +37,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// ... after this long: a peer that is gone is noticed within 15 seconds.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connections at a time. Each takes a descriptor and some ten kilobytes; further ones are closed at once, which
+/// their clients take for a server that is not there, and ask another one.
+const CONNECTIONS: usize = 10_000;
 
 /// After a connection could not be accepted, most likely for want of descriptors, the next attempt is
 /// made so much later: without a pause it would spin.
@@ -63,8 +70,8 @@ pub async fn serve(
 ) -> Result<(), Error> {
     let end = CancellationToken::new();
     let _on_return = end.clone().drop_guard();
-    let connections = incoming(listener, Arc::clone(&clock))
-        .map(move |stream| Ok::<_, io::Error>(Connection::new(stream, &end)));
+    let connections = incoming(listener, Arc::clone(&clock), CONNECTIONS)
+        .map(move |(stream, place)| Ok::<_, io::Error>(Connection::new(stream, place, &end)));
     let served = router.serve_with_incoming_shutdown(connections, stop.clone().cancelled_owned());
     let deadline = async {
         stop.cancelled().await;
@@ -79,40 +86,56 @@ pub async fn serve(
     }
 }
 
-/// The connections of `listener`. One that fails while it is accepted is left out; the listener goes
-/// on.
+/// The connections of `listener`, each with its place among the `most` that there may be; those that find none
+/// are closed. One that fails while it is accepted is left out; the listener goes on.
 fn incoming(
     listener: Box<dyn Listener>,
     clock: Arc<dyn Clock>,
-) -> impl futures::Stream<Item = Stream> {
-    stream::unfold((listener, clock), async |(mut listener, clock)| {
-        let mut failing = false;
-        loop {
-            match listener.accept().await {
-                Ok((stream, _)) => return Some((stream, (listener, clock))),
-                // The peer has thought better of it. Others may be waiting.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
-                Err(error) if failing => tracing::debug!(%error, "still none can be accepted"),
-                Err(error) => tracing::warn!(%error, "connections cannot be accepted"),
+    most: usize,
+) -> impl futures::Stream<Item = (Stream, OwnedSemaphorePermit)> {
+    let places = Arc::new(Semaphore::new(most));
+    stream::unfold(
+        (listener, clock, places),
+        async |(mut listener, clock, places)| {
+            let (mut failing, mut full) = (false, false);
+            loop {
+                match listener.accept().await {
+                    Ok((stream, peer)) => {
+                        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+                            return Some(((stream, place), (listener, clock, places)));
+                        }
+                        if !full {
+                            tracing::warn!(%peer, "too many connections; new ones are closed");
+                        }
+                        full = true;
+                        continue;
+                    }
+                    // The peer has thought better of it. Others may be waiting.
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+                    Err(error) if failing => tracing::debug!(%error, "still none can be accepted"),
+                    Err(error) => tracing::warn!(%error, "connections cannot be accepted"),
+                }
+                failing = true;
+                clock.sleep(ACCEPT_PAUSE).await;
             }
-            failing = true;
-            clock.sleep(ACCEPT_PAUSE).await;
-        }
-    })
+        },
+    )
 }
 
 /// A connection that breaks when its server has ended. The gRPC library serves each connection on a
 /// task of its own, out of our reach; a broken connection ends that task.
 struct Connection {
     stream: Stream,
+    _place: OwnedSemaphorePermit,
     /// None once it has resolved.
     end: Option<BoxFuture<'static, ()>>,
 }
 
 impl Connection {
-    fn new(stream: Stream, end: &CancellationToken) -> Self {
+    fn new(stream: Stream, place: OwnedSemaphorePermit, end: &CancellationToken) -> Self {
         Self {
             stream,
+            _place: place,
             end: Some(end.clone().cancelled_owned().boxed()),
         }
     }
@@ -173,5 +196,34 @@ impl AsyncWrite for Connection {
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{io::AsyncReadExt as _, net::TcpStream};
+
+    use super::*;
+    use crate::host::Host;
+
+    #[tokio::test]
+    async fn a_connection_too_many_is_closed_and_an_ended_one_makes_room() {
+        let host = Host::system();
+        let listening = host.network.listen(([127, 0, 0, 1], 0).into());
+        let listener = listening.await.unwrap();
+        let address = listener.local_address().unwrap();
+        let mut accepted = std::pin::pin!(incoming(listener, host.clock, 1));
+
+        let _first = TcpStream::connect(address).await.unwrap();
+        let first = accepted.next().await.unwrap();
+        let mut second = TcpStream::connect(address).await.unwrap();
+        let mut byte = [0];
+        tokio::select! {
+            _ = accepted.next() => panic!("a connection too many was accepted"),
+            end = second.read(&mut byte) => assert_eq!(end.unwrap_or_default(), 0),
+        }
+        drop(first);
+        let _third = TcpStream::connect(address).await.unwrap();
+        assert!(accepted.next().await.is_some());
     }
 }

@@ -5,7 +5,8 @@
 //!   [`endpoints_of_a_node_whose_session_ended_come_last`]
 //! - how fast: [`an_instance_that_is_not_ready_any_more_is_gone_at_once`]
 //! - without a store: [`before_it_has_read_the_store_it_is_unavailable`],
-//!   [`with_the_store_killed_it_answers_from_what_it_knows_and_then_catches_up`]
+//!   [`with_the_store_killed_it_answers_from_what_it_knows_and_then_catches_up`],
+//!   [`restarted_while_the_store_is_gone_it_answers_from_its_file_and_tells_the_age`]
 //! - with nonsense in the store: [`a_value_that_cannot_be_read_leaves_the_last_good_one_in_force`]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 #![allow(clippy::disallowed_methods, reason = "measures in real time")]
@@ -13,6 +14,7 @@
 mod support;
 
 use std::{
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -52,6 +54,11 @@ struct Balancer {
 
 impl Balancer {
     async fn start(etcd: &Etcd) -> Self {
+        Self::keeping(etcd, None).await
+    }
+
+    /// One that keeps its view in a file.
+    async fn keeping(etcd: &Etcd, view_cache: Option<&Path>) -> Self {
         let host = Host::system();
         let store = Store::new(store::Config::new([etcd.endpoint()]), host.clone()).unwrap();
         let directory = Arc::new(Directory::default());
@@ -67,7 +74,10 @@ impl Balancer {
         let stop = tasks.stop().clone();
         let cluster: Name = "test".parse().unwrap();
         let (follow, known) = (store.clone(), Arc::clone(&directory));
-        let config = balancer::Config { cluster };
+        let config = balancer::Config {
+            cluster,
+            view_cache: view_cache.map(Path::to_owned),
+        };
         tasks.spawn(
             "balancer",
             balancer::run(config, follow, host.clone(), known, stop.clone()),
@@ -316,6 +326,36 @@ async fn an_instance_that_is_not_ready_any_more_is_gone_at_once() {
         );
     }
     println!("gone after at most {longest:?}");
+}
+
+#[tokio::test]
+async fn restarted_while_the_store_is_gone_it_answers_from_its_file_and_tells_the_age() {
+    let mut etcd = Etcd::start();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("view");
+    let first = Balancer::keeping(&etcd, Some(&file)).await;
+    let first = first.with_two_workers().await;
+    eventually_async("the view is kept", async || {
+        std::fs::read_to_string(&file).is_ok_and(|text| text.contains("worker-1"))
+    })
+    .await;
+    // Without a last word, as if it were killed.
+    drop(first);
+    etcd.kill();
+    let killed = Instant::now();
+
+    let second = Balancer::keeping(&etcd, Some(&file)).await;
+    second.answers("Worker", &["n.test:1", "n.test:2"]).await;
+    let least = killed.elapsed();
+    let age = second.directory.age(second.host.clock.now()).unwrap();
+    assert!(age >= least, "{age:?} since the store was heard");
+
+    // Back again, it says what is gone meanwhile.
+    etcd.restart();
+    second.delete("state/n/worker-1").await;
+    second.answers("Worker", &["n.test:1"]).await;
+    let age = second.directory.age(second.host.clock.now()).unwrap();
+    assert!(age < least, "{age:?}");
 }
 
 #[tokio::test]

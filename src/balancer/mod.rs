@@ -2,15 +2,17 @@
 //!
 //! - `reader`: turns changes of keys into facts
 //! - [`answers`]: what clients are told, whatever they ask by
+//! - `cache`: the view in a file, for a start while the store is away
 //! - [`reservations`]: tickets for exclusive services
 //!
 //! It decides nothing. While the store is away the view stays as it is and is answered from.
 
 pub mod answers;
+mod cache;
 mod reader;
 pub mod reservations;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +25,7 @@ use crate::{
     view::{Directory, Index, TICK},
 };
 
+use cache::Cache;
 use reader::Reader;
 
 /// What a balancer needs to be told.
@@ -30,11 +33,16 @@ use reader::Reader;
 pub struct Config {
     /// The cluster whose services it answers for.
     pub cluster: Name,
+    /// The file that the view is kept in, to answer from if the store is away at the next start.
+    pub view_cache: Option<PathBuf>,
 }
 
 /// The store says something at least every 10 seconds while it is there; after three times that it
 /// counts as lost. Nothing but the log depends on it.
 const LOST: Duration = Duration::from_secs(30);
+
+/// A store that says nothing for this long after the start is taken to be away: answers come from the file.
+const RESTORE_AFTER: Duration = Duration::from_secs(2);
 
 /// Keeps `directory` current until `stop`. Never gives up: a store that is away is waited for.
 ///
@@ -53,6 +61,11 @@ pub async fn run(
     let mut reader = Reader::new(keys);
     let mut index = Index::new(Arc::clone(&directory));
     let started = host.clock.now();
+    let mut cache = config
+        .view_cache
+        .map(|path| Cache::new(path, config.cluster, host.clone()));
+    // Whether the store was read since the start, and whether the file was.
+    let (mut is_read, mut is_restored) = (false, false);
     let mut lost = false;
     let mut pulse = Pulse::new(&host);
     loop {
@@ -63,6 +76,9 @@ pub async fn run(
         pulse.beat();
         let update = tokio::select! {
             () = stop.cancelled() => {
+                if let Some(cache) = &mut cache {
+                    cache.write(follow.silence());
+                }
                 pulse.ends();
                 return Ok(());
             }
@@ -72,17 +88,38 @@ pub async fn run(
         };
         let silence = follow.silence();
         let now = host.clock.now();
-        directory.heard(now - silence);
+        is_read |= update.is_some();
+        if is_read {
+            directory.heard(now - silence);
+        }
         if let Some(update) = update {
             let first = !directory.is_synced();
-            let facts = (update.changes.into_iter()).filter_map(|change| reader.read(change));
-            index.apply(facts, now);
+            let gone = cache
+                .as_mut()
+                .map(|cache| cache.follow(&update.changes))
+                .unwrap_or_default();
+            let changes = gone.into_iter().chain(update.changes);
+            index.apply(changes.filter_map(|change| reader.read(change)), now);
             if first {
                 let (revision, after) = (update.revision, host.clock.now().since(started));
                 tracing::info!(revision, ?after, "the view is complete; answering from it");
             }
+        } else if !is_read && !is_restored && now.since(started) >= RESTORE_AFTER {
+            is_restored = true;
+            if let Some((changes, age)) = cache.as_mut().and_then(Cache::restore) {
+                let facts = changes.into_iter().filter_map(|change| reader.read(change));
+                index.apply(facts, now);
+                directory.heard_before(now, age);
+                tracing::warn!(
+                    ?age,
+                    "the store is away; answering from the view that was kept"
+                );
+            }
         } else {
             index.settle(now);
+        }
+        if let Some(cache) = &mut cache {
+            cache.settle(silence);
         }
         if lost != (silence > LOST) {
             lost = !lost;

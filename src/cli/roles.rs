@@ -195,6 +195,7 @@ pub(super) async fn balancer(
         http: listen_for_http(&host, args.http.as_deref()).await?,
         advertise: args.advertise,
         recently_used: args.recently_used.get(),
+        view_cache: args.view_cache,
         most_watches: args.max_watches,
     };
     let store = store(global, &host)?;
@@ -213,6 +214,8 @@ pub(super) struct Surfaces {
     pub advertise: Option<String>,
     /// For how long an answered endpoint comes after the others.
     pub recently_used: Duration,
+    /// The file that the view is kept in.
+    pub view_cache: Option<PathBuf>,
     /// Watches that may be open at a time.
     pub most_watches: usize,
 }
@@ -242,6 +245,7 @@ pub(super) fn serve_balancer(
     let listener = surfaces.grpc;
     let config = balancer::Config {
         cluster: global.cluster.clone(),
+        view_cache: surfaces.view_cache,
     };
     let directory = Arc::new(Directory::new(surfaces.recently_used));
     let stop = tasks.stop().clone();

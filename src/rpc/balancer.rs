@@ -59,10 +59,6 @@ impl Balancer for Service {
     }
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "stands where changes are turned into messages"
-)]
 fn response(changes: Changes) -> wire::WatchResponse {
     let address = |(host, port): &(String, u16)| wire::Address {
         host: host.clone(),

@@ -21,10 +21,6 @@ pub(super) fn view(refusal: Refusal) -> Status {
 }
 
 /// The status that says why there is no answer.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "stands where errors are turned into others"
-)]
 pub(super) fn refused(refused: Refused) -> Status {
     let code = match &refused {
         Refused::View(

@@ -39,6 +39,9 @@ pub struct Directory {
     names: ArcSwapOption<Names>,
     /// When the store was last heard, in milliseconds since the clock's origin.
     heard: AtomicU64,
+    /// How much older than that the view was when it was restored from a file, in milliseconds: that may reach
+    /// back before the clock's origin.
+    older_by: AtomicU64,
     /// Dropped by the first sync, which resolves `synced`.
     waiting: Mutex<Option<oneshot::Sender<()>>>,
     synced: Shared<oneshot::Receiver<()>>,
@@ -84,6 +87,7 @@ impl Directory {
             dial: Arc::new(Dial::new(recently_used, TICK)),
             names: ArcSwapOption::empty(),
             heard: AtomicU64::new(0),
+            older_by: AtomicU64::new(0),
             waiting: Mutex::new(Some(waiting)),
             synced: synced.shared(),
         }
@@ -209,14 +213,21 @@ impl Directory {
     /// given at any age.
     pub fn age(&self, now: Moment) -> Option<Duration> {
         let heard = Moment::new(Duration::from_millis(self.heard.load(Relaxed)));
-        self.is_synced().then(|| now.since(heard))
+        let older_by = Duration::from_millis(self.older_by.load(Relaxed));
+        self.is_synced().then(|| now.since(heard) + older_by)
     }
 
     /// Notes that the store was heard at `moment`.
     pub fn heard(&self, moment: Moment) {
-        let millis = moment.since(Moment::default()).as_millis();
-        self.heard
-            .store(u64::try_from(millis).unwrap_or(u64::MAX), Relaxed);
+        self.heard_before(moment, Duration::ZERO);
+    }
+
+    /// Notes that the store was heard that long before `moment`, by somebody else: the view is from a file.
+    pub fn heard_before(&self, moment: Moment, age: Duration) {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let heard = millis(moment.since(Moment::default()));
+        self.heard.store(heard, Relaxed);
+        self.older_by.store(millis(age), Relaxed);
     }
 
     /// What all loads depend on.

@@ -524,6 +524,7 @@ async fn balance(
 ) -> Result<(), String> {
     let config = balancer::Config {
         cluster: "default".parse().expect("a name"),
+        view_cache: None,
     };
     let listening = host.network.listen(([0, 0, 0, 0], 5150).into()).await;
     let listener = listening.map_err(|error| error.to_string())?;

@@ -131,6 +131,14 @@ pub struct BalancerArgs {
         value_name = "ADDR"
     )]
     pub http: Option<String>,
+    /// A file to keep the view in: restarted while etcd is away, it answers from there
+    #[arg(
+        long,
+        env = "QUAESTOR_VIEW_CACHE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    pub view_cache: Option<PathBuf>,
     /// Watches that may be open at a time; further ones are refused
     #[arg(long, default_value_t = crate::balancer::answers::MOST_WATCHES, value_name = "N")]
     pub max_watches: usize,
