@@ -10,17 +10,14 @@ use std::{
 };
 
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream, stream::BoxStream};
-use tonic::{
-    Code, Request, Status,
-    transport::{Channel, Endpoint as Target},
-};
+use tonic::{Code, Request, Status, transport::Channel};
 
-use super::client::root_cause;
+use super::connect::{Timeouts, connect_lazily, root_cause};
 use crate::{
     balancer::reservations::{
         Agent, Agents, Answer, Peers, Progress, Refusal, Ticket, Unreachable, Waiting,
     },
-    host::{Network, network::connector},
+    host::Network,
     model::{Instance, TicketId, Units, state::Endpoint, ticket::Board},
     proto::v1::{
         self as wire, acquire_response, agent_reservations_client::AgentReservationsClient,
@@ -28,20 +25,18 @@ use crate::{
     },
 };
 
-/// How long a connection may take.
-const CONNECT: Duration = Duration::from_secs(2);
+/// How long others may take. Each call says itself how long it waits for its answer.
+const TIMEOUTS: Timeouts = Timeouts {
+    connect: Duration::from_secs(2),
+    answer: None,
+    keep_alive: Some(Duration::from_secs(5)),
+};
 
 /// How long an agent may take for an answer: it writes a small file, and may be starting processes.
 const ANSWER: Duration = Duration::from_secs(3);
 
 /// How long a balancer may take that has to ask an agent.
 const RELAYED: Duration = Duration::from_secs(5);
-
-/// A connection is asked for a sign of life this often ...
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
-
-/// ... and has so long for it.
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connections to one balancer, over which callers are spread: each carries about a thousand calls at once.
 const LANES: usize = 10;
@@ -69,14 +64,8 @@ impl Connections {
         if let Some(channel) = channels.get(&key) {
             return Ok(channel.clone());
         }
-        let target = Target::try_from(format!("http://{address}")).ok();
-        let target = target.filter(|target| target.uri().port().is_some());
-        let target = target.ok_or_else(|| Unreachable(format!("`{address}` is no address")))?;
-        let channel = target
-            .connect_timeout(CONNECT)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-            .connect_with_connector_lazy(connector(Arc::clone(&self.network)));
+        let channel = connect_lazily(Arc::clone(&self.network), address, TIMEOUTS)
+            .map_err(|error| Unreachable(error.to_string()))?;
         channels.insert(key, channel.clone());
         Ok(channel)
     }

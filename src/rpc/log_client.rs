@@ -2,41 +2,29 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tonic::{Streaming, transport::Endpoint as Target};
+use tonic::Streaming;
 
-use super::client::root_cause;
+use super::connect::{self, Timeouts};
 use crate::{
-    host::{Network, network::connector},
+    host::Network,
     model::{Instance, LogBatch, LogLine, LogQuery, LogSource, Name, Timestamp},
     proto::v1::{self as wire, agent_logs_client::AgentLogsClient},
 };
 
-/// How long a connection may take.
-const CONNECT: Duration = Duration::from_secs(5);
-
-/// How long an agent may take to find the first line: it may have to count all there are.
-const FIRST: Duration = Duration::from_secs(60);
-
-/// A connection is asked for a sign of life this often ...
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
-
-/// ... and has so long for it.
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an agent may take.
+const TIMEOUTS: Timeouts = Timeouts {
+    connect: Duration::from_secs(5),
+    // To find the first line: it may have to count all there are.
+    answer: Some(Duration::from_secs(60)),
+    keep_alive: Some(Duration::from_secs(10)),
+};
 
 /// Why logs were not read, or no further.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The address is none.
-    #[error("`{0}`, which it announces, is no address")]
-    Address(String),
-    /// Nobody answers there.
-    #[error("nobody answers at {address}: {cause}")]
-    Unreachable {
-        /// Where.
-        address: String,
-        /// What the connection said.
-        cause: String,
-    },
+    /// It was not asked.
+    #[error(transparent)]
+    Connection(#[from] connect::Error),
     /// It answered that it cannot.
     #[error("{0}")]
     Refused(String),
@@ -57,20 +45,7 @@ pub async fn read(
     instance: &Instance,
     query: LogQuery,
 ) -> Result<LogStream, Error> {
-    let channel = Target::try_from(format!("http://{address}"))
-        .ok()
-        .filter(|target| target.uri().port().is_some())
-        .ok_or_else(|| Error::Address(address.to_owned()))?
-        .connect_timeout(CONNECT)
-        .timeout(FIRST)
-        .http2_keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .connect_with_connector(connector(network))
-        .await
-        .map_err(|error| Error::Unreachable {
-            address: address.to_owned(),
-            cause: root_cause(&error),
-        })?;
+    let channel = connect::connect(network, address, TIMEOUTS).await?;
     let request = wire::ReadLogsRequest {
         node: node.to_string(),
         instance: instance.to_string(),

@@ -2,7 +2,8 @@
 //! or from a worker.
 //!
 //! - `balancer`: the questions of clients of our own
-//! - [`client`]: asking a balancer, as any client would
+//! - [`client`]: asking a balancer, as any client would; [`worker_client`]: asking a worker to cancel requests
+//! - [`connect`]: how all of them connect
 //! - `discovery`: the questions of quaestor-mini-cluster's clients
 //! - [`agent`]: what an agent serves: `logs` and `units`, tickets for its instances
 //! - `reservations`: tickets; [`connections`]: whom a balancer asks for them
@@ -12,6 +13,7 @@
 pub mod agent;
 mod balancer;
 pub mod client;
+pub mod connect;
 pub mod connections;
 mod discovery;
 pub mod log_client;
@@ -19,6 +21,7 @@ mod logs;
 mod refusal;
 mod reservations;
 mod units;
+pub mod worker_client;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
