@@ -2,7 +2,7 @@
 //!
 //! - [`args`]: every command and flag
 //! - [`apply`], [`delete`], [`restart`], [`get`], [`describe`], [`logs`], [`pick`], [`import`],
-//!   [`validate`], [`rollout`], [`wait`]: the user's commands
+//!   [`validate`], [`rollout`], [`wait`], [`acquire`], [`cancel`]: the user's commands
 //! - [`config`]: what a host's file says of their flags
 //! - [`nodes`]: what operators do to nodes, and the cluster as a whole
 //! - [`roles`]: the long-running parts, one process each
@@ -14,6 +14,7 @@ mod acquire;
 pub mod args;
 
 mod apply;
+mod cancel;
 mod config;
 mod delete;
 mod describe;
@@ -117,6 +118,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Logs(args) => logs::run(&operator(&global, &host)?, &host, args).await,
         Command::Pick(args) => pick::run(&host, args).await,
         Command::Acquire(args) => acquire::run(&host, args).await,
+        Command::Cancel(args) => cancel::run(&operator(&global, &host)?, &host, args).await,
         Command::Validate(args) => validate::run(args),
         Command::Import(args) => import::run(args),
         Command::Config(ConfigCommand::Check(args)) => config::check(args.file.or(global.config)),

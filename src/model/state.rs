@@ -1,6 +1,6 @@
 //! What an agent observes of an instance.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -80,6 +80,16 @@ pub struct Endpoint {
     pub host: String,
     /// Port.
     pub port: u16,
+}
+
+/// `host:port`, an IPv6 address in brackets.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
 }
 
 /// What an instance is doing. Says per phase what a start and a stop mean in it.

@@ -5,12 +5,12 @@
 
 mod freeze;
 
-use std::{io, net::SocketAddr, process, time::Duration};
+use std::{io, net::SocketAddr, process, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::{Owner, Requests, Server};
+use super::{Call, Kit, Owner, Server, Unmeasured};
 use crate::{
     grpc,
     host::Host,
@@ -103,13 +103,16 @@ async fn serve(
     let hang = config.hang_after.map(|after| start + after);
     let listener = Box::new(Freezing::new(listener, host.clock.clone(), hang));
 
-    let requests = Requests::new(config.capacity);
     let worker = Worker {
-        requests: requests.clone(),
         instance: config.instance.clone(),
         host: host.clone(),
     };
-    let server = Server::new(config.service_names.clone(), requests, host.clock.clone())
+    // Its reports are to tell of what it is asked to do, and of nothing else on the host.
+    let machine = Arc::new(Unmeasured(host.clock.clone()));
+    let kit = Kit::on(machine, config.service_names.clone())
+        .capacity(config.capacity)
+        .limited();
+    let server = Server::new(kit, host.clock.clone())
         .await
         .add_service(DemoWorkerServer::new(worker));
     let health = server.health();
@@ -133,7 +136,6 @@ async fn at(host: &Host, start: Moment, after: Option<Duration>) {
 }
 
 struct Worker {
-    requests: Requests,
     instance: String,
     host: Host,
 }
@@ -141,27 +143,20 @@ struct Worker {
 #[tonic::async_trait]
 impl DemoWorker for Worker {
     async fn work(&self, request: Request<WorkRequest>) -> Result<Response<WorkResponse>, Status> {
+        let call = Call::of(&request);
         let request = request.into_inner();
-        let owner = Owner {
-            user_name: request.user_name,
-            environment: request.environment,
-        };
-        let running = self.requests.begin(owner).ok_or_else(|| {
-            let capacity = self.requests.capacity();
-            Status::resource_exhausted(format!(
-                "{capacity} of {capacity} calls are being worked on"
-            ))
-        })?;
-        let done = self
-            .host
-            .clock
-            .sleep(Duration::from_millis(request.millis.into()));
-        tokio::select! {
-            () = done => Ok(Response::new(WorkResponse {
-                instance: self.instance.clone(),
-                pid: process::id(),
-            })),
-            () = running.cancelled() => Err(Status::cancelled("the user cancelled the request")),
+        if let Some(call) = call {
+            // Who cancels it cuts it off: there is nothing to put in order.
+            call.belongs_to(Owner {
+                user_name: request.user_name,
+                environment: request.environment,
+            });
         }
+        let work = Duration::from_millis(request.millis.into());
+        self.host.clock.sleep(work).await;
+        Ok(Response::new(WorkResponse {
+            instance: self.instance.clone(),
+            pid: process::id(),
+        }))
     }
 }

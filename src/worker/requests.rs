@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
 
@@ -24,60 +24,77 @@ pub struct Owner {
 pub struct Requests(Arc<Shared>);
 
 struct Shared {
-    capacity: u32,
     /// Bits of an f64; negative: not known.
     known_rate: AtomicU64,
-    running: Mutex<Table>,
+    table: Mutex<Table>,
 }
 
 #[derive(Default)]
 struct Table {
+    capacity: Option<u32>,
+    is_limited: bool,
     next: u64,
-    requests: BTreeMap<u64, (Owner, CancellationToken)>,
+    calls: BTreeMap<u64, Call>,
+}
+
+impl Default for Requests {
+    /// No requests yet, and a capacity that is not known.
+    fn default() -> Self {
+        Self(Arc::new(Shared {
+            known_rate: AtomicU64::new((-1.0_f64).to_bits()),
+            table: Mutex::default(),
+        }))
+    }
 }
 
 impl Requests {
-    /// No requests yet, and room for `capacity` at once.
-    pub fn new(capacity: u32) -> Self {
-        Self(Arc::new(Shared {
-            capacity,
-            known_rate: AtomicU64::new((-1.0_f64).to_bits()),
-            running: Mutex::default(),
-        }))
-    }
-
-    /// Begins a request; it ends when what is returned is dropped. None when there is no room.
-    pub fn begin(&self, owner: Owner) -> Option<Running> {
+    /// Begins a request; it ends when what is returned is dropped. A request without an owner cannot be
+    /// cancelled. None when there is no room, which is never where requests are not limited.
+    pub fn begin(&self, owner: Option<Owner>) -> Option<Running> {
         let mut table = self.table();
-        if table.requests.len() >= self.0.capacity as usize {
+        let room = table.capacity.filter(|_| table.is_limited);
+        if room.is_some_and(|room| table.calls.len() >= room as usize) {
             return None;
         }
         let id = table.next;
         table.next += 1;
-        let cancelled = CancellationToken::new();
-        table.requests.insert(id, (owner, cancelled.clone()));
+        let call = Call::default();
+        if let Some(owner) = owner {
+            call.belongs_to(owner);
+        }
+        table.calls.insert(id, call.clone());
         Some(Running {
             requests: self.clone(),
             id,
-            cancelled,
+            call,
         })
     }
 
     /// Cancels the running requests of `owner`. Returns whether there were any.
     pub fn cancel(&self, owner: &Owner) -> bool {
         let table = self.table();
-        let theirs = table.requests.values().filter(|(of, _)| of == owner);
-        theirs.inspect(|(_, cancelled)| cancelled.cancel()).count() > 0
+        let theirs = table.calls.values().filter(|call| call.is_of(owner));
+        theirs.inspect(|call| call.0.token.cancel()).count() > 0
     }
 
     /// How many run now.
     pub fn current(&self) -> usize {
-        self.table().requests.len()
+        self.table().calls.len()
     }
 
-    /// How many can run at once.
-    pub fn capacity(&self) -> u32 {
-        self.0.capacity
+    /// How many can run at once; none: not known.
+    pub fn capacity(&self) -> Option<u32> {
+        self.table().capacity
+    }
+
+    /// Sets [`Requests::capacity`]; what runs goes on.
+    pub fn set_capacity(&self, capacity: Option<u32>) {
+        self.table().capacity = capacity;
+    }
+
+    /// From now on no request begins beyond the capacity.
+    pub fn limit(&self) {
+        self.table().is_limited = true;
     }
 
     /// The load rate that the worker computes itself, smaller is less busy; negative: it computes
@@ -92,10 +109,7 @@ impl Requests {
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.0
-            .running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -103,19 +117,66 @@ impl Requests {
 pub struct Running {
     requests: Requests,
     id: u64,
-    cancelled: CancellationToken,
+    call: Call,
 }
 
 impl Running {
-    /// Resolves when its user cancels it.
-    pub async fn cancelled(&self) {
-        self.cancelled.cancelled().await;
+    /// What its handler knows it by.
+    pub fn call(&self) -> Call {
+        self.call.clone()
+    }
+
+    /// Resolves when it is cancelled and its handler leaves the rest to us.
+    pub(super) fn interrupted(&self) -> impl Future<Output = ()> + Send + 'static {
+        let call = self.call();
+        async move {
+            call.0.token.cancelled().await;
+            if call.0.is_token_taken.load(Relaxed) {
+                std::future::pending().await
+            }
+        }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.requests.table().requests.remove(&self.id);
+        self.requests.table().calls.remove(&self.id);
+    }
+}
+
+/// A request, as its handler sees it. Cheap to clone; clones are the same request. The default is one that nobody
+/// cancels.
+#[derive(Clone, Default)]
+pub struct Call(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    owner: Mutex<Option<Owner>>,
+    token: CancellationToken,
+    is_token_taken: AtomicBool,
+}
+
+impl Call {
+    /// That of the request a handler was given; none when no [`Layer`](super::Layer) counts it.
+    pub fn of<T>(request: &tonic::Request<T>) -> Option<Self> {
+        request.extensions().get::<Self>().cloned()
+    }
+
+    /// Says whose it is, where only its message tells.
+    pub fn belongs_to(&self, owner: Owner) {
+        *self.0.owner.lock().unwrap_or_else(PoisonError::into_inner) = Some(owner);
+    }
+
+    /// Cancelled when its user cancels it. Whoever asks for it ends the request by themselves from then on;
+    /// one whose token nobody has asked for is cut off.
+    pub fn token(&self) -> CancellationToken {
+        self.0.is_token_taken.store(true, Relaxed);
+        self.0.token.clone()
+    }
+
+    fn is_of(&self, owner: &Owner) -> bool {
+        let own = self.0.owner.lock().unwrap_or_else(PoisonError::into_inner);
+        own.as_ref() == Some(owner)
     }
 }
 
@@ -132,34 +193,66 @@ mod tests {
         }
     }
 
+    fn is_cancelled(running: &Running) -> bool {
+        running.interrupted().now_or_never().is_some()
+    }
+
     #[test]
-    fn a_request_takes_a_unit_of_capacity_until_it_is_dropped() {
-        let requests = Requests::new(2);
-        let first = requests.begin(Owner::default()).unwrap();
-        let _second = requests.begin(Owner::default()).unwrap();
-        assert!(requests.begin(Owner::default()).is_none());
+    fn a_request_takes_a_unit_of_limited_capacity_until_it_is_dropped() {
+        let requests = Requests::default();
+        requests.set_capacity(Some(2));
+        requests.limit();
+        let first = requests.begin(None).unwrap();
+        let _second = requests.begin(None).unwrap();
+        assert!(requests.begin(None).is_none());
         assert_eq!(requests.current(), 2);
         drop(first);
-        assert!(requests.begin(Owner::default()).is_some());
+        assert!(requests.begin(None).is_some());
+    }
+
+    #[test]
+    fn a_capacity_that_is_only_told_refuses_nobody() {
+        let requests = Requests::default();
+        requests.set_capacity(Some(1));
+        let running = [requests.begin(None), requests.begin(None)];
+        assert!(running.iter().all(Option::is_some));
+        assert_eq!(requests.current(), 2);
     }
 
     #[test]
     fn cancelling_reaches_the_requests_of_that_user_in_that_environment_only() {
-        let requests = Requests::new(9);
-        let theirs = requests.begin(owner("ann", "test")).unwrap();
-        let elsewhere = requests.begin(owner("ann", "live")).unwrap();
-        let others = requests.begin(owner("bob", "test")).unwrap();
+        let requests = Requests::default();
+        let begin = |owner| requests.begin(owner).unwrap();
+        let theirs = begin(Some(owner("ann", "test")));
+        let elsewhere = begin(Some(owner("ann", "live")));
+        let others = begin(Some(owner("bob", "test")));
+        let nobodys = begin(None);
         assert!(requests.cancel(&owner("ann", "test")));
-        assert!(theirs.cancelled().now_or_never().is_some());
-        assert!(elsewhere.cancelled().now_or_never().is_none());
-        assert!(others.cancelled().now_or_never().is_none());
+        assert!(is_cancelled(&theirs));
+        assert!(
+            ![&elsewhere, &others, &nobodys]
+                .map(is_cancelled)
+                .contains(&true)
+        );
+        assert!(!requests.cancel(&owner("", "")), "nobody's are nobody's");
     }
 
     #[test]
     fn cancelling_says_when_there_was_nothing_to_cancel() {
-        let requests = Requests::new(1);
+        let requests = Requests::default();
         assert!(!requests.cancel(&owner("ann", "test")));
-        drop(requests.begin(owner("ann", "test")));
+        drop(requests.begin(Some(owner("ann", "test"))));
         assert!(!requests.cancel(&owner("ann", "test")));
+    }
+
+    #[test]
+    fn a_request_whose_token_is_taken_is_not_cut_off() {
+        let requests = Requests::default();
+        let running = requests.begin(None).unwrap();
+        running.call().belongs_to(owner("ann", "test"));
+        let token = running.call().token();
+        assert!(requests.cancel(&owner("ann", "test")));
+        assert!(token.is_cancelled());
+        assert!(!is_cancelled(&running));
     }
 }

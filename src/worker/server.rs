@@ -1,6 +1,6 @@
-//! A worker's gRPC server: health, load reports and cancelling, with the worker's own services added.
+//! A worker's gRPC server within our own limits, on a listener and a clock that are given to it.
 
-use std::{collections::BTreeSet, convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 use tonic::{
@@ -9,9 +9,9 @@ use tonic::{
     server::NamedService,
     transport::server::Router,
 };
-use tonic_health::{ServingStatus, server::HealthReporter};
+use tower::Layer as _;
 
-use super::{Requests, admin, load};
+use super::{Health, Kit, Machine};
 use crate::{
     grpc,
     host::{Clock, Listener},
@@ -20,66 +20,31 @@ use crate::{
 /// The server of one worker process.
 pub struct Server {
     router: Router,
-    health: Health,
+    kit: Kit,
     clock: Arc<dyn Clock>,
 }
 
-/// Says whether a worker is healthy. Cheap to clone; clones speak of the same worker.
-#[derive(Clone)]
-pub struct Health {
-    reporter: HealthReporter,
-    names: BTreeSet<String>,
-}
+/// A machine of which only the time is known: what runs on it reports the same on every host.
+pub struct Unmeasured(pub Arc<dyn Clock>);
 
-impl Health {
-    /// Answers health checks for each of the worker's names, and the empty one, from now on with
-    /// SERVING or NOT_SERVING.
-    pub async fn set(&self, serving: bool) {
-        let status = match serving {
-            true => ServingStatus::Serving,
-            false => ServingStatus::NotServing,
-        };
-        for name in &self.names {
-            self.reporter.set_service_status(name, status).await;
-        }
-    }
-
-    /// Ends the streams of those who watch it, which would hold up the end of the server.
-    async fn end_watches(&mut self) {
-        for name in &self.names {
-            self.reporter.clear_service_status(name).await;
-        }
+impl Machine for Unmeasured {
+    fn time(&self) -> Duration {
+        let millis = self.0.timestamp().as_millis();
+        Duration::from_millis(u64::try_from(millis).unwrap_or_default())
     }
 }
 
 impl Server {
-    /// A healthy worker that serves `names` (and the empty name, which stands for the process) and
-    /// works on `requests`.
-    pub async fn new(
-        names: impl IntoIterator<Item = String>,
-        requests: Requests,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        let names: BTreeSet<String> = names.into_iter().chain([String::new()]).collect();
-        let (reporter, health_service) = tonic_health::server::health_reporter();
-        let router = grpc::server()
-            .add_service(health_service)
-            .add_service(load::service(
-                names.clone(),
-                requests.clone(),
-                Arc::clone(&clock),
-            ))
-            .add_service(admin::service(requests));
-        let health = Health { reporter, names };
-        health.set(true).await;
+    /// A healthy worker that serves what `kit` says.
+    pub async fn new(kit: Kit, clock: Arc<dyn Clock>) -> Self {
         Self {
-            router,
-            health,
+            router: grpc::server().add_routes(kit.routes().await),
+            kit,
             clock,
         }
     }
 
-    /// Adds one of the worker's own services.
+    /// Adds one of the worker's own services, whose calls count.
     #[must_use]
     pub fn add_service<S>(mut self, service: S) -> Self
     where
@@ -91,13 +56,13 @@ impl Server {
             + 'static,
         S::Future: Send + 'static,
     {
-        self.router = self.router.add_service(service);
+        self.router = self.router.add_service(self.kit.layer().layer(service));
         self
     }
 
     /// Its health.
     pub fn health(&self) -> Health {
-        self.health.clone()
+        self.kit.health()
     }
 
     /// Serves on `listener` until `stop`; then says NOT_SERVING, takes no more connections, and lets
@@ -112,7 +77,7 @@ impl Server {
         grace: Duration,
     ) -> Result<(), grpc::Error> {
         let drain = CancellationToken::new();
-        let mut health = self.health;
+        let health = self.kit.health();
         let tell = async {
             stop.cancelled().await;
             health.set(false).await;

@@ -22,7 +22,7 @@ use quaestor::{
         End, Ended, Errand, Found, Outcome, Place, Process, Processes, Program, StartError,
         Started, Used,
     },
-    worker::{self, Requests},
+    worker::{self, Kit, Unmeasured},
 };
 use tokio::{sync::watch, task::AbortHandle};
 use tokio_util::sync::CancellationToken;
@@ -562,7 +562,9 @@ async fn live(
             return 98;
         };
         let names: Vec<String> = names.split_whitespace().map(str::to_owned).collect();
-        let server = worker::Server::new(names, Requests::new(4), host.clock.clone()).await;
+        let machine = Arc::new(Unmeasured(host.clock.clone()));
+        let kit = Kit::on(machine, names).capacity(4).limited();
+        let server = worker::Server::new(kit, host.clock.clone()).await;
         if let Some(entry) = table.inner().processes.get_mut(&pid) {
             entry.health = Some(server.health());
         }

@@ -22,8 +22,9 @@ pub use look::{
     AcquireArgs, DescribeArgs, DescribeKind, GetArgs, Kind, LogsArgs, OutputFormat, PickArgs,
 };
 pub use operate::{
-    ApplyArgs, ClusterArgs, ClusterCommand, ConfigCheckArgs, ConfigCommand, Confirmation,
-    DeleteArgs, DrainArgs, ImportArgs, LabelArgs, NodesArgs, RestartArgs, ValidateArgs,
+    ApplyArgs, CancelArgs, ClusterArgs, ClusterCommand, ConfigCheckArgs, ConfigCommand,
+    Confirmation, DeleteArgs, DrainArgs, ImportArgs, LabelArgs, NodesArgs, RestartArgs,
+    ValidateArgs,
 };
 pub use roles::{AgentArgs, BalancerArgs, ControllerArgs, DemoWorkerArgs, DevArgs};
 pub use rollout::{
@@ -144,6 +145,8 @@ pub enum Command {
     Pick(PickArgs),
     /// Wait for an instance of an exclusive service, and have it alone while a command runs
     Acquire(AcquireArgs),
+    /// Cancel the running requests of a user, on every instance of a service
+    Cancel(CancelArgs),
     /// Check manifests without a store
     Validate(ValidateArgs),
     /// Print manifests that do what files of quaestor-mini-cluster say

@@ -114,6 +114,26 @@ pub struct DeleteArgs {
     pub timeout: Period,
 }
 
+/// Arguments of `cancel`.
+#[derive(Debug, Args)]
+pub struct CancelArgs {
+    /// A service, or the name that clients ask for
+    #[arg(value_name = "SERVICE")]
+    pub service: String,
+    /// Whose requests
+    #[arg(long, value_name = "NAME")]
+    pub user: String,
+    /// In which of the user's environments
+    #[arg(long, value_name = "NAME")]
+    pub environment: String,
+    /// A file with the password that the workers want [default: what QUAESTOR_PASSWORD holds]
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// How long each instance may take
+    #[arg(long, default_value = "5s", value_name = "DURATION")]
+    pub timeout: Period,
+}
+
 /// Arguments of `restart`.
 #[derive(Debug, Args)]
 pub struct RestartArgs {
