@@ -77,6 +77,7 @@ class Cluster:
         manifest = Path(self.directory.name, "services.yaml")
         manifest.write_text(MANIFEST)
         self.target = f"127.0.0.1:{free_port()}"
+        log = open(Path(self.directory.name, "log"), "w")
         self.process = subprocess.Popen(
             [
                 os.environ["QUAESTOR"],
@@ -87,8 +88,9 @@ class Cluster:
                 *("-f", str(manifest)),
             ],
             stdout=subprocess.DEVNULL,
-            stderr=open(Path(self.directory.name, "log"), "w"),
+            stderr=log,
         )
+        log.close()
 
     def stop(self):
         self.process.send_signal(signal.SIGINT)
@@ -118,7 +120,11 @@ class OverACluster(unittest.TestCase):
         self.assertEqual(len(picked), 3)
 
     def test_an_answer_describes_its_endpoints(self):
-        answer = self.client.pick_many("Worker", 2)
+        def reported():
+            answer = self.client.pick_many("Worker", 2)
+            return answer if answer[0].load.capacity is not None else None
+
+        answer = eventually("the load is reported", reported)
         self.assertEqual(len(answer), 2)
         self.assertFalse(answer.is_cached)
         self.assertLess(answer.view_age, SECONDS)

@@ -24,15 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)quaestor_client/_proto/reservations.proto\x12\x0bquaestor.v1\"K\n\x0e\x41\x63quireRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x15\n\rwaited_millis\x18\x02 \x01(\x04\x12\x11\n\tforwarded\x18\x03 \x01(\x08\"m\n\x0f\x41\x63quireResponse\x12\'\n\x07waiting\x18\x01 \x01(\x0b\x32\x14.quaestor.v1.WaitingH\x00\x12%\n\x06ticket\x18\x02 \x01(\x0b\x32\x13.quaestor.v1.TicketH\x00\x42\n\n\x08progress\"R\n\x07Waiting\x12\r\n\x05place\x18\x01 \x01(\r\x12\x0e\n\x06length\x18\x02 \x01(\r\x12\r\n\x05units\x18\x03 \x01(\r\x12\x19\n\x11unreachable_nodes\x18\x04 \x03(\t\"j\n\x06Ticket\x12\x0e\n\x06ticket\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\r\x12\x10\n\x08instance\x18\x04 \x01(\t\x12\x0c\n\x04node\x18\x05 \x01(\t\x12\x14\n\x0clasts_millis\x18\x06 \x01(\x04\"\x1e\n\x0cRenewRequest\x12\x0e\n\x06ticket\x18\x01 \x01(\t\"%\n\rRenewResponse\x12\x14\n\x0clasts_millis\x18\x01 \x01(\x04\" \n\x0eReleaseRequest\x12\x0e\n\x06ticket\x18\x01 \x01(\t\"\x11\n\x0fReleaseResponse\">\n\x0cGrantRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x10\n\x08instance\x18\x02 \x01(\t\x12\x0e\n\x06serial\x18\x03 \x01(\t\"\x9f\x01\n\rGrantResponse\x12*\n\x07outcome\x18\x01 \x01(\x0e\x32\x19.quaestor.v1.GrantOutcome\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x14\n\x0clasts_millis\x18\x03 \x01(\x04\x12)\n\x05units\x18\x04 \x01(\x0b\x32\x1a.quaestor.v1.InstanceUnits\x12\x10\n\x08sequence\x18\x05 \x01(\x04\"C\n\x11RenewGrantRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x10\n\x08instance\x18\x02 \x01(\t\x12\x0e\n\x06serial\x18\x03 \x01(\t\"*\n\x12RenewGrantResponse\x12\x14\n\x0clasts_millis\x18\x01 \x01(\x04\"E\n\x13ReleaseGrantRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x10\n\x08instance\x18\x02 \x01(\t\x12\x0e\n\x06serial\x18\x03 \x01(\t\"\x16\n\x14ReleaseGrantResponse\"!\n\x11WatchUnitsRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\"U\n\x12WatchUnitsResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12-\n\tinstances\x18\x02 \x03(\x0b\x32\x1a.quaestor.v1.InstanceUnits\"P\n\rInstanceUnits\x12\x10\n\x08instance\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61pacity\x18\x02 \x01(\r\x12\r\n\x05taken\x18\x03 \x01(\r\x12\x0c\n\x04open\x18\x04 \x01(\x08*y\n\x0cGrantOutcome\x12\x1d\n\x19GRANT_OUTCOME_UNSPECIFIED\x10\x00\x12\x19\n\x15GRANT_OUTCOME_GRANTED\x10\x01\x12\x17\n\x13GRANT_OUTCOME_TAKEN\x10\x02\x12\x16\n\x12GRANT_OUTCOME_OVER\x10\x03\x32\xdc\x01\n\x0cReservations\x12\x46\n\x07\x41\x63quire\x12\x1b.quaestor.v1.AcquireRequest\x1a\x1c.quaestor.v1.AcquireResponse0\x01\x12>\n\x05Renew\x12\x19.quaestor.v1.RenewRequest\x1a\x1a.quaestor.v1.RenewResponse\x12\x44\n\x07Release\x12\x1b.quaestor.v1.ReleaseRequest\x1a\x1c.quaestor.v1.ReleaseResponse2\xbe\x02\n\x11\x41gentReservations\x12>\n\x05Grant\x12\x19.quaestor.v1.GrantRequest\x1a\x1a.quaestor.v1.GrantResponse\x12H\n\x05Renew\x12\x1e.quaestor.v1.RenewGrantRequest\x1a\x1f.quaestor.v1.RenewGrantResponse\x12N\n\x07Release\x12 .quaestor.v1.ReleaseGrantRequest\x1a!.quaestor.v1.ReleaseGrantResponse\x12O\n\nWatchUnits\x12\x1e.quaestor.v1.WatchUnitsRequest\x1a\x1f.quaestor.v1.WatchUnitsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)quaestor_client/_proto/reservations.proto\x12\x0bquaestor.v1\"K\n\x0e\x41\x63quireRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x15\n\rwaited_millis\x18\x02 \x01(\x04\x12\x11\n\tforwarded\x18\x03 \x01(\x08\"m\n\x0f\x41\x63quireResponse\x12\'\n\x07waiting\x18\x01 \x01(\x0b\x32\x14.quaestor.v1.WaitingH\x00\x12%\n\x06ticket\x18\x02 \x01(\x0b\x32\x13.quaestor.v1.TicketH\x00\x42\n\n\x08progress\"R\n\x07Waiting\x12\r\n\x05place\x18\x01 \x01(\r\x12\x0e\n\x06length\x18\x02 \x01(\r\x12\r\n\x05units\x18\x03 \x01(\r\x12\x19\n\x11unreachable_nodes\x18\x04 \x03(\t\"j\n\x06Ticket\x12\x0e\n\x06ticket\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\r\x12\x10\n\x08instance\x18\x04 \x01(\t\x12\x0c\n\x04node\x18\x05 \x01(\t\x12\x14\n\x0clasts_millis\x18\x06 \x01(\x04\"\x1e\n\x0cRenewRequest\x12\x0e\n\x06ticket\x18\x01 \x01(\t\"%\n\rRenewResponse\x12\x14\n\x0clasts_millis\x18\x01 \x01(\x04\" \n\x0eReleaseRequest\x12\x0e\n\x06ticket\x18\x01 \x01(\t\"\x11\n\x0fReleaseResponse\">\n\x0cGrantRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x10\n\x08instance\x18\x02 \x01(\t\x12\x0e\n\x06serial\x18\x03 \x01(\t\"\xbb\x01\n\rGrantResponse\x12*\n\x07outcome\x18\x01 \x01(\x0e\x32\x19.quaestor.v1.GrantOutcome\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x14\n\x0clasts_millis\x18\x03 \x01(\x04\x12)\n\x05units\x18\x04 \x01(\x0b\x32\x1a.quaestor.v1.InstanceUnits\x12\x10\n\x08sequence\x18\x05 \x01(\x04\x12\x0c\n\x04host\x18\x06 \x01(\t\x12\x0c\n\x04port\x18\x07 \x01(\r\"C\n\x11RenewGrantRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x10\n\x08instance\x18\x02 \x01(\t\x12\x0e\n\x06serial\x18\x03 \x01(\t\"*\n\x12RenewGrantResponse\x12\x14\n\x0clasts_millis\x18\x01 \x01(\x04\"E\n\x13ReleaseGrantRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x10\n\x08instance\x18\x02 \x01(\t\x12\x0e\n\x06serial\x18\x03 \x01(\t\"\x16\n\x14ReleaseGrantResponse\"!\n\x11WatchUnitsRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\"U\n\x12WatchUnitsResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12-\n\tinstances\x18\x02 \x03(\x0b\x32\x1a.quaestor.v1.InstanceUnits\"P\n\rInstanceUnits\x12\x10\n\x08instance\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61pacity\x18\x02 \x01(\r\x12\r\n\x05taken\x18\x03 \x01(\r\x12\x0c\n\x04open\x18\x04 \x01(\x08*y\n\x0cGrantOutcome\x12\x1d\n\x19GRANT_OUTCOME_UNSPECIFIED\x10\x00\x12\x19\n\x15GRANT_OUTCOME_GRANTED\x10\x01\x12\x17\n\x13GRANT_OUTCOME_TAKEN\x10\x02\x12\x16\n\x12GRANT_OUTCOME_OVER\x10\x03\x32\xdc\x01\n\x0cReservations\x12\x46\n\x07\x41\x63quire\x12\x1b.quaestor.v1.AcquireRequest\x1a\x1c.quaestor.v1.AcquireResponse0\x01\x12>\n\x05Renew\x12\x19.quaestor.v1.RenewRequest\x1a\x1a.quaestor.v1.RenewResponse\x12\x44\n\x07Release\x12\x1b.quaestor.v1.ReleaseRequest\x1a\x1c.quaestor.v1.ReleaseResponse2\xbe\x02\n\x11\x41gentReservations\x12>\n\x05Grant\x12\x19.quaestor.v1.GrantRequest\x1a\x1a.quaestor.v1.GrantResponse\x12H\n\x05Renew\x12\x1e.quaestor.v1.RenewGrantRequest\x1a\x1f.quaestor.v1.RenewGrantResponse\x12N\n\x07Release\x12 .quaestor.v1.ReleaseGrantRequest\x1a!.quaestor.v1.ReleaseGrantResponse\x12O\n\nWatchUnits\x12\x1e.quaestor.v1.WatchUnitsRequest\x1a\x1f.quaestor.v1.WatchUnitsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'quaestor_client._proto.reservations_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GRANTOUTCOME']._serialized_start=1200
-  _globals['_GRANTOUTCOME']._serialized_end=1321
+  _globals['_GRANTOUTCOME']._serialized_start=1228
+  _globals['_GRANTOUTCOME']._serialized_end=1349
   _globals['_ACQUIREREQUEST']._serialized_start=58
   _globals['_ACQUIREREQUEST']._serialized_end=133
   _globals['_ACQUIRERESPONSE']._serialized_start=135
@@ -52,23 +52,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GRANTREQUEST']._serialized_start=562
   _globals['_GRANTREQUEST']._serialized_end=624
   _globals['_GRANTRESPONSE']._serialized_start=627
-  _globals['_GRANTRESPONSE']._serialized_end=786
-  _globals['_RENEWGRANTREQUEST']._serialized_start=788
-  _globals['_RENEWGRANTREQUEST']._serialized_end=855
-  _globals['_RENEWGRANTRESPONSE']._serialized_start=857
-  _globals['_RENEWGRANTRESPONSE']._serialized_end=899
-  _globals['_RELEASEGRANTREQUEST']._serialized_start=901
-  _globals['_RELEASEGRANTREQUEST']._serialized_end=970
-  _globals['_RELEASEGRANTRESPONSE']._serialized_start=972
-  _globals['_RELEASEGRANTRESPONSE']._serialized_end=994
-  _globals['_WATCHUNITSREQUEST']._serialized_start=996
-  _globals['_WATCHUNITSREQUEST']._serialized_end=1029
-  _globals['_WATCHUNITSRESPONSE']._serialized_start=1031
-  _globals['_WATCHUNITSRESPONSE']._serialized_end=1116
-  _globals['_INSTANCEUNITS']._serialized_start=1118
-  _globals['_INSTANCEUNITS']._serialized_end=1198
-  _globals['_RESERVATIONS']._serialized_start=1324
-  _globals['_RESERVATIONS']._serialized_end=1544
-  _globals['_AGENTRESERVATIONS']._serialized_start=1547
-  _globals['_AGENTRESERVATIONS']._serialized_end=1865
+  _globals['_GRANTRESPONSE']._serialized_end=814
+  _globals['_RENEWGRANTREQUEST']._serialized_start=816
+  _globals['_RENEWGRANTREQUEST']._serialized_end=883
+  _globals['_RENEWGRANTRESPONSE']._serialized_start=885
+  _globals['_RENEWGRANTRESPONSE']._serialized_end=927
+  _globals['_RELEASEGRANTREQUEST']._serialized_start=929
+  _globals['_RELEASEGRANTREQUEST']._serialized_end=998
+  _globals['_RELEASEGRANTRESPONSE']._serialized_start=1000
+  _globals['_RELEASEGRANTRESPONSE']._serialized_end=1022
+  _globals['_WATCHUNITSREQUEST']._serialized_start=1024
+  _globals['_WATCHUNITSREQUEST']._serialized_end=1057
+  _globals['_WATCHUNITSRESPONSE']._serialized_start=1059
+  _globals['_WATCHUNITSRESPONSE']._serialized_end=1144
+  _globals['_INSTANCEUNITS']._serialized_start=1146
+  _globals['_INSTANCEUNITS']._serialized_end=1226
+  _globals['_RESERVATIONS']._serialized_start=1352
+  _globals['_RESERVATIONS']._serialized_end=1572
+  _globals['_AGENTRESERVATIONS']._serialized_start=1575
+  _globals['_AGENTRESERVATIONS']._serialized_end=1893
 # @@protoc_insertion_point(module_scope)

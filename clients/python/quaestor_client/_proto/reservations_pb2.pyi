@@ -97,18 +97,22 @@ class GrantRequest(_message.Message):
     def __init__(self, node: _Optional[str] = ..., instance: _Optional[str] = ..., serial: _Optional[str] = ...) -> None: ...
 
 class GrantResponse(_message.Message):
-    __slots__ = ("outcome", "message", "lasts_millis", "units", "sequence")
+    __slots__ = ("outcome", "message", "lasts_millis", "units", "sequence", "host", "port")
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     LASTS_MILLIS_FIELD_NUMBER: _ClassVar[int]
     UNITS_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
     outcome: GrantOutcome
     message: str
     lasts_millis: int
     units: InstanceUnits
     sequence: int
-    def __init__(self, outcome: _Optional[_Union[GrantOutcome, str]] = ..., message: _Optional[str] = ..., lasts_millis: _Optional[int] = ..., units: _Optional[_Union[InstanceUnits, _Mapping]] = ..., sequence: _Optional[int] = ...) -> None: ...
+    host: str
+    port: int
+    def __init__(self, outcome: _Optional[_Union[GrantOutcome, str]] = ..., message: _Optional[str] = ..., lasts_millis: _Optional[int] = ..., units: _Optional[_Union[InstanceUnits, _Mapping]] = ..., sequence: _Optional[int] = ..., host: _Optional[str] = ..., port: _Optional[int] = ...) -> None: ...
 
 class RenewGrantRequest(_message.Message):
     __slots__ = ("node", "instance", "serial")
