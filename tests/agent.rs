@@ -16,6 +16,7 @@
 //! 11. What they use, and how busy they are: [`resources`]; what they may have: [`confined`]
 //! 12. Killed at every step: [`crashes`]
 //! 13. Where nothing can be written: [`directories`]
+//! 14. A wall clock that jumps: [`clock`]
 #![cfg(unix)]
 #![allow(
     clippy::disallowed_methods,
@@ -25,6 +26,8 @@
 
 #[path = "agent/adoption.rs"]
 mod adoption;
+#[path = "agent/clock.rs"]
+mod clock;
 #[path = "agent/confined.rs"]
 mod confined;
 #[path = "agent/crashes.rs"]
@@ -173,11 +176,16 @@ impl World {
     }
 
     fn agent_by(&self, config: agent::Config) -> Agent {
+        self.agent_on(Host::system(), config)
+    }
+
+    /// Starts an agent on a host of the test's own.
+    fn agent_on(&self, host: Host, config: agent::Config) -> Agent {
         let stop = CancellationToken::new();
         let running = agent::run(
             config,
             connect(&self.etcd),
-            Host::system(),
+            host,
             Arc::<ShimProcesses>::clone(&self.processes),
             quaestor::agent::reservations::counter().1,
             stop.clone(),

@@ -6,9 +6,12 @@
 //!    `a_stranger_...`, `what_is_forgotten_...`, `a_shim_that_is_just_dying_...`
 //! 4. Tethers: `tethered_processes_...`
 //! 5. Limits: `who_cannot_enter_...`
+//! 6. Pids that were ours: [`pid_reuse`]
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+#[path = "process/pid_reuse.rs"]
+mod pid_reuse;
 mod support;
 #[path = "process/told.rs"]
 mod told;

@@ -4,6 +4,7 @@
 //! - [`tree`]: nothing that descends from a process outlives it
 //! - [`clients`]: agents that come, go, and speak other versions
 //! - [`logs`]: lines whole and in order; floods, full and hanging disks
+//! - [`flood`]: as much output as is promised, in full length
 //! - [`deadline`]: the stop that no agent has to ask for
 //! - [`setting`]: environment, descriptors, identity and limits of the process
 //! - [`notices`]: what the process says of itself, and who is listened to
@@ -19,6 +20,8 @@
 mod clients;
 #[path = "shim/deadline.rs"]
 mod deadline;
+#[path = "shim/flood.rs"]
+mod flood;
 #[path = "shim/harness.rs"]
 mod harness;
 #[path = "shim/lifecycle.rs"]

@@ -341,7 +341,8 @@ pub struct RestartSpec {
     /// Which ends are followed by a start. Default `always`.
     #[serde(default)]
     pub policy: RestartPolicy,
-    /// The pause before the first restart; it doubles with each further one. Default 100ms.
+    /// The pause before the first restart; it doubles with each further one. `0s` restarts at once, and pauses from
+    /// the second in a row on: 10ms, 20ms and so on. Default 100ms.
     #[serde(default = "RestartSpec::delay_default")]
     pub delay: Period,
     /// The longest pause. Default 5m.

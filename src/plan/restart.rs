@@ -42,6 +42,10 @@ pub struct BackOff {
     obstructed: u32,
 }
 
+/// Where pauses begin that a `delay` of nothing would not let grow: a program that ends at once would be started
+/// hundreds of times a second, each told to the store.
+const FIRST_STEP: Duration = Duration::from_millis(10);
+
 /// What stands in the way of a start is looked at again at least this often: it goes away unannounced.
 const LONGEST_WATCH: Duration = Duration::from_secs(5);
 
@@ -90,12 +94,18 @@ impl BackOff {
     }
 }
 
-/// `delay`, doubled for every one before, at most `maxDelay`.
+/// `delay`, doubled for every one before, at most `maxDelay`. Without a delay the pauses begin with the second.
 fn pause(spec: &RestartSpec, before: u32) -> Duration {
-    let longest = spec.max_delay.get().max(spec.delay.get());
+    let delay = spec.delay.get();
+    let (first, doublings) = match before.checked_sub(1) {
+        Some(before) if delay.is_zero() => (FIRST_STEP, before),
+        _ => (delay, before),
+    };
     // 2^31 times the shortest delay of 1 ms is 24 days; nothing is lost by stopping there.
-    let factor = 1_u32 << before.min(31);
-    spec.delay.get().saturating_mul(factor).min(longest)
+    let factor = 1_u32 << doublings.min(31);
+    first
+        .saturating_mul(factor)
+        .min(spec.max_delay.get().max(delay))
 }
 
 fn jittered(pause: Duration, fraction: f64) -> Duration {
@@ -150,6 +160,27 @@ mod tests {
             .map(|_| pause(&mut back_off, &spec, Duration::ZERO).as_millis())
             .collect();
         assert_eq!(pauses, [100, 200, 400, 500, 500]);
+    }
+
+    #[test]
+    fn without_a_delay_the_first_restart_is_at_once_and_the_next_are_not() {
+        let spec = RestartSpec {
+            delay: Period::from_secs(0),
+            max_delay: Period::from_millis(30),
+            ..RestartSpec::default()
+        };
+        let mut back_off = BackOff::default();
+        let mut after = |ran_for| pause(&mut back_off, &spec, ran_for).as_millis();
+        let long = spec.reset_after.get();
+        let pauses = [
+            Duration::ZERO,
+            Duration::ZERO,
+            Duration::ZERO,
+            Duration::ZERO,
+            long,
+            long,
+        ];
+        assert_eq!(pauses.map(&mut after), [0, 10, 20, 30, 0, 0]);
     }
 
     #[test]

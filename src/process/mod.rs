@@ -34,7 +34,7 @@ use std::{
 use futures::future::BoxFuture;
 
 use crate::model::{
-    ExitCause, Resources, Timestamp,
+    ExitCause, Moment, Resources, Timestamp,
     notice::Notice,
     run_as::{Limits, Umask},
     service::{LogSpec, NotifySpec, StopSignal, StopSpec},
@@ -260,6 +260,8 @@ pub struct End {
     pub signal: Option<i32>,
     /// When; none if nobody knows.
     pub at: Option<Timestamp>,
+    /// The same on the clock of decisions; none if nobody knows.
+    pub moment: Option<Moment>,
     /// What ended it, where it was not the process itself and no signal of the agent.
     pub cause: Option<ExitCause>,
     /// What ended.
@@ -287,6 +289,7 @@ impl End {
         code: None,
         signal: None,
         at: None,
+        moment: None,
         cause: None,
         of: Ended::Program,
     };

@@ -39,10 +39,7 @@ impl Shim {
 
     /// A shim that serves `directory`, and that says that it is ready.
     pub(crate) fn in_directory(directory: tempfile::TempDir) -> Self {
-        Self::started_by(
-            Start::new(env!("CARGO_BIN_EXE_quaestor-shim")).arg(directory.path()),
-            directory,
-        )
+        Self::started_by(Start::new(program()).arg(directory.path()), directory)
     }
 
     /// The same, with a command of the test's own.
@@ -308,6 +305,12 @@ impl Client {
             other => panic!("not refused: {other:?}"),
         }
     }
+}
+
+/// The shim under test: this build's, unless `QUAESTOR_SHIM` names another.
+fn program() -> PathBuf {
+    let named = std::env::var_os("QUAESTOR_SHIM");
+    named.map_or_else(|| env!("CARGO_BIN_EXE_quaestor-shim").into(), PathBuf::from)
 }
 
 /// Whether a process lives: it exists and is not merely waiting to be reaped.

@@ -95,6 +95,7 @@ fn exit(end: End, cause: Cause) -> Exit {
         end,
         cause,
         at: 1_795_334_526_288,
+        since_boot: None,
     }
 }
 
@@ -244,6 +245,13 @@ fn messages_of_version_1_are_understood() {
         (
             "exited incarnation=3 pid=4712 signal=9 cause=memory at=1795334526288",
             Message::Exited(exit(End::Signal(9), Cause::Memory)),
+        ),
+        (
+            "exited incarnation=3 pid=4712 code=7 cause=own at=1795334526288 since-boot=17388692",
+            Message::Exited(Exit {
+                since_boot: Some(17_388_692),
+                ..exit(End::Code(7), Cause::Own)
+            }),
         ),
         (
             "error refusal=unknown text=so%20it%20is",

@@ -118,7 +118,7 @@ impl Supervisor {
                 let back_off = &mut managed.back_off;
                 let life = Life::not_started(&revision, restart, back_off, why, fraction, now);
                 managed.begin(life);
-                self.show_next_start(name, now);
+                self.show_next_start(name);
             }
         }
     }
@@ -210,7 +210,7 @@ impl Supervisor {
         self.yield_name(name, self.host.clock.now());
     }
 
-    /// Takes in the end of its process.
+    /// Takes in the end of its process at `now`, which may be long ago.
     pub(super) fn ended(&mut self, name: &Instance, end: End, now: Moment) {
         self.disturb();
         self.take_back_files(name);
@@ -251,7 +251,7 @@ impl Supervisor {
         managed.process = None;
         managed.last_exit = Some(exit);
         managed.begin(life);
-        self.show_next_start(name, now);
+        self.show_next_start(name);
     }
 
     /// Removes the files that it was given: nobody needs them until its next start.
@@ -262,7 +262,8 @@ impl Supervisor {
     }
 
     /// Notes on the wall clock when the next start is due: once, so that it does not change with time.
-    fn show_next_start(&mut self, name: &Instance, now: Moment) {
+    fn show_next_start(&mut self, name: &Instance) {
+        let now = self.host.clock.now();
         if let Some(managed) = self.instances.get_mut(name)
             && let Life::Ended { until, .. } = &managed.life
         {

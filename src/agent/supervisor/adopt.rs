@@ -6,7 +6,7 @@ use crate::{
         agent::{HowEnded, Life},
         health::Checks,
     },
-    process::{End, Found, Started},
+    process::{Found, Started},
 };
 
 use super::{
@@ -72,7 +72,9 @@ impl Supervisor {
                 managed.life = alive;
                 self.instances.insert(name.clone(), managed);
                 tracing::info!(%node, instance = %name, "ended while no agent was there");
-                self.ended(name, end, ended_at(end, self.host.clock.timestamp(), now));
+                // Its back-off has run since then. The wall clock, which may have been set since, is not asked;
+                // an older shim tells nothing else.
+                self.ended(name, end, end.moment.map_or(now, |moment| moment.min(now)));
             }
             Ok(Found::Idle { .. }) if !lived => {
                 managed.life = rest.unwrap_or(Life::Fresh);
@@ -151,9 +153,4 @@ fn due(managed: &Managed, now: Moment) -> Life {
         how: HowEnded::Exited(exit),
         streak: managed.back_off.streak(),
     }
-}
-
-/// When a process ended, on the clock of decisions.
-fn ended_at(end: End, wall: crate::model::Timestamp, now: Moment) -> Moment {
-    end.at.map_or(now, |at| now - wall.since(at))
 }

@@ -301,6 +301,7 @@ impl Workload {
             end,
             cause,
             at: clock::wall(),
+            since_boot: u64::try_from(clock::now().as_millis()).ok(),
         }
     }
 }

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     host::{Clock, Disk},
     model::{
-        ExitCause, Timestamp,
+        ExitCause, Moment, Timestamp,
         notice::{Notice, Stage},
         service::StopSignal,
     },
@@ -350,6 +350,7 @@ pub(super) fn end(exit: &Exit) -> End {
         at: Some(Timestamp::from_millis(
             i64::try_from(exit.at).unwrap_or(i64::MAX),
         )),
+        moment: (exit.since_boot).map(|millis| Moment::new(Duration::from_millis(millis))),
         cause: match exit.cause {
             Cause::Memory => Some(ExitCause::OutOfMemory),
             Cause::Deadline => Some(ExitCause::Partition),

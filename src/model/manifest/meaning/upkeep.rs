@@ -314,7 +314,6 @@ fn logs(logs: &LogSpec) -> Vec<Problem> {
 fn restart(restart: &RestartSpec) -> Vec<Problem> {
     let root = Path::of("spec.restart");
     let mut problems: Vec<Problem> = [
-        positive(root.clone().key("delay"), restart.delay),
         positive(root.clone().key("maxDelay"), restart.max_delay),
         positive(root.clone().key("resetAfter"), restart.reset_after),
     ]

@@ -175,6 +175,8 @@ pub struct Exit {
     pub cause: Cause,
     /// When it ended, in milliseconds since 1970.
     pub at: u64,
+    /// The same since boot, on the clock that nobody sets; none from older shims.
+    pub since_boot: Option<u64>,
 }
 
 /// The last word of a process.
@@ -251,6 +253,9 @@ impl Exit {
         }
         fields.add(&name("cause"), self.cause.word());
         fields.show(&name("at"), self.at);
+        if let Some(millis) = self.since_boot {
+            fields.show(&name("since-boot"), millis);
+        }
     }
 
     pub(super) fn take_from(fields: &Fields, prefix: &str) -> Result<Self, Malformed> {
@@ -268,6 +273,7 @@ impl Exit {
             // A cause that only a younger shim knows must not hide that the process ended.
             cause: cause.map_or(Cause::Own, |(cause, _)| *cause),
             at: fields.parse(&name("at"))?,
+            since_boot: fields.parse_if_there(&name("since-boot"))?,
         })
     }
 }
@@ -285,6 +291,7 @@ mod tests {
             end: End::Signal(9),
             cause: Cause::Deadline,
             at: 1_763_796_679_123,
+            since_boot: Some(17_388_692),
         }
     }
 
@@ -337,10 +344,11 @@ mod tests {
     proptest! {
         #[test]
         fn exits_come_back(
-            incarnation: u64, pid: u32, number: i32, signalled: bool, cause in 0..4_usize, at: u64
+            incarnation: u64, pid: u32, number: i32, signalled: bool, cause in 0..4_usize, at: u64,
+            since_boot: Option<u64>,
         ) {
             let end = if signalled { End::Signal(number) } else { End::Code(number) };
-            let exit = Exit { incarnation, pid, end, cause: Cause::WORDS[cause].0, at };
+            let exit = Exit { incarnation, pid, end, cause: Cause::WORDS[cause].0, at, since_boot };
             prop_assert_eq!(Exit::open(exit.seal().as_bytes()), Ok(exit));
         }
 

@@ -25,6 +25,7 @@ fn exit() -> Exit {
         end: End::Code(1),
         cause: Cause::Own,
         at: 4,
+        since_boot: Some(3),
     }
 }
 
