@@ -63,7 +63,10 @@ pub fn starts_few(
     let wanted = wanted.max()?;
     let most = wanted + budget(name, wanted).surge;
     let others = history.below("assign/");
-    let others = others.filter(|(other, value)| service(other) == Some(name) && present(value));
+    // One whose node was lost has its successor elsewhere, and is not started again.
+    let others = others.filter(|(other, value)| {
+        service(other) == Some(name) && present(value) && value["replaced"] != true
+    });
     let count = others.count() as u64 + 1;
     (count > most).then(|| {
         let what =
