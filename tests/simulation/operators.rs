@@ -8,7 +8,7 @@ use std::{
 use quaestor::{
     host::Host,
     model::{Name, ServiceSpec, service::Metadata},
-    operator::Operator,
+    operator::{Error, Operator},
     store::{Store, Txn, Write},
 };
 use serde_json::json;
@@ -145,6 +145,33 @@ impl Operators {
     pub async fn scale(&self, service: usize, replicas: u64) {
         self.wanted()[service].replicas = replicas;
         self.apply(service).await;
+    }
+
+    /// Takes a node out of use, or lets it be used again; with `drains` its instances have to leave. Whether it is
+    /// done.
+    pub async fn close(&self, node: &str, closed: bool, drains: bool) -> bool {
+        let _turn = self.turn.lock().await;
+        let name = node.parse::<Name>().expect("a name");
+        for _ in 0..TRIES {
+            let change = self.operator.change_node(&name, |spec| {
+                spec.cordoned = closed;
+                spec.draining = closed && drains;
+            });
+            match change.await {
+                Ok(changed) => {
+                    self.trace
+                        .note(format!("operator: {node} closed: {closed}, {changed}"));
+                    return true;
+                }
+                // Nothing is known of it, nor wanted.
+                Err(Error::UnknownNode(_)) => return true,
+                Err(error) => self
+                    .trace
+                    .note(format!("operator: {node} cannot be closed: {error}")),
+            }
+            self.host.clock.sleep(Duration::from_secs(1)).await;
+        }
+        false
     }
 
     pub async fn delete(&self, service: usize) {

@@ -110,6 +110,13 @@ pub enum Fault {
         service: usize,
         replicas: u64,
     },
+    /// An operator lets a node take no new instances for a while; with `drains` it has to give up those that it
+    /// has.
+    Close {
+        host: HostId,
+        drains: bool,
+        span: Duration,
+    },
     /// An operator deletes a service, and applies it again after a while.
     Delete {
         service: usize,
@@ -215,7 +222,12 @@ fn fault(dice: &mut Dice) -> Fault {
         80..=82 => Fault::ChangeTemplate { service },
         83 => Fault::BadTemplate { service },
         84..=85 => Fault::Renew { service },
-        86..=90 => Fault::Scale {
+        86..=87 => Fault::Close {
+            host: *dice.pick(&AGENTS),
+            drains: dice.chance(70),
+            span: long,
+        },
+        88..=90 => Fault::Scale {
             service,
             replicas: dice.between(0, 4),
         },

@@ -204,6 +204,9 @@ impl World {
         let repaired = {
             let operators = operators.clone();
             tokio::spawn(async move {
+                for host in AGENTS {
+                    while !operators.close(&node(host), false, false).await {}
+                }
                 for service in 0..SERVICES.len() {
                     operators.mend(service);
                     while !operators.apply(service).await {}

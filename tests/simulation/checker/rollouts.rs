@@ -1,7 +1,7 @@
 //! Invariants of rollouts (I13): as many as the manifest asks for serve while another is replaced, and no more
 //! stand-ins are started than it allows.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::Value;
 
@@ -62,12 +62,14 @@ pub fn starts_few(
     });
     let wanted = wanted.max()?;
     let most = wanted + budget(name, wanted).surge;
-    let others = history.below("assign/");
-    // One whose node was lost has its successor elsewhere, and is not started again.
-    let others = others.filter(|(other, value)| {
+    // One that moves is on two nodes until it serves where it is to be; one whose node was lost has its
+    // successor elsewhere, and is not started again.
+    let assigned = history.below("assign/").filter(|(other, value)| {
         service(other) == Some(name) && present(value) && value["replaced"] != true
     });
-    let count = others.count() as u64 + 1;
+    let assigned = assigned.map(|(other, _)| instance(other));
+    let instances: BTreeSet<&str> = assigned.chain([instance(seat)]).collect();
+    let count = instances.len() as u64;
     (count > most).then(|| {
         let what =
             format!("{seat} is started as number {count}; {wanted} are wanted, at most {most}");
@@ -114,8 +116,13 @@ fn present(assignment: &Value) -> bool {
     assignment["desired"] == "present"
 }
 
+/// The instance of a seat.
+fn instance(seat: &str) -> &str {
+    seat.rsplit('/').next().unwrap_or_default()
+}
+
 /// The service of a seat.
 fn service(seat: &str) -> Option<&str> {
-    let instance = seat.rsplit('/').next()?;
-    instance.rsplit_once('-').map(|(service, _)| service)
+    let (service, _) = instance(seat).rsplit_once('-')?;
+    Some(service)
 }

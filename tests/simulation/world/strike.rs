@@ -3,7 +3,12 @@
 use std::time::Duration;
 
 use super::World;
-use crate::{cast::CONTROLLERS, checker::Checker, operators::Operators, schedule::Fault};
+use crate::{
+    cast::{CONTROLLERS, node},
+    checker::Checker,
+    operators::Operators,
+    schedule::Fault,
+};
 
 impl World {
     /// Does what a schedule says; what has a span is undone after it.
@@ -109,6 +114,13 @@ impl World {
             }
             Fault::Scale { service, replicas } => {
                 tokio::spawn(async move { people.scale(service, replicas).await });
+            }
+            Fault::Close { host, drains, span } => {
+                tokio::spawn(async move {
+                    people.close(&node(host), true, drains).await;
+                    tokio::time::sleep(span).await;
+                    people.close(&node(host), false, drains).await;
+                });
             }
             Fault::Delete { service, span } => {
                 tokio::spawn(async move {
