@@ -272,7 +272,7 @@ impl Watch {
 /// Who serves a directory.
 pub(super) enum Look {
     /// A shim, and what it knows.
-    Shim(Link, Status),
+    Shim(Link, Box<Status>),
     /// Nobody.
     Nobody,
 }
@@ -295,7 +295,7 @@ pub(super) async fn look(directory: &Path, clock: &Arc<dyn Clock>) -> io::Result
 async fn ask(directory: &Path, clock: &Arc<dyn Clock>) -> io::Result<Look> {
     let mut link = Link::connect(directory, clock).await?;
     let status = link.status().await?;
-    Ok(Look::Shim(link, status))
+    Ok(Look::Shim(link, Box::new(status)))
 }
 
 /// Puts an end to what a shim that is gone has left at `place`. Returns the last start and its end, as
