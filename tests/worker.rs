@@ -37,7 +37,7 @@ struct Patient;
 #[tonic::async_trait]
 impl DemoWorker for Patient {
     async fn work(&self, request: Request<WorkRequest>) -> Result<Response<WorkResponse>, Status> {
-        if request.get_ref().millis % 2 == 0 {
+        if request.get_ref().millis.is_multiple_of(2) {
             std::future::pending::<()>().await;
         }
         Call::of(&request).unwrap().token().cancelled().await;

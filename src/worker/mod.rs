@@ -72,5 +72,6 @@ pub use requests::{Call, Owner, Requests, Running};
 #[cfg(feature = "cluster")]
 pub use server::{Server, Unmeasured};
 
-#[cfg(all(test, feature = "cluster"))]
+#[cfg(test)]
+#[cfg(feature = "cluster")]
 mod tests;
