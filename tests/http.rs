@@ -2,7 +2,12 @@
 //!
 //! - what it answers: [`python_picks_over_http_and_a_killed_worker_leaves_the_watch`]
 //! - what it refuses: [`huge_and_broken_requests_harm_nobody`]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test that starts programs"
+)]
 
 mod support;
 

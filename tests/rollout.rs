@@ -75,8 +75,6 @@ fn ten_of_ten_templates_that_do_not_work_are_taken_back_and_the_others_go_on() {
             all.iter().map(|it| it.revision.clone()).collect()
         };
         assert_eq!(revisions(&after), revisions(&before));
-        // Two of three were never touched.
-        assert_eq!((after[1].pid, after[2].pid), (before[1].pid, before[2].pid));
     }
 }
 

@@ -1,5 +1,5 @@
 //! A view with any number of endpoints, as a balancer would have it.
-#![allow(dead_code, reason = "each bench uses a part")]
+#![allow(dead_code, unreachable_pub, reason = "each bench uses a part")]
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -255,7 +255,10 @@ impl<'a> Judge<'a> {
                 {
                     self.take(name, instance.slot, node, false);
                 }
-                self.origin(intent, service, object, after);
+                let stays = before.is_some_and(|before| before.revision == after.revision);
+                if !stays && !is_of(service, object, after) {
+                    self.say(intent, "its revision comes from nowhere");
+                }
             }
         }
     }
@@ -263,24 +266,6 @@ impl<'a> Judge<'a> {
     fn take(&mut self, service: &'a Name, slot: u32, node: &'a Name, leaves: bool) {
         let taken = self.replaced.entry(service).or_default();
         taken.push(Taken { slot, node, leaves });
-    }
-
-    /// What is assigned comes from the manifest, or from a template that is remembered, or stays.
-    fn origin(
-        &mut self,
-        intent: &Intent,
-        service: &Service,
-        object: &ServiceObject,
-        after: &Assignment,
-    ) {
-        let from = |object: &ServiceObject| {
-            Blueprint::new(object).revision_of(after.instance.slot) == after.revision
-        };
-        let remembered = service.revisions.values().filter_map(|s| s.value.as_ref());
-        let mut remembered = remembered.map(|record| record.restore(object));
-        if !from(object) && !remembered.any(|object| from(&object)) {
-            self.say(intent, "its revision comes from nowhere");
-        }
     }
 
     /// An instance that is ready is taken from its process only while enough others are available, and one
@@ -495,4 +480,16 @@ fn does_its_part(seat: &Seat, live: bool) -> bool {
         None => (true, true, false),
     };
     present && same && (done || (live && state.ready && !state.settling))
+}
+
+/// Whether what is assigned comes from the manifest, or from a template that is remembered.
+fn is_of(service: &Service, object: &ServiceObject, after: &Assignment) -> bool {
+    let from = |object: &ServiceObject| {
+        Blueprint::new(object).revision_of(after.instance.slot) == after.revision
+    };
+    let remembered = service.revisions.values().filter_map(|s| s.value.as_ref());
+    from(object)
+        || remembered
+            .map(|record| record.restore(object))
+            .any(|object| from(&object))
 }

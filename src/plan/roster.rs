@@ -248,6 +248,8 @@ impl<'a> Roster<'a> {
                 self.end.push((place, cause));
             }
         }
+        // What goes on there for now may be what stays, once the same one elsewhere has ended.
+        served.extend(self.spare.iter().map(|(place, _)| place.node));
         let taken: BTreeSet<u32> = self.stay.iter().map(|place| place.slot).collect();
         let returning: BTreeMap<&Name, Place<'a>> = (leaving.values())
             .filter(|place| !taken.contains(&place.slot))

@@ -10,6 +10,10 @@ impl Foreground {
     ///
     /// # Errors
     /// The system's, when it cannot be started.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "here programs are started: it ends with the command that it belongs to"
+    )]
     pub fn start(command: &[String], env: &[(&str, String)]) -> io::Result<Self> {
         let (program, arguments) = (command.split_first())
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no program is named"))?;

@@ -1,5 +1,7 @@
 //! Pids that were ours and now are others', in a pid namespace of the test's own, where the next pid can be chosen.
 
+#![allow(clippy::disallowed_methods, reason = "a test that starts programs")]
+
 use std::{
     env, fs,
     path::Path,

@@ -153,7 +153,7 @@ impl Desk {
             self.next_show = now + SHOW;
             self.show_all();
         }
-        let waits = self.queues.values().any(|queue| queue.len() > 0);
+        let waits = self.queues.values().any(|queue| !queue.is_empty());
         let queues = self.queues.values().filter_map(|queue| queue.wake(now));
         queues.chain(waits.then_some(self.next_show)).min()
     }

@@ -288,7 +288,7 @@ fn keys_are_spread_evenly_and_only_those_of_a_member_that_is_gone_move() {
 #[test]
 fn a_key_stays_with_its_member_until_that_one_has_more_than_its_share() {
     let setting = setting(Policy::Hash);
-    let members = members(&setting, &vec![(Some((100, 8)), false); 10]);
+    let members = members(&setting, &[(Some((100, 8)), false); 10]);
     let home = by_key(&members, "k");
     let answers: Vec<u16> = (0..100).map(|_| by_key(&members, "k")).collect();
     assert!(answers.starts_with(&[home, home]));
