@@ -72,6 +72,20 @@ pub fn missing(history: &History, table: &Table, cast: &Cast, names: &[String]) 
     None
 }
 
+/// What is to run: by the spec, or by the template that came back when the spec's failed. Faults fail good ones
+/// as well, and what failed is not tried again by itself.
+fn version_in_force(history: &History, service: &str, object: &Value) -> Option<u64> {
+    let status = history.value(&format!("status/service/{service}"));
+    let failed = status.map(|status| &status["rolledBack"]);
+    let failed = failed.filter(|failed| failed["generation"] == object["generation"]);
+    match failed.and_then(|failed| failed["to"].as_str()) {
+        Some(to) if object["spec"]["rollout"]["autoRollback"] == true => {
+            version_of(&history.value(&format!("revision/{service}/{to}"))?["spec"])
+        }
+        _ => version_of(&object["spec"]),
+    }
+}
+
 fn service_missing(
     history: &History,
     living: &[Record],
@@ -79,7 +93,7 @@ fn service_missing(
     object: &Value,
     claimed: &mut BTreeSet<u32>,
 ) -> Option<String> {
-    let Some(version) = version_of(&object["spec"]) else {
+    let Some(version) = version_in_force(history, service, object) else {
         return Some("its spec cannot be read".to_owned());
     };
     let wanted = match object["spec"]["onePerNode"] == true {
