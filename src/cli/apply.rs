@@ -78,7 +78,7 @@ pub(super) async fn wait(
     let done = match &goal {
         Goal::Ready(_) => "ready",
         Goal::Gone(_) => "gone",
-        Goal::Condition { .. } => "so",
+        Goal::Condition { .. } => "as wanted",
     };
     let mut waiter = operator.wait(goal);
     let mut deadline = host.clock.sleep(timeout);
