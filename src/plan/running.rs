@@ -171,12 +171,13 @@ impl<'a> Draft<'a, '_> {
         self.report(status);
     }
 
-    /// Whether the rollout still has something to do, so that stand-ins that are there stay.
+    /// Whether the rollout still has something to do, so that stand-ins that are there stay. One may begin
+    /// before any revision was stable.
     fn is_under_way(&self, course: &Course<'a>, open: usize) -> bool {
         let before = self.before().and_then(|s| s.stable_revision.as_ref());
         let unfinished = course.report.members.iter().any(|m| !m.is_finished());
         let rolls = course.report.rolled_back.is_some()
-            || before.is_some_and(|stable| *stable != course.revision);
+            || before.is_none_or(|stable| *stable != course.revision);
         rolls && (open > 0 || unfinished)
     }
 

@@ -61,6 +61,19 @@ fn a_stand_in_has_a_higher_slot_and_goes_when_all_are_updated() {
 }
 
 #[test]
+fn a_rollout_that_begins_before_the_first_one_is_over_has_stand_ins() {
+    let rollout = json!({"maxUnavailable": 0, "maxSurge": 1});
+    let mut world = World::with_nodes(&["a", "b"]);
+    world.spec("worker", 1, worker("1", rollout.clone()));
+    world.lead();
+    while world.act() {}
+    world.spec("worker", 2, worker("2", rollout));
+    world.settle();
+    assert_eq!(of(&world, 2), 4);
+    assert_eq!(world.verdict("worker", "Progressing").1, "Complete");
+}
+
+#[test]
 fn only_slots_from_the_partition_on_get_a_new_template() {
     let rollout = json!({"partition": 3});
     let mut world = settled(&rollout);
