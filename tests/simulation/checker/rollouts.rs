@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::Value;
 
-use super::history::History;
+use super::history::{History, Version};
 use crate::{cast::AGENTS, operators::budget};
 
 /// The leader may act on what was true so long ago.
@@ -27,7 +27,7 @@ pub fn leaves_enough(
     }
     let name = service(seat)?;
     let news = at.saturating_sub(NEWS);
-    let objects = history.in_force(&format!("spec/service/{name}"), news);
+    let objects = readable(history, name, news);
     let least = objects.map(|object| least(history, name, &object["spec"], news));
     let least = least.min()?;
     let states = history.all_below("state/");
@@ -50,12 +50,14 @@ pub fn starts_few(
     at: Duration,
 ) -> Option<(&'static str, String)> {
     let before = history.value(&format!("assign/{seat}"));
-    if !present(value) || before.is_some_and(present) {
+    // What runs already is not started, but taken up again.
+    let runs = history.value(&format!("state/{seat}")).is_some();
+    if !present(value) || before.is_some_and(present) || runs {
         return None;
     }
     let name = service(seat)?;
     let news = at.saturating_sub(NEWS);
-    let objects = history.in_force(&format!("spec/service/{name}"), news);
+    let objects = readable(history, name, news);
     let wanted = objects.map(|object| match object["spec"]["onePerNode"] == true {
         true => AGENTS.len() as u64,
         false => object["spec"]["replicas"].as_u64().unwrap_or(1),
@@ -114,6 +116,21 @@ fn serves(history: &History, seat: &str, news: Duration) -> bool {
 
 fn present(assignment: &Value) -> bool {
     assignment["desired"] == "present"
+}
+
+/// The specs of a service since `news`. While one cannot be read the last one that could stays in force.
+fn readable<'a>(
+    history: &'a History,
+    name: &str,
+    news: Duration,
+) -> impl Iterator<Item = &'a Value> + use<'a> {
+    let versions = history.versions(&format!("spec/service/{name}"));
+    let readable = |value: &Value| value["spec"].is_object();
+    let (old, new) = versions.split_at(versions.partition_point(|version| version.at <= news));
+    let values = |versions: &'a [Version]| versions.iter().map(|version| version.value.as_ref());
+    let last = values(old).flatten().rev().find(|value| readable(value));
+    last.into_iter()
+        .chain(values(new).flatten().filter(move |value| readable(value)))
 }
 
 /// The instance of a seat.
