@@ -65,7 +65,7 @@ pub(super) struct Managed {
     /// The number of the last start, over all agents.
     pub(super) incarnation: u64,
     /// What was last written down of it.
-    pub(super) remembered: Vec<u8>,
+    pub(super) remembered: Option<Record>,
     /// The store's revision of the assignment.
     pub(super) stored_at: i64,
     /// The assignment vanished without saying absent.
@@ -120,7 +120,7 @@ impl Managed {
             assignment,
             uuid,
             incarnation: 0,
-            remembered: Vec::new(),
+            remembered: None,
             stored_at,
             orphaned: false,
             is_local: false,

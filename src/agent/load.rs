@@ -32,6 +32,10 @@ pub(super) struct LoadRecord {
     usage: Usages,
     /// What was written last under this session, and when.
     written: Option<(Reports, Usages, Moment)>,
+    /// Whether any of these has changed since `due` was computed: comparing all instances at every turn of the
+    /// agent's loop would cost more than all else it does while they idle.
+    changed: bool,
+    due: Option<Moment>,
     under_way: Option<BoxFuture<'static, Result<Outcome, Error>>>,
     paused_until: Moment,
 }
@@ -46,6 +50,8 @@ impl LoadRecord {
             current: Reports::new(),
             usage: Usages::new(),
             written: None,
+            changed: true,
+            due: None,
             under_way: None,
             paused_until: Moment::default(),
         }
@@ -57,12 +63,17 @@ impl LoadRecord {
         if lease(&held) != lease(&self.held) {
             // The record ended with the lease it was bound to, or will.
             self.written = None;
+            self.changed = true;
         }
         self.held = held;
     }
 
     /// The last report of an instance; none: it gives none any more.
     pub(super) fn set(&mut self, instance: &Instance, report: Option<LoadReport>) {
+        if self.current.get(instance) == report.as_ref() {
+            return;
+        }
+        self.changed = true;
         match report {
             Some(report) => self.current.insert(instance.clone(), report),
             None => self.current.remove(instance),
@@ -71,6 +82,7 @@ impl LoadRecord {
 
     /// What the instances use up.
     pub(super) fn usage(&mut self, usage: Usages) {
+        self.changed |= self.usage != usage;
         self.usage = usage;
     }
 
@@ -95,7 +107,10 @@ impl LoadRecord {
         if self.under_way.is_some() {
             return None;
         }
-        let due = self.due(now)?.max(self.paused_until);
+        if std::mem::take(&mut self.changed) {
+            self.due = self.due(now);
+        }
+        let due = self.due?.max(self.paused_until);
         if due > now {
             return Some(due);
         }
@@ -111,6 +126,7 @@ impl LoadRecord {
             writes: vec![Write::put_leased(self.key.clone(), value, held.lease)],
         };
         self.written = Some((record.instances, record.usage, now));
+        self.due = None;
         let store = self.store.clone();
         self.under_way = Some(Box::pin(async move { store.commit(txn).await }));
         None
@@ -134,6 +150,7 @@ impl LoadRecord {
             return true;
         }
         self.written = None;
+        self.changed = true;
         self.paused_until = now + PAUSE;
         match result {
             Ok(_) => false,

@@ -32,7 +32,7 @@ const HEAD: &str = "quaestor-instance 1 ";
 const SUFFIX: &str = ".json";
 
 /// What is remembered of an instance.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Record {
     /// The boot that it is about.

@@ -65,6 +65,9 @@ const FULL_PASS: Duration = Duration::from_secs(30);
 /// store that is there answers within milliseconds, and starting what is out of date helps nobody.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Time between two lines for the service manager, which are for people.
+const STATUS: Duration = Duration::from_secs(1);
+
 /// After its processes are gone, an agent that ends tries this long to take back what it reported.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -107,6 +110,7 @@ pub(super) struct Supervisor {
     own_shown: Vec<u8>,
     /// Tells the service manager how things are.
     pulse: Pulse,
+    next_status: Moment,
     next_full_pass: Moment,
     /// Set when the agent is to end: when it ends at the latest.
     ends_by: Option<Moment>,
@@ -155,6 +159,7 @@ impl Supervisor {
             shadowed: BTreeMap::new(),
             own_changed: false,
             own_shown: Vec::new(),
+            next_status: Moment::default(),
             next_full_pass: Moment::default(),
             ends_by: None,
         }
@@ -326,10 +331,21 @@ impl Supervisor {
 
     /// Tells the service manager what there is to tell. Returns when to do so again.
     fn tell_manager(&mut self, now: Moment) -> Option<Moment> {
-        let is_away = self.session.held.borrow().is_none();
         if *self.session.reconciled.borrow() || now >= self.trusts_memory_at {
             self.pulse.ready();
         }
+        let next = self.next_status;
+        if now >= next {
+            self.next_status = now + STATUS;
+            self.pulse.status(self.status());
+        }
+        let status = (now < next).then_some(next);
+        status.into_iter().chain(self.pulse.beat()).min()
+    }
+
+    /// How the agent is, in one line.
+    fn status(&self) -> String {
+        let is_away = self.session.held.borrow().is_none();
         let ready = self.instances.values().filter(|it| it.is_ready()).count();
         let mut status = format!("{ready} of {} instances ready", self.instances.len());
         if self.ends_by.is_some() {
@@ -340,8 +356,7 @@ impl Supervisor {
         if self.local.as_ref().is_some_and(Local::is_troubled) {
             status.push_str("; the agent's own manifests are wrong: see the log");
         }
-        self.pulse.status(status);
-        self.pulse.beat()
+        status
     }
 
     /// Something has happened to an instance that the store has not been told yet. While the assignments

@@ -173,13 +173,12 @@ impl Members {
         self.key(position) != ABSENT
     }
 
-    /// Counts a pick of the member, if its key is still what the tree says, and nobody else picks it at the same
-    /// time. Else the tree is put right.
-    pub(super) fn pick_as_seen(&self, position: usize) -> bool {
-        let seen = self.tree.key(position);
+    /// Counts a pick of the member, if its key is still what it was chosen for, and nobody else picks it at
+    /// the same time. Else the tree is put right.
+    pub(super) fn pick_if_still(&self, position: usize, chosen_for: u32) -> bool {
         let suspect = position >= self.normal;
         let picked =
-            self.endpoints[position].pick_if(&self.dial, |load| key(load, suspect) == seen);
+            self.endpoints[position].pick_if(&self.dial, |load| key(load, suspect) == chosen_for);
         self.refresh(position);
         if picked {
             self.note_pick();

@@ -89,21 +89,23 @@ impl Tree {
         self.climb(0, position);
     }
 
-    /// A position with the least key, each as likely as the others; none when all are absent.
-    pub(super) fn least(&self, numbers: &mut Numbers) -> Option<usize> {
+    /// A position with the least key, each as likely as the others, and that key: by now the position may have
+    /// another. None when all are absent.
+    pub(super) fn least(&self, numbers: &mut Numbers) -> Option<(usize, u32)> {
         for _ in 0..TRIES {
             let root = self.word(self.levels.len() - 1, 0).load(SeqCst);
             if key_of(root) == ABSENT {
                 return None;
             }
             match self.descend(root, numbers) {
-                Ok(position) => return Some(position),
+                Ok(position) => return Some((position, key_of(root))),
                 Err((level, index)) => self.climb(level, index * FAN),
             }
         }
         (0..self.len)
-            .min_by_key(|position| self.key(*position))
-            .filter(|position| self.key(*position) != ABSENT)
+            .map(|position| (position, self.key(position)))
+            .min_by_key(|(_, key)| *key)
+            .filter(|(_, key)| *key != ABSENT)
     }
 
     /// The way down to one of the least; where it ends before it is there, the level of the children of the

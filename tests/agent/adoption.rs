@@ -3,9 +3,12 @@
 //! An agent that crashes here ends between two of its steps, as a killed one does; real kills are in
 //! `tests/upheaval.rs`.
 
-use std::fs;
+use std::{
+    fs,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
-use super::*;
+use super::{disk::Gated, *};
 use support::cluster::parent;
 
 /// Every assignment here leaves its process to the next agent.
@@ -350,8 +353,20 @@ async fn locks_that_a_killed_agent_leaves_for_a_moment_are_waited_for() {
     // As by a process that it had forked, and that is not yet another program.
     let lock = fs::File::open(world.runtime().join("lock")).unwrap();
     lock.try_lock().unwrap();
-    let _second = world.agent("a");
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let touched = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&touched);
+    let disk = Gated(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    });
+    let host = Host {
+        disk: Arc::new(disk),
+        ..Host::system()
+    };
+    let _second = world.agent_on(host, world.config("a"));
+    // Before and after each of its two directories in the first try.
+    let tried_again = async || touched.load(Ordering::Relaxed) > 4;
+    eventually_async("it tries a second time", tried_again).await;
     drop(lock);
     let after = world.confirmed(&wanted.instance, before.epoch).await;
     assert_eq!(after.pid, before.pid);

@@ -102,11 +102,11 @@ impl Supervisor {
         let Some(managed) = self.instances.get_mut(name) else {
             return Ok(());
         };
-        let sealed = managed.record(self.home.boot_id()).seal();
-        if sealed != managed.remembered {
+        let record = managed.record(self.home.boot_id());
+        if managed.remembered.as_ref() != Some(&record) {
             let path = memory::path(&self.home, name);
-            self.host.disk.write(&path, &sealed, false)?;
-            managed.remembered = sealed;
+            self.host.disk.write(&path, &record.seal(), false)?;
+            managed.remembered = Some(record);
         }
         Ok(())
     }

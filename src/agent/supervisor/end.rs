@@ -23,23 +23,24 @@ impl Supervisor {
 
     /// Whether the agent is to end, and nothing is left to do or no time to do it.
     pub(super) fn is_over(&mut self) -> bool {
+        let Some(ends_by) = self.ends_by else {
+            return false;
+        };
         let now = self.host.clock.now();
         let left = self.instances.values();
         let left = left.filter(|managed| !self.is_kept(managed)).count();
-        let Some(ends_by) = &mut self.ends_by else {
-            return false;
-        };
         if left == 0 {
             // Nothing lives any more: only the reports are left.
-            *ends_by = (*ends_by).min(now + FAREWELL);
-            return self.unreconciled.is_none() || self.reporter.is_settled() || now >= *ends_by;
+            let ends_by = ends_by.min(now + FAREWELL);
+            self.ends_by = Some(ends_by);
+            return self.unreconciled.is_none() || self.reporter.is_settled() || now >= ends_by;
         }
-        if now >= *ends_by {
+        if now >= ends_by {
             tracing::error!(
                 node = %self.config.node, processes = left,
                 "processes that cannot even be killed are left behind"
             );
         }
-        now >= *ends_by
+        now >= ends_by
     }
 }

@@ -15,14 +15,14 @@ pub(super) fn choose(
 ) -> Vec<Arc<Endpoint>> {
     if question.count == 1 {
         for _ in 0..TRIES {
-            let Some(position) = members.tree().least(numbers) else {
+            let Some((position, key)) = members.tree().least(numbers) else {
                 return Vec::new();
             };
             let endpoint = &members.endpoints()[position];
             if !question.admits(endpoint) {
                 break;
             }
-            if members.pick_as_seen(position) {
+            if members.pick_if_still(position, key) {
                 return vec![Arc::clone(endpoint)];
             }
         }

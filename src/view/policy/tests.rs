@@ -157,7 +157,6 @@ fn least_load_draws_equals_evenly() {
 }
 
 #[test]
-#[ignore = "open: two threads that pick within the same microsecond may still choose the same idle member"]
 fn askers_at_the_same_time_get_different_idle_members() {
     for round in 0..50 {
         let members = idle(&setting(Policy::LeastLoad), 200);
