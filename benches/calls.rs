@@ -33,7 +33,8 @@ use quaestor::{
             service_discovery_grpc_server::{ServiceDiscoveryGrpc, ServiceDiscoveryGrpcServer},
         },
         v1::{
-            PickRequest, PickResponse, WatchRequest, WatchResponse,
+            PickRequest, PickResponse, ReportOutcomeRequest, ReportOutcomeResponse, WatchRequest,
+            WatchResponse,
             balancer_client::BalancerClient,
             balancer_server::{Balancer, BalancerServer},
         },
@@ -359,6 +360,13 @@ impl Balancer for Given {
     type WatchStream = futures::stream::Empty<Result<WatchResponse, Status>>;
 
     async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        Err(Status::unimplemented("not measured"))
+    }
+
+    async fn report_outcome(
+        &self,
+        _: Request<ReportOutcomeRequest>,
+    ) -> Result<Response<ReportOutcomeResponse>, Status> {
         Err(Status::unimplemented("not measured"))
     }
 }

@@ -6,23 +6,29 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use quaestor::{
     model::{
         Instance, InstanceState, LoadReport, Moment, NodeLoad, Phase, Route, ServerStats, Session,
-        Timestamp, state,
+        Timestamp, service::BalanceSpec, state,
     },
     view::{Directory, Fact, Index},
 };
 
 /// Instances on one node.
-const PER_NODE: usize = 24;
+pub const PER_NODE: usize = 24;
 
 /// A service `worker`, found as `Worker`, with idle instances of capacity 4.
 pub struct World {
     pub directory: Arc<Directory>,
     pub now: Moment,
     index: Index,
+    capacity: i32,
 }
 
 impl World {
     pub fn new(size: usize) -> Self {
+        Self::with(size, 4, BalanceSpec::default())
+    }
+
+    /// The same, of another capacity, and chosen by other rules.
+    pub fn with(size: usize, capacity: i32, balance: BalanceSpec) -> Self {
         let directory = Arc::new(Directory::default());
         let now = Moment::new(Duration::from_secs(1_000));
         directory.heard(now);
@@ -31,19 +37,23 @@ impl World {
             service: "worker".parse().unwrap(),
             names: vec!["Worker".to_owned()],
             published: true,
-            balance: Default::default(),
+            balance,
             generation: 1,
         };
         let mut facts = vec![Fact::Route("worker".parse().unwrap(), Some(route))];
         facts.extend((0..size.div_ceil(PER_NODE)).map(session));
         facts.extend((0..size).map(|at| ready(at, true)));
-        facts.extend((0..size.div_ceil(PER_NODE)).map(|node| loads(node, size, 0)));
+        facts.extend((0..size.div_ceil(PER_NODE)).map(|node| {
+            let idle = (node * PER_NODE..size.min((node + 1) * PER_NODE)).map(|at| (at, 0));
+            loads(node, capacity, idle)
+        }));
         index.apply(facts, now);
         index.settle(now);
         Self {
             directory,
             now,
             index,
+            capacity,
         }
     }
 
@@ -67,13 +77,13 @@ impl World {
 
     /// A load record of one node whose only instance in it has so many requests.
     pub fn set_load(&mut self, at: usize, current: i32) {
-        let record = NodeLoad {
-            at: Timestamp::from_millis(0),
-            instances: [(instance(at), report(current))].into(),
-            usage: Default::default(),
-        };
-        let node = format!("n{}", at / PER_NODE).parse().unwrap();
-        self.index.apply([Fact::Load(node, Some(record))], self.now);
+        self.report(at / PER_NODE, [(at, current)]);
+    }
+
+    /// A load record of a node: how many requests each of its instances has.
+    pub fn report(&mut self, node: usize, current: impl IntoIterator<Item = (usize, i32)>) {
+        let record = loads(node, self.capacity, current);
+        self.index.apply([record], self.now);
     }
 }
 
@@ -81,11 +91,11 @@ fn instance(at: usize) -> Instance {
     format!("worker-{at}").parse().unwrap()
 }
 
-fn report(current_requests: i32) -> LoadReport {
+fn report(request_capacity: i32, current_requests: i32) -> LoadReport {
     LoadReport {
         known_rate: None,
         stats: Some(ServerStats {
-            request_capacity: 4,
+            request_capacity,
             current_requests,
             ..ServerStats::default()
         }),
@@ -136,17 +146,14 @@ fn ready(at: usize, ready: bool) -> Fact {
     Fact::State(node, instance(at), Some(Box::new(state)))
 }
 
-fn loads(node: usize, size: usize, current: i32) -> Fact {
-    let instances = (node * PER_NODE..size.min((node + 1) * PER_NODE))
-        .map(|at| (instance(at), report(current)))
-        .collect();
-    let at = Timestamp::from_millis(0);
-    Fact::Load(
-        format!("n{node}").parse().unwrap(),
-        Some(NodeLoad {
-            at,
-            instances,
-            usage: Default::default(),
-        }),
-    )
+fn loads(node: usize, capacity: i32, current: impl IntoIterator<Item = (usize, i32)>) -> Fact {
+    let current = current.into_iter();
+    let record = NodeLoad {
+        at: Timestamp::from_millis(0),
+        instances: current
+            .map(|(at, current)| (instance(at), report(capacity, current)))
+            .collect(),
+        usage: Default::default(),
+    };
+    Fact::Load(format!("n{node}").parse().unwrap(), Some(record))
 }

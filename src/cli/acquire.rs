@@ -12,7 +12,7 @@ use super::{
 use crate::{
     balancer::reservations::{Progress, Refusal, Ticket},
     host::Host,
-    model::Moment,
+    model::{Moment, ticket::Age},
     process::{Foreground, Terminations},
     rpc::connections::Connections,
 };
@@ -57,18 +57,21 @@ impl Desk {
         let start = clock.now();
         let mut failures = Vec::new();
         let mut unanswered = 0;
+        let mut stamp = None;
         for balancer in self.balancers.iter().cycle() {
             let waited = clock.now().since(start);
             let patience = timeout.map(|timeout| timeout.saturating_sub(waited));
             if patience == Some(Duration::ZERO) {
                 bail!("nothing was free in time");
             }
-            let mut progress = (self.connections).wait(balancer, service, waited, patience);
+            let age = Age { waited, stamp };
+            let mut progress = (self.connections).wait(balancer, service, age, patience);
             while let Some(step) = progress.next().await {
                 match step {
                     Ok(Progress::Ticket(ticket)) => return Ok(ticket),
                     Ok(Progress::Waiting(waiting)) => {
                         unanswered = 0;
+                        stamp = waiting.stamp;
                         failures.clear();
                         let out_of_reach = match waiting.unreachable.is_empty() {
                             true => String::new(),

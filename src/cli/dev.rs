@@ -131,6 +131,7 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
             http,
             advertise: None,
             recently_used: RECENTLY_USED,
+            labels: Labels::default(),
             view_cache: None,
             most_watches: MOST_WATCHES,
         },

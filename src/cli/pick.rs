@@ -63,6 +63,7 @@ struct Pick {
     current_requests: Option<i32>,
     effective_load: f64,
     suspect: bool,
+    ejected: bool,
 }
 
 impl Pick {
@@ -80,6 +81,7 @@ impl Pick {
             current_requests: load.current_requests,
             effective_load: load.effective,
             suspect: endpoint.suspect,
+            ejected: endpoint.ejected,
         }
     }
 }

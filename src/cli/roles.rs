@@ -24,7 +24,7 @@ use crate::{
     http,
     model::{
         quantity::{Cores, Period, Size},
-        service::Capacity,
+        service::{Capacity, Labels},
     },
     process::{self, ShimProcesses, Terminations},
     rpc::{self, connections::Connections},
@@ -195,6 +195,7 @@ pub(super) async fn balancer(
         http: listen_for_http(&host, args.http.as_deref()).await?,
         advertise: args.advertise,
         recently_used: args.recently_used.get(),
+        labels: args.labels.into_iter().collect(),
         view_cache: args.view_cache,
         most_watches: args.max_watches,
     };
@@ -214,6 +215,8 @@ pub(super) struct Surfaces {
     pub advertise: Option<String>,
     /// For how long an answered endpoint comes after the others.
     pub recently_used: Duration,
+    /// What askers have who do not say where they are.
+    pub labels: Labels,
     /// The file that the view is kept in.
     pub view_cache: Option<PathBuf>,
     /// Watches that may be open at a time.
@@ -247,7 +250,8 @@ pub(super) fn serve_balancer(
         cluster: global.cluster.clone(),
         view_cache: surfaces.view_cache,
     };
-    let directory = Arc::new(Directory::new(surfaces.recently_used));
+    let directory = Directory::new(surfaces.recently_used).on_host(surfaces.labels);
+    let directory = Arc::new(directory);
     let stop = tasks.stop().clone();
     tasks.spawn(
         "balancer",

@@ -87,6 +87,7 @@ pub(super) struct Endpoint {
     load: Load,
     tls: bool,
     suspect: bool,
+    ejected: bool,
 }
 
 #[derive(Serialize)]
@@ -118,6 +119,7 @@ impl From<&Seen> for Endpoint {
             },
             tls: false,
             suspect: seen.suspect,
+            ejected: seen.ejected,
         }
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     name::{Instance, Name},
     quantity::Period,
+    time::Moment,
 };
 
 /// How the instances of an exclusive service are given out.
@@ -105,6 +106,35 @@ impl Units {
         match self.open {
             true => self.capacity.saturating_sub(self.taken),
             false => 0,
+        }
+    }
+}
+
+/// When a caller came to a queue, in that queue's own time. Means nothing by itself: it tells who of two callers
+/// of the same queue came first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Names the queue.
+    pub queue: u64,
+    /// When that was.
+    pub at: Moment,
+}
+
+/// How long a caller has waited for a ticket already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Age {
+    /// Since it began, by its own word.
+    pub waited: Duration,
+    /// What the last queue that it was in has told it.
+    pub stamp: Option<Stamp>,
+}
+
+impl Age {
+    /// Of one who has waited for so long, and in no queue.
+    pub fn of(waited: Duration) -> Self {
+        Self {
+            waited,
+            stamp: None,
         }
     }
 }

@@ -1,24 +1,43 @@
 //! The queue of those who wait for a ticket of one service, and what is known of its units.
 //!
-//! Who has waited longest is next, wherever it has waited: a queue that is begun anew, because its keeper is
-//! gone, comes out in the old order. What is known of units is only a hint: the agents decide. A unit for which
-//! an answer is outstanding is not asked for again.
+//! Units are asked for in nobody's name: whoever has waited longest when a grant comes gets it, so that an agent
+//! that takes its time holds up no one in particular. What is known of units is only a hint: the agents decide. A
+//! unit for which an answer is outstanding is not asked for again.
+//!
+//! Who has waited longest is next, wherever it has waited. A queue tells callers by a [`Stamp`] when they came. When
+//! its keeper is gone they show that at the next one, which so has them in the old order, however long each took
+//! to get there.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-use crate::model::{Instance, Moment, Name, Units};
+use crate::model::{
+    Instance, Moment, Name, Units,
+    ticket::{Age, Stamp},
+};
 
 /// So many may wait for one service. Each costs some kilobytes at two balancers.
 pub const LONGEST: usize = 10_000;
 
-/// A queue that begins with someone who has waited elsewhere gives others who may have the time to come too.
+/// A queue to which callers of another one come gives the others of that one the time to come too: at least this.
 const GATHER: Duration = Duration::from_secs(1);
 
-/// Who has waited for longer than this when it comes has waited elsewhere.
+/// It waits on while they are coming, until nobody has for this long,
+const QUIET: Duration = Duration::from_millis(500);
+
+/// but no longer than this in all.
+const LONGEST_GATHER: Duration = Duration::from_secs(5);
+
+/// Nor does it begin to wait again before this time: stamps are only words.
+const GATHER_AGAIN: Duration = Duration::from_secs(10);
+
+/// Who has no stamp, and has waited for longer than this when it comes, has waited elsewhere.
 const ELSEWHERE: Duration = Duration::from_millis(250);
+
+/// So many other queues are remembered.
+const ORIGINS: usize = 8;
 
 /// An instance that was free by all that was known, and refused, is asked again after this time.
 const AFTER_REFUSAL: Duration = Duration::from_millis(100);
@@ -36,15 +55,31 @@ pub struct Place {
 pub type Caller = u64;
 
 /// The queue of one service.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Queue {
+    /// Names it in stamps.
+    id: u64,
     /// Those who wait, by how long.
     waiting: BTreeSet<(Moment, Caller)>,
-    /// Since when each of them waits, those included whose grant is under way.
+    /// Since when each of them waits.
     since: BTreeMap<Caller, Moment>,
     seats: BTreeMap<Place, Seat>,
+    /// Grants that may yet be answered.
+    asked: usize,
+    /// Other queues that callers have come from.
+    origins: Vec<Origin>,
+    /// When callers of another one began to come last.
+    gathers: Option<Moment>,
     /// Nothing is given out before.
     opens: Moment,
+}
+
+/// Another queue, and how its time is told in ours: what was `theirs` there is `ours` here.
+#[derive(Debug)]
+struct Origin {
+    queue: u64,
+    theirs: Moment,
+    ours: Moment,
 }
 
 /// What is known of the units of one instance.
@@ -53,7 +88,7 @@ struct Seat {
     units: Units,
     /// The agent's count of changes that this reflects.
     sequence: u64,
-    /// Grants without an answer.
+    /// Grants of which it is not known what became of them.
     asked: u32,
     /// It is not asked again before.
     not_before: Moment,
@@ -65,23 +100,81 @@ struct Seat {
 pub struct Full;
 
 impl Queue {
-    /// Someone comes who has waited since `since`, here or elsewhere.
+    /// A queue in which nobody waits. No other one has the same `id`.
+    pub fn new(id: u64) -> Self {
+        Self {
+            id,
+            waiting: BTreeSet::new(),
+            since: BTreeMap::new(),
+            seats: BTreeMap::new(),
+            asked: 0,
+            origins: Vec::new(),
+            gathers: None,
+            opens: Moment::default(),
+        }
+    }
+
+    /// Someone comes who has waited for so long, here or elsewhere.
     ///
     /// # Errors
     /// [`Full`].
-    pub fn enter(&mut self, caller: Caller, since: Moment, now: Moment) -> Result<(), Full> {
+    pub fn enter(&mut self, caller: Caller, age: Age, now: Moment) -> Result<(), Full> {
         if self.since.len() >= LONGEST {
             return Err(Full);
         }
-        if self.since.is_empty() && now.since(since) > ELSEWHERE {
-            self.opens = now + GATHER;
-        }
+        let since = self.date(age, now).min(now);
         self.since.insert(caller, since);
         self.waiting.insert((since, caller));
         Ok(())
     }
 
-    /// Someone has gone, or has got what it came for.
+    /// Since when someone of this `age` waits, in our time. Waits for others from where it comes.
+    fn date(&mut self, age: Age, now: Moment) -> Moment {
+        let by_its_word = now - age.waited;
+        let Some(stamp) = age.stamp else {
+            if self.since.is_empty() && age.waited > ELSEWHERE {
+                self.gather(now);
+            }
+            return by_its_word;
+        };
+        if stamp.queue == self.id {
+            return stamp.at;
+        }
+        let known = (self.origins.iter()).find(|origin| origin.queue == stamp.queue);
+        if let Some(origin) = known {
+            let since = match stamp.at >= origin.theirs {
+                true => origin.ours + stamp.at.since(origin.theirs),
+                false => origin.ours - origin.theirs.since(stamp.at),
+            };
+            if let Some(begun) = self.gathers.filter(|_| now < self.opens) {
+                let opens = self.opens.max(now + QUIET);
+                self.opens = opens.min(begun + LONGEST_GATHER);
+            }
+            return since;
+        }
+        if self.origins.len() >= ORIGINS {
+            self.origins.remove(0);
+        }
+        // The first to come is the one that took the least time to do so.
+        self.origins.push(Origin {
+            queue: stamp.queue,
+            theirs: stamp.at,
+            ours: by_its_word,
+        });
+        self.gather(now);
+        by_its_word
+    }
+
+    /// Closes until those have come whom the loss of another queue sends here.
+    fn gather(&mut self, now: Moment) {
+        let is_due = |begun: Moment| now.since(begun) >= GATHER_AGAIN;
+        if self.gathers.is_none_or(is_due) {
+            self.gathers = Some(now);
+            self.opens = now + GATHER;
+        }
+    }
+
+    /// Someone has gone.
     pub fn leave(&mut self, caller: Caller) {
         if let Some(since) = self.since.remove(&caller) {
             self.waiting.remove(&(since, caller));
@@ -108,8 +201,7 @@ impl Queue {
             };
             self.seats.entry(place).or_default().learn(sequence, *units);
         }
-        self.seats
-            .retain(|_, seat| seat.asked > 0 || seat.units.capacity > 0);
+        self.tidy();
     }
 
     /// An agent cannot be reached: what is free there is not known.
@@ -123,17 +215,20 @@ impl Queue {
             // The next one may count anew.
             seat.sequence = 0;
         }
+        self.tidy();
+    }
+
+    fn tidy(&mut self) {
         self.seats
             .retain(|_, seat| seat.asked > 0 || seat.units.capacity > 0);
     }
 
-    /// Who is next, and which unit to ask for. Say what became of it with [`Queue::granted`],
-    /// [`Queue::refused`], or [`Queue::settled`] once that is known.
-    pub fn next(&mut self, now: Moment) -> Option<(Caller, Place)> {
-        if now < self.opens {
+    /// A unit to ask for, on behalf of whoever will be next. Say what became of it with [`Queue::granted`],
+    /// [`Queue::refused`] or [`Queue::doubted`].
+    pub fn next(&mut self, now: Moment) -> Option<Place> {
+        if now < self.opens || self.asked >= self.waiting.len() {
             return None;
         }
-        let (_, caller) = *self.waiting.first()?;
         let to_be_had = self
             .seats
             .iter_mut()
@@ -142,24 +237,37 @@ impl Queue {
             .filter(|(_, seat)| seat.free() > 0)
             .max_by_key(|(_, seat)| seat.free())?;
         seat.asked += 1;
-        self.waiting.pop_first();
-        Some((caller, place.clone()))
+        self.asked += 1;
+        Some(place.clone())
     }
 
-    /// A unit was granted; `units` is what the agent knows of the instance since.
-    pub fn granted(&mut self, place: &Place, sequence: u64, units: Units) {
+    /// A unit was granted; `units` is what the agent knows of the instance since. Returns who gets it, and
+    /// leaves with it; none when nobody waits any more.
+    #[must_use = "a unit that nobody gets has to be given back"]
+    pub fn granted(&mut self, place: &Place, sequence: u64, units: Units) -> Option<Caller> {
+        self.asked = self.asked.saturating_sub(1);
         if let Some(seat) = self.seats.get_mut(place) {
             seat.asked = seat.asked.saturating_sub(1);
             seat.learn(sequence, units);
         }
+        let (_, caller) = self.waiting.pop_first()?;
+        self.since.remove(&caller);
+        Some(caller)
     }
 
     /// A unit was refused: somebody else was faster, or what was known was old.
     pub fn refused(&mut self, place: &Place, now: Moment) {
+        self.doubted();
+        self.settled(place);
         if let Some(seat) = self.seats.get_mut(place) {
-            seat.asked = seat.asked.saturating_sub(1);
             seat.not_before = now + AFTER_REFUSAL;
         }
+    }
+
+    /// No answer came, so that nobody knows who has the unit that was asked for. It is not asked for again before
+    /// [`Queue::settled`].
+    pub fn doubted(&mut self) {
+        self.asked = self.asked.saturating_sub(1);
     }
 
     /// It is certain now that nobody has the unit that was asked for without an answer.
@@ -169,22 +277,18 @@ impl Queue {
         }
     }
 
-    /// One who was next got nothing, and is where it was.
-    pub fn back(&mut self, caller: Caller) {
-        if let Some(since) = self.since.get(&caller) {
-            self.waiting.insert((*since, caller));
-        }
+    /// Who waits, the next one first, and their stamps.
+    pub fn waiting(&self) -> impl Iterator<Item = (Caller, Stamp)> {
+        let stamp = |at| Stamp { queue: self.id, at };
+        let waiting = self.waiting.iter();
+        waiting.map(move |(since, caller)| (*caller, stamp(*since)))
     }
 
-    /// Who waits, the next one first.
-    pub fn waiting(&self) -> impl Iterator<Item = Caller> {
-        self.waiting.iter().map(|(_, caller)| *caller)
-    }
-
-    /// The place of one who waits; 1 is the next.
-    pub fn place(&self, caller: Caller) -> Option<usize> {
-        let since = self.since.get(&caller)?;
-        Some(self.waiting.range(..(*since, caller)).count() + 1)
+    /// The place of one who waits, 1 is the next; and its stamp.
+    pub fn place(&self, caller: Caller) -> Option<(usize, Stamp)> {
+        let at = *self.since.get(&caller)?;
+        let place = self.waiting.range(..(at, caller)).count() + 1;
+        Some((place, Stamp { queue: self.id, at }))
     }
 
     /// How many wait.
@@ -192,9 +296,9 @@ impl Queue {
         self.waiting.len()
     }
 
-    /// Whether nobody is there.
+    /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
-        self.since.is_empty()
+        self.waiting.is_empty()
     }
 
     /// How many units there are, taken or not, where agents can be reached.
@@ -204,7 +308,7 @@ impl Queue {
 
     /// When something can be given out that cannot now, though nothing else happens.
     pub fn wake(&self, now: Moment) -> Option<Moment> {
-        if self.waiting.is_empty() {
+        if self.asked >= self.waiting.len() {
             return None;
         }
         let seats = self.seats.values().filter(|seat| seat.free() > 0);

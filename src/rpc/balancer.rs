@@ -46,6 +46,25 @@ impl Balancer for Service {
         }))
     }
 
+    async fn report_outcome(
+        &self,
+        request: Request<wire::ReportOutcomeRequest>,
+    ) -> Result<Response<wire::ReportOutcomeResponse>, Status> {
+        let request = request.into_inner();
+        let tallies = request.outcomes.into_iter().map(|outcome| {
+            let place = outcome.address.unwrap_or_default();
+            answers::Tally {
+                host: place.host,
+                port: place.port,
+                successes: outcome.successes,
+                failures: outcome.failures,
+            }
+        });
+        let reported = (self.answers).report(&request.service, &request.client, tallies.collect());
+        reported.map_err(refused)?;
+        Ok(Response::new(wire::ReportOutcomeResponse {}))
+    }
+
     type WatchStream = BoxStream<'static, Result<wire::WatchResponse, Status>>;
 
     async fn watch(
@@ -90,6 +109,7 @@ fn endpoint(seen: &Seen) -> wire::Endpoint {
         }),
         tls: false,
         suspect: seen.suspect,
+        ejected: seen.ejected,
     }
 }
 

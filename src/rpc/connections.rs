@@ -12,13 +12,20 @@ use std::{
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream, stream::BoxStream};
 use tonic::{Code, Request, Status, transport::Channel};
 
-use super::connect::{Timeouts, connect_lazily, root_cause};
+use super::{
+    connect::{Timeouts, connect_lazily, root_cause},
+    reservations::{read_stamp, stamp},
+};
 use crate::{
     balancer::reservations::{
         Agent, Agents, Answer, Peers, Progress, Refusal, Ticket, Unreachable, Waiting,
     },
     host::Network,
-    model::{Instance, TicketId, Units, state::Endpoint, ticket::Board},
+    model::{
+        Instance, TicketId, Units,
+        state::Endpoint,
+        ticket::{Age, Board},
+    },
     proto::v1::{
         self as wire, acquire_response, agent_reservations_client::AgentReservationsClient,
         reservations_client::ReservationsClient,
@@ -190,24 +197,24 @@ impl Peers for Connections {
         &self,
         address: &str,
         service: &str,
-        waited: Duration,
+        age: Age,
     ) -> BoxStream<'static, Result<Progress, Refusal>> {
-        self.acquire_at(address, request(service, waited, true))
+        self.acquire_at(address, request(service, age, true))
     }
 }
 
 /// As a client, at a balancer.
 impl Connections {
-    /// Waits at the balancer at `address` for a ticket of `service`, for at most `patience`; `waited`: for how
-    /// long it has been done elsewhere before.
+    /// Waits at the balancer at `address` for a ticket of `service`, for at most `patience`; `age`: for how long
+    /// that has been done elsewhere before.
     pub fn wait(
         &self,
         address: &str,
         service: &str,
-        waited: Duration,
+        age: Age,
         patience: Option<Duration>,
     ) -> BoxStream<'static, Result<Progress, Refusal>> {
-        let mut request = request(service, waited, false);
+        let mut request = request(service, age, false);
         if let Some(patience) = patience {
             request.set_timeout(patience);
         }
@@ -269,11 +276,12 @@ impl Connections {
     }
 }
 
-fn request(service: &str, waited: Duration, forwarded: bool) -> Request<wire::AcquireRequest> {
+fn request(service: &str, age: Age, forwarded: bool) -> Request<wire::AcquireRequest> {
     Request::new(wire::AcquireRequest {
         service: service.to_owned(),
-        waited_millis: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
+        waited_millis: u64::try_from(age.waited.as_millis()).unwrap_or(u64::MAX),
         forwarded,
+        stamp: age.stamp.map(stamp),
     })
 }
 
@@ -298,6 +306,7 @@ fn progress(answer: wire::AcquireResponse) -> Result<Progress, Refusal> {
                 length: usize::try_from(waiting.length).unwrap_or(usize::MAX),
                 units: waiting.units,
                 unreachable: nodes.filter_map(|node| node.parse().ok()).collect(),
+                stamp: waiting.stamp.map(read_stamp),
             }))
         }
         None => Ok(Progress::Waiting(Waiting::default())),

@@ -9,7 +9,10 @@ use super::refusal::status;
 use crate::{
     balancer::reservations::{Call, Failed, Progress, Refusal, Reservations, Ticket, Waiting},
     host::Host,
-    model::{Moment, TicketId},
+    model::{
+        Moment, TicketId,
+        ticket::{Age, Stamp},
+    },
     proto::v1::{
         self as wire, acquire_response,
         reservations_server::{Reservations as Service, ReservationsServer},
@@ -41,11 +44,14 @@ impl Service for Answers {
         let patience = patience(request.metadata());
         let request = request.into_inner();
         let now = self.host.clock.now();
-        let waited = Duration::from_millis(request.waited_millis);
+        let age = Age {
+            waited: Duration::from_millis(request.waited_millis),
+            stamp: request.stamp.map(read_stamp),
+        };
         let waiter = Waiter {
             call: self
                 .reservations
-                .acquire(request.service, waited, request.forwarded),
+                .acquire(request.service, age, request.forwarded),
             host: self.host.clone(),
             deadline: patience.map(|patience| (now + patience, patience)),
             last: None,
@@ -173,6 +179,7 @@ fn to_wire(progress: Progress) -> wire::AcquireResponse {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
+            stamp: waiting.stamp.map(stamp),
         }),
         Progress::Ticket(Ticket {
             id,
@@ -189,6 +196,21 @@ fn to_wire(progress: Progress) -> wire::AcquireResponse {
     };
     wire::AcquireResponse {
         progress: Some(progress),
+    }
+}
+
+pub(super) fn read_stamp(said: wire::Stamp) -> Stamp {
+    Stamp {
+        queue: said.queue,
+        at: Moment::new(Duration::from_nanos(said.at_nanos)),
+    }
+}
+
+pub(super) fn stamp(stamp: Stamp) -> wire::Stamp {
+    let at = stamp.at.since(Moment::default()).as_nanos();
+    wire::Stamp {
+        queue: stamp.queue,
+        at_nanos: u64::try_from(at).unwrap_or(u64::MAX),
     }
 }
 

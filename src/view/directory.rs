@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    mem,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -18,11 +19,13 @@ use futures::{
 use super::{
     Endpoint, NotSynced, Question, Refusal,
     dial::Dial,
+    ejection::Report,
     members::Members,
-    policy, random, ranking, top,
+    policy::prefer,
+    random, ranking, top,
     watched::{Described, Watched},
 };
-use crate::model::Moment;
+use crate::model::{Moment, service::Labels};
 
 /// For how long an endpoint that was just handed out comes after the others, unless told otherwise.
 const RECENTLY_USED: Duration = Duration::from_secs(5);
@@ -34,6 +37,10 @@ pub const TICK: Duration = Duration::from_millis(250);
 /// by one [`super::Index`]. A question takes no lock.
 pub struct Directory {
     recently_used: Duration,
+    /// What askers have who do not say: the labels of the balancer's host.
+    labels: Labels,
+    /// Outcomes of clients' calls that the writer has not taken yet.
+    reported: Mutex<Vec<Reported>>,
     dial: Arc<Dial>,
     /// None before the first full sync.
     names: ArcSwapOption<Names>,
@@ -50,6 +57,27 @@ pub struct Directory {
 /// The members of each name. The map is replaced when a name comes or goes, a name's members when
 /// one of them does. A hash map, because it is only ever looked up, once per question.
 type Names = HashMap<String, Arc<Cell>>;
+
+/// So many outcomes are kept between two looks at them.
+const MOST_REPORTED: usize = 65_536;
+
+/// How calls to an endpoint ended.
+pub(super) type Reported = (Arc<Endpoint>, Report);
+
+/// How calls of a client to an endpoint ended, in its own words.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Where it called: host and port of an endpoint.
+    pub host: String,
+    /// See `host`.
+    pub port: u16,
+    /// Names the client.
+    pub client: u64,
+    /// Calls that succeeded.
+    pub successes: u32,
+    /// Calls that failed.
+    pub failures: u32,
+}
 
 /// A name that is found, for lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +112,8 @@ impl Directory {
         let (waiting, synced) = oneshot::channel();
         Self {
             recently_used,
+            labels: Labels::new(),
+            reported: Mutex::default(),
             dial: Arc::new(Dial::new(recently_used, TICK)),
             names: ArcSwapOption::empty(),
             heard: AtomicU64::new(0),
@@ -91,6 +121,12 @@ impl Directory {
             waiting: Mutex::new(Some(waiting)),
             synced: synced.shared(),
         }
+    }
+
+    /// The same, on a host with these labels: askers who do not say where they are count as being there.
+    #[must_use]
+    pub fn on_host(self, labels: Labels) -> Self {
+        Self { labels, ..self }
     }
 
     /// The endpoints that the question's request should go to, the best first, as the service's policy chooses
@@ -105,7 +141,7 @@ impl Directory {
         let unknown = || Refusal::Unknown(question.name.to_owned());
         let members = names.get(question.name).ok_or_else(unknown)?.members.load();
         check(question.name, &members)?;
-        let chosen = policy::choose(&members, question, self.recently_used);
+        let chosen = prefer::choose(&members, question, self.recently_used, &self.labels);
         if !chosen.is_empty() {
             return Ok(chosen);
         }
@@ -118,6 +154,39 @@ impl Directory {
                 age: self.age(question.now).unwrap_or_default(),
             },
         })
+    }
+
+    /// Takes in how calls ended that a client made to endpoints of `name`. Those that it does not have are passed
+    /// over, and so is what comes faster than can be judged.
+    ///
+    /// # Errors
+    /// As with [`Directory::pick`], save that a service may have no healthy instance.
+    pub fn report(&self, name: &str, outcomes: &[Outcome], now: Moment) -> Result<(), Refusal> {
+        let names = self.names.load();
+        let names = names.as_ref().ok_or(NotSynced)?;
+        let cell = names.get(name);
+        let cell = cell.ok_or_else(|| Refusal::Unknown(name.to_owned()))?;
+        let members = cell.members.load();
+        check(name, &members)?;
+        let known = outcomes.iter().filter_map(|outcome| {
+            let endpoint = members.find(&outcome.host, outcome.port)?;
+            let report = Report {
+                client: outcome.client,
+                successes: outcome.successes,
+                failures: outcome.failures,
+                at: now,
+            };
+            Some((Arc::clone(endpoint), report))
+        });
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = MOST_REPORTED.saturating_sub(reported.len());
+        reported.extend(known.take(room));
+        Ok(())
+    }
+
+    /// What was reported since the last call.
+    pub(super) fn take_reported(&self) -> Vec<Reported> {
+        mem::take(&mut self.reported.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What [`Directory::pick`] takes the endpoint's load for: a part of its capacity, 1 is fully busy. None: it

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -36,6 +36,8 @@ pub struct Endpoint {
     pending: AtomicU64,
     /// What is added to its load while it is new, as bits of a number from 0 to below 1.
     handicap: AtomicU32,
+    /// See [`Endpoint::is_ejected`].
+    ejected: AtomicBool,
 }
 
 /// A host, shared by its endpoints.
@@ -93,6 +95,7 @@ impl Endpoint {
             handed_out: AtomicU64::new(0),
             pending: AtomicU64::new(0),
             handicap: AtomicU32::new(0),
+            ejected: AtomicBool::new(false),
         }
     }
 
@@ -210,6 +213,16 @@ impl Endpoint {
                 .pending
                 .compare_exchange(word, picked, Relaxed, Relaxed)
                 .is_ok()
+    }
+
+    /// Whether it comes after all others for now, because calls to it fail, as clients report.
+    pub fn is_ejected(&self) -> bool {
+        self.ejected.load(Relaxed)
+    }
+
+    /// Ejects it, or takes it back. Returns whether that is new.
+    pub(super) fn set_ejected(&self, ejected: bool) -> bool {
+        self.ejected.swap(ejected, Relaxed) != ejected
     }
 
     /// Sets what is added to its load while it is new, from 0 to below 1.

@@ -10,6 +10,7 @@ use std::{
 use super::{
     Directory, Endpoint, Node,
     directory::TICK,
+    ejection::Ward,
     endpoint::Host,
     members::{Candidate, Members},
     policy::Rules,
@@ -17,6 +18,7 @@ use super::{
 };
 use crate::model::{
     Instance, InstanceState, LoadReport, Moment, Name, NodeLoad, Route, Session, quantity::Period,
+    service::EjectionSpec,
 };
 
 /// What one key of the store says now; none: the key is gone.
@@ -52,6 +54,8 @@ pub struct Index {
     nodes: BTreeMap<Name, Arc<Node>>,
     /// Hosts of endpoints, so that those on the same one share it.
     hosts: BTreeSet<Arc<Host>>,
+    /// What clients' calls tell of the instances of each service, by node and slot.
+    wards: BTreeMap<Name, Ward<(Name, u32)>>,
     /// Endpoints that are new, and since when.
     warming: Vec<(Arc<Endpoint>, Moment)>,
     settled: Moment,
@@ -83,6 +87,7 @@ impl Index {
             loads: BTreeMap::new(),
             nodes: BTreeMap::new(),
             hosts: BTreeSet::new(),
+            wards: BTreeMap::new(),
             warming: Vec::new(),
             settled: Moment::default(),
         }
@@ -120,6 +125,7 @@ impl Index {
     pub fn settle(&mut self, now: Moment) {
         self.settled = now;
         self.warm(now);
+        self.judge(now);
         self.directory.settle(now);
     }
 
@@ -312,6 +318,38 @@ impl Index {
         self.warming = warming;
     }
 
+    /// Ejects endpoints to which calls fail, and takes others back.
+    fn judge(&mut self, now: Moment) {
+        for (endpoint, report) in self.directory.take_reported() {
+            let service = endpoint.instance().service.clone();
+            let ward = self.wards.entry(service).or_default();
+            ward.hear(seat(&endpoint), report);
+        }
+        let mut names = BTreeSet::new();
+        for (service, ward) in &mut self.wards {
+            let ready = self.rosters.get(service).map_or(&[][..], Roster::ready);
+            let route = self.routes.get(service);
+            let spec = route.map(|route| &route.rules.spec.ejection);
+            let seats: BTreeSet<_> = ready.iter().map(|endpoint| seat(endpoint)).collect();
+            let ejected = ward.judge(
+                seats.len(),
+                |seat| seats.contains(seat),
+                spec.unwrap_or(&EjectionSpec::default()),
+                now,
+            );
+            for endpoint in ready {
+                let is_ejected = ejected.contains(&seat(endpoint));
+                if endpoint.set_ejected(is_ejected) {
+                    names.extend(route.into_iter().flat_map(|route| route.names.clone()));
+                }
+            }
+        }
+        self.wards.retain(|_, ward| !ward.is_empty());
+        if !names.is_empty() {
+            self.publish(names, now);
+        }
+    }
+
     /// The host that is written like this.
     fn host(&mut self, written: String) -> Arc<Host> {
         let host = Arc::new(Host::new(written));
@@ -335,6 +373,11 @@ impl Index {
         self.nodes.insert(name.clone(), Arc::clone(&node));
         node
     }
+}
+
+/// What names an instance of a service among all that there may be.
+fn seat(endpoint: &Endpoint) -> (Name, u32) {
+    (endpoint.node().name().clone(), endpoint.instance().slot)
 }
 
 /// What a new endpoint counts as busier: less than a busy one, so that it gets requests before those are

@@ -25,8 +25,8 @@ pub(super) struct Candidate {
     pub suspect: bool,
 }
 
-/// A set of endpoints: those in normal use, then the suspects, each part ordered by host (its case does not
-/// count), then port. No place occurs twice. Who is in it never changes; what is derived from their load does.
+/// A set of endpoints: those in normal use, then the suspects and the ejected, each part ordered by host (its case
+/// does not count), then port. No place occurs twice. Who is in it never changes; what is derived from their load does.
 #[derive(Debug)]
 pub(super) struct Members {
     endpoints: Vec<Arc<Endpoint>>,
@@ -59,7 +59,7 @@ impl Members {
     ///
     /// Suspects are for use after all others. When more than half of the members are suspect, the
     /// fault is more likely between us and the nodes than in so many nodes: then all are in normal
-    /// use.
+    /// use. Who is ejected comes after all others in any case.
     pub(super) fn new(
         mut candidates: Vec<Candidate>,
         dial: Arc<Dial>,
@@ -77,7 +77,6 @@ impl Members {
 
         let suspects = candidates.iter().filter(|member| member.suspect).count();
         let most_are_suspect = suspects * 2 > candidates.len();
-        let normal = candidates.len() - if most_are_suspect { 0 } else { suspects };
         let mut endpoints = Vec::with_capacity(candidates.len());
         let mut hosts = Vec::with_capacity(candidates.len());
         let mut later = Vec::new();
@@ -89,7 +88,7 @@ impl Members {
                 host += 1;
             }
             former = Some(Arc::clone(&endpoint));
-            if candidate.suspect && !most_are_suspect {
+            if candidate.suspect && !most_are_suspect || endpoint.is_ejected() {
                 later.push((endpoint, host));
             } else {
                 endpoints.push(endpoint);
@@ -97,6 +96,7 @@ impl Members {
             }
         }
         let host_count = former.map_or(0, |_| host as usize + 1);
+        let normal = endpoints.len();
         for (endpoint, host) in later {
             endpoints.push(endpoint);
             hosts.push(host);
@@ -127,7 +127,7 @@ impl Members {
         &self.endpoints
     }
 
-    /// How many are in normal use; the rest, at the end, is suspect.
+    /// How many are in normal use; the rest, at the end, is suspect or ejected.
     pub(super) fn normal(&self) -> usize {
         self.normal
     }
@@ -210,15 +210,25 @@ impl Members {
 
     /// Takes over the key of an endpoint, if it is a member.
     pub(super) fn refresh_endpoint(&self, endpoint: &Endpoint) {
-        let (normal, suspects) = self.endpoints.split_at(self.normal);
-        let find = |part: &[Arc<Endpoint>]| {
-            part.binary_search_by(|member| by_place(member, endpoint))
-                .ok()
-        };
-        let suspect = || find(suspects).map(|at| at + self.normal);
-        if let Some(position) = find(normal).or_else(suspect) {
+        if let Some(position) = self.search(|member| by_place(member, endpoint)) {
             self.refresh(position);
         }
+    }
+
+    /// The member at this place.
+    pub(super) fn find(&self, host: &str, port: u16) -> Option<&Arc<Endpoint>> {
+        let host = host.to_ascii_lowercase();
+        let at = self.search(|member| {
+            (member.host_in_lower_case(), member.port()).cmp(&(host.as_str(), port))
+        });
+        at.map(|at| &self.endpoints[at])
+    }
+
+    /// The position of the member that is neither before nor behind a place, in the order of places.
+    fn search(&self, beside: impl Fn(&Endpoint) -> Ordering) -> Option<usize> {
+        let (normal, others) = self.endpoints.split_at(self.normal);
+        let find = |part: &[Arc<Endpoint>]| part.binary_search_by(|member| beside(member)).ok();
+        find(normal).or_else(|| find(others).map(|at| at + self.normal))
     }
 
     /// Takes over the keys of all, if `turned` or somebody was picked.

@@ -8,6 +8,7 @@
 //! - `index`, `roster`: put the facts of all nodes together and keep the directory up to date
 //! - `directory`, `question`: answers: which endpoints serve a name; `watched`: when they change
 //! - `members`: the endpoints of one name, in an order that the policies build on
+//! - `ejection`: who comes after all others because calls to it fail, as clients say
 //! - `tree`: the least of many loads, without a lock
 //! - `endpoint`, `node`, `pending`: one endpoint: where it is, its load, picks that no report covers yet
 //! - `dial`: what all loads depend on as time goes by
@@ -22,6 +23,7 @@
 mod bits;
 mod dial;
 mod directory;
+mod ejection;
 mod endpoint;
 mod index;
 mod members;
@@ -37,7 +39,7 @@ mod top;
 mod tree;
 mod watched;
 
-pub use directory::{Directory, Listed, TICK};
+pub use directory::{Directory, Listed, Outcome, TICK};
 pub use endpoint::{Counts, Endpoint, Load};
 pub use index::{Fact, Index};
 pub use node::Node;

@@ -6,6 +6,7 @@
 //! - `round_robin`: one after the other
 //! - `hash`: the same for the same key, within bounds
 //! - `score`: the owner's own expression
+//! - `prefer`: those near the asker first, by any of these
 //! - `ordered` is [`super::top`]
 //!
 //! Whatever is answered counts as picked, so that the loads tell the truth whatever the policy.
@@ -14,6 +15,7 @@ mod aids;
 mod chance;
 mod hash;
 mod least_load;
+pub(super) mod prefer;
 mod round_robin;
 mod score;
 

@@ -1,327 +1,12 @@
-//! A cluster with an exclusive service, its callers, and what happens to them.
+//! Many callers at once, and what happens to them.
 
 use std::{
-    collections::BTreeMap,
     fmt,
-    path::Path,
-    process::{Child, Command, Output, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use futures::StreamExt as _;
-use quaestor::{
-    balancer::reservations::{Progress, Refusal, Ticket, Unreachable},
-    host::Host,
-    model::state::Endpoint,
-    proto::{
-        demo::{WorkRequest, demo_worker_client::DemoWorkerClient},
-        v1::{WatchUnitsRequest, agent_reservations_client::AgentReservationsClient},
-    },
-    rpc::connections::Connections,
-};
-
-use crate::support::{
-    cluster::{QUAESTOR, demo_workers, kill_shims},
-    etcd::{Etcd, free_port},
-    eventually,
-};
-
-/// What the service is given by.
-const BALANCE: &str = "balance: {exclusive: true, ticketTTL: 3s, reclaimAfter: 10m}";
-
-/// An etcd and the roles.
-pub(crate) struct World {
-    etcd: Etcd,
-    directory: tempfile::TempDir,
-    running: Vec<(String, Child)>,
-    balancers: Vec<String>,
-    agents: Vec<String>,
-}
-
-impl World {
-    /// `agents` and `balancers`, with `workers` ready.
-    pub(crate) fn start(workers: u16, agents: usize, balancers: usize, more: &str) -> Self {
-        let mut world = Self {
-            etcd: Etcd::start(),
-            directory: tempfile::tempdir().unwrap(),
-            running: Vec::new(),
-            balancers: (0..balancers)
-                .map(|_| format!("127.0.0.1:{}", free_port()))
-                .collect(),
-            agents: (0..agents)
-                .map(|_| format!("127.0.0.1:{}", free_port()))
-                .collect(),
-        };
-        world.spawn("controller", &["controller"]);
-        for at in 0..agents {
-            world.start_agent(at);
-        }
-        for at in 0..balancers {
-            let listen = world.balancers[at].clone();
-            world.spawn(
-                &format!("balancer-{at}"),
-                &["balancer", "--listen", &listen],
-            );
-        }
-        let shared = r#"
----
-apiVersion: quaestor/v1
-kind: Service
-metadata: {name: shared}
-spec: {replicas: 0, command: [x], ports: [{name: grpc}], serviceNames: [Shared]}
-"#;
-        let manifest = demo_workers(workers, &format!("  {BALANCE}\n  {more}\n")) + shared;
-        let file = world.directory.path().join("manifest.yaml");
-        std::fs::write(&file, manifest).unwrap();
-        let applied = world.quaestor(&["apply", "-f", file.to_str().unwrap(), "--wait"]);
-        assert!(applied.status.success(), "{applied:?}");
-        eventually("all balancers know all workers", || {
-            let ask = |balancer: &String| {
-                let args = [
-                    "acquire",
-                    "Worker",
-                    "--timeout",
-                    "2s",
-                    "--balancer",
-                    balancer,
-                    "--",
-                    "true",
-                ];
-                world.quaestor(&args).status.success()
-            };
-            world.balancers.iter().all(ask)
-        });
-        world
-    }
-
-    fn spawn(&mut self, name: &str, arguments: &[&str]) {
-        let log = std::fs::File::create(self.directory.path().join(format!("{name}.log"))).unwrap();
-        let child = Command::new(QUAESTOR)
-            .args(arguments)
-            .env("QUAESTOR_ETCD", self.etcd.endpoint())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        self.running.push((name.to_owned(), child));
-    }
-
-    pub(crate) fn start_agent(&mut self, at: usize) {
-        let node = format!("n{at}");
-        let state = self
-            .directory
-            .path()
-            .join(&node)
-            .to_str()
-            .unwrap()
-            .to_owned();
-        let listen = self.agents[at].clone();
-        let arguments = [
-            "agent",
-            "--node",
-            &node,
-            "--state-dir",
-            &state,
-            "--listen",
-            &listen,
-        ];
-        self.spawn(&node, &arguments);
-    }
-
-    pub(crate) fn kill_agent(&mut self, at: usize) {
-        self.kill(&format!("n{at}"));
-    }
-
-    pub(crate) fn kill(&mut self, name: &str) {
-        let place = self
-            .running
-            .iter()
-            .position(|(role, _)| role == name)
-            .unwrap();
-        let (_, mut child) = self.running.remove(place);
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-
-    pub(crate) fn balancers(&self) -> &[String] {
-        &self.balancers
-    }
-
-    pub(crate) fn quaestor(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(QUAESTOR);
-        command
-            .args(arguments)
-            .env("QUAESTOR_ETCD", self.etcd.endpoint());
-        command
-            .env("QUAESTOR_BALANCER", self.balancers.join(","))
-            .output()
-            .unwrap()
-    }
-
-    /// A client of its own, that begins with another balancer than the one before.
-    pub(crate) fn caller(&self) -> Caller {
-        self.caller_at(0)
-    }
-
-    fn caller_at(&self, at: usize) -> Caller {
-        let mut balancers = self.balancers.clone();
-        let count = balancers.len();
-        balancers.rotate_left(at % count);
-        Caller {
-            connections: Connections::new(Host::system().network),
-            balancers,
-        }
-    }
-
-    /// How many units are taken, and how many there are, as the agents say.
-    async fn units(&self) -> (u32, u32) {
-        let mut sum = (0, 0);
-        for (at, address) in self.agents.iter().enumerate() {
-            let client = AgentReservationsClient::connect(format!("http://{address}")).await;
-            let Ok(mut client) = client else {
-                return (u32::MAX, 0);
-            };
-            let request = WatchUnitsRequest {
-                node: format!("n{at}"),
-            };
-            let said = client
-                .watch_units(request)
-                .await
-                .unwrap()
-                .into_inner()
-                .next()
-                .await;
-            let Some(Ok(board)) = said else {
-                return (u32::MAX, 0);
-            };
-            for of in board.instances {
-                sum = (sum.0 + of.taken, sum.1 + of.capacity);
-            }
-        }
-        sum
-    }
-
-    fn log(&self, name: &str) -> String {
-        let file = self.directory.path().join(format!("{name}.log"));
-        std::fs::read_to_string(file).unwrap_or_default()
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            for (name, _) in &self.running {
-                let log = self.log(name);
-                let lines: Vec<_> = log.lines().collect();
-                let last = lines.len().saturating_sub(30);
-                eprintln!("--- {name} ---\n{}", lines[last..].join("\n"));
-            }
-        }
-        for (_, child) in &mut self.running {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        kill_shims(Path::new(self.directory.path()));
-    }
-}
-
-/// A client.
-pub(crate) struct Caller {
-    connections: Connections,
-    balancers: Vec<String>,
-}
-
-impl Caller {
-    /// Waits for a ticket, at one balancer after the other.
-    pub(crate) async fn acquire(&self, patience: Duration) -> Result<Ticket, Refusal> {
-        let start = Instant::now();
-        loop {
-            for balancer in &self.balancers {
-                let waited = start.elapsed();
-                let left = patience.saturating_sub(waited);
-                let mut steps = self
-                    .connections
-                    .wait(balancer, "Worker", waited, Some(left));
-                while let Some(step) = steps.next().await {
-                    match step {
-                        Ok(Progress::Ticket(ticket)) => return Ok(ticket),
-                        Ok(Progress::Waiting(_))
-                        | Err(Refusal::Unavailable(_) | Refusal::Moved) => {}
-                        Err(refusal) => return Err(refusal),
-                    }
-                }
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    /// Sees to it that its connection stands.
-    async fn connect(&self) {
-        let nobody = format!("none/none-0/{}", "0".repeat(32));
-        let _ = (self.connections)
-            .renew_at(&self.balancers[0], &nobody.parse().unwrap())
-            .await;
-    }
-
-    pub(crate) async fn renew(&self, ticket: &Ticket) -> Result<Option<Duration>, Unreachable> {
-        let mut renewed = Err(Unreachable(String::new()));
-        for balancer in &self.balancers {
-            renewed = self.connections.renew_at(balancer, &ticket.id).await;
-            if renewed.is_ok() {
-                break;
-            }
-        }
-        renewed
-    }
-
-    pub(crate) async fn release(&self, ticket: &Ticket) {
-        for balancer in &self.balancers {
-            if self
-                .connections
-                .release_at(balancer, &ticket.id)
-                .await
-                .is_ok()
-            {
-                return;
-            }
-        }
-    }
-
-    /// Works at the worker; whether it took the work.
-    pub(crate) async fn work(endpoint: Endpoint, millis: u32) -> bool {
-        let address = format!("http://{}:{}", endpoint.host, endpoint.port);
-        let mut client = DemoWorkerClient::connect(address).await.unwrap();
-        let request = WorkRequest {
-            millis,
-            ..WorkRequest::default()
-        };
-        match client.work(request).await {
-            Ok(_) => true,
-            Err(status) if status.code() == tonic::Code::ResourceExhausted => false,
-            Err(status) => panic!("{status}"),
-        }
-    }
-
-    /// Works as long as `work` takes, with a ticket that is renewed. Whether the worker took it.
-    async fn hold(&self, ticket: &Ticket, work: Duration) -> bool {
-        let millis = u32::try_from(work.as_millis()).unwrap();
-        let working = Self::work(ticket.endpoint.clone(), millis);
-        let renewing = async {
-            loop {
-                tokio::time::sleep(ticket.lasts / 3).await;
-                if let Ok(None) = self.renew(ticket).await {
-                    panic!("{} was lost while it was renewed", ticket.id);
-                }
-            }
-        };
-        tokio::select! {
-            taken = working => taken,
-            () = renewing => false,
-        }
-    }
-}
+use crate::world::{Caller, World};
 
 /// Many callers at once.
 pub(crate) struct Scenario {
@@ -338,90 +23,79 @@ pub(crate) struct Scenario {
 pub(crate) struct Outcome {
     callers: usize,
     served: usize,
+    killed: usize,
     refused: usize,
-    /// Served callers whom more than ten later ones have overtaken.
+    /// Served callers whom more than ten have overtaken that came when they had been told their place.
     overtaken: usize,
     most_overtaken: usize,
+    /// The same, if those count as later that began later by however little.
+    overtaken_at_all: usize,
+    /// The part of all pairs of whom one came after the other had been told its place.
+    in_order: f64,
     leaked: u32,
     units: u32,
     took: Duration,
     until_clean: Duration,
 }
 
-/// What is noted of the callers.
-#[derive(Default)]
-struct Notes {
-    /// How many have asked.
-    arrived: usize,
-    /// The order of tickets, by the order in which they were asked for.
-    granted: Vec<usize>,
-    refused: usize,
+/// What is noted of a caller.
+#[derive(Clone, Default)]
+struct Note {
+    began: Option<Instant>,
+    /// It heard its place, or got its ticket at once.
+    told: Option<Instant>,
+    served: Option<Instant>,
+    refused: bool,
+    killed: bool,
+}
+
+/// How a caller ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Lives,
+    /// It is killed when so many have been served, if it waits, else as the next one.
+    DiesWaiting(usize),
+    /// It is killed in the middle of its work.
+    DiesAtWork,
 }
 
 impl Scenario {
-    /// Lets all of it happen: a fifth of the clients is killed, a balancer too, and an agent, which is started
-    /// again.
+    /// Lets all of it happen: a fifth of the clients is killed, half of them at work; the balancer that keeps the queue
+    /// too, and an agent, which is started again.
     pub(crate) async fn run(self) -> Outcome {
         let mut world = World::start(self.workers, self.agents, 3, "stop: {grace: 1s}");
-        let notes = Arc::new(Mutex::new(Notes::default()));
+        let notes = Arc::new(Mutex::new(vec![Note::default(); self.callers]));
         let start = Instant::now();
         let gap = self.spread / u32::try_from(self.callers).unwrap();
-        let mut tasks = BTreeMap::new();
+        let mut tasks = Vec::new();
         for at in 0..self.callers {
+            let fate = match at % 10 {
+                2 => Fate::DiesAtWork,
+                7 => Fate::DiesWaiting(at / 2),
+                _ => Fate::Lives,
+            };
             let caller = world.caller_at(at);
-            let notes = Arc::clone(&notes);
-            // From half of it to one and a half, so that units are not free all at once.
-            let work = self
-                .work
-                .mul_f64(0.5 + (at * 7_919 % 1_000) as f64 / 1_000.0);
-            tasks.insert(
-                at,
-                tokio::spawn(async move {
-                    caller.connect().await;
-                    let turn = {
-                        let mut notes = notes.lock().unwrap();
-                        notes.arrived += 1;
-                        notes.arrived
-                    };
-                    let ticket = caller.acquire(Duration::from_secs(240)).await.unwrap();
-                    notes.lock().unwrap().granted.push(turn);
-                    if !caller.hold(&ticket, work).await {
-                        notes.lock().unwrap().refused += 1;
-                    }
-                    caller.release(&ticket).await;
-                }),
-            );
+            let life = self.live(caller, at, fate, Arc::clone(&notes));
+            tasks.push(tokio::spawn(life));
             tokio::time::sleep(gap).await;
         }
-        // Every fifth is killed, in turn while it has a ticket and while it waits.
-        let doomed: Vec<usize> = (0..self.callers).filter(|at| at % 5 == 2).collect();
-        for (count, at) in doomed.iter().enumerate() {
-            let early = if count % 2 == 0 {
-                0
-            } else {
-                usize::from(self.workers) / 2
-            };
-            let gone = count + 1;
-            while notes.lock().unwrap().granted.len() + gone / 2 + early < *at
-                && start.elapsed() < Duration::from_secs(200)
-            {
-                tokio::time::sleep(Duration::from_millis(5)).await;
+        let tenths_served = |part: usize| {
+            let wanted = self.callers * part / 10;
+            let notes = Arc::clone(&notes);
+            async move {
+                while served(&notes) < wanted && start.elapsed() < Duration::from_secs(200) {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
             }
-            tasks[at].abort();
-            if count == doomed.len() / 4 {
-                world.kill("balancer-1");
-            }
-            if count == doomed.len() / 2 {
-                world.kill_agent(0);
-            }
-            if count == doomed.len() * 3 / 4 {
-                world.start_agent(0);
-            }
-        }
-        for (at, task) in tasks {
-            if let Err(error) = task.await {
-                assert!(error.is_cancelled() && at % 5 == 2, "{at}: {error}");
-            }
+        };
+        tenths_served(2).await;
+        world.kill(&world.keeper().await);
+        tenths_served(4).await;
+        world.kill_agent(0);
+        tenths_served(5).await;
+        world.start_agent(0);
+        for task in tasks {
+            task.await.unwrap();
         }
         let took = start.elapsed();
         let (mut taken, mut units) = world.units().await;
@@ -430,28 +104,97 @@ impl Scenario {
             (taken, units) = world.units().await;
         }
         let notes = notes.lock().unwrap();
-        let mut most_overtaken = 0;
-        let mut overtaken = 0;
-        for (turn, at) in notes.granted.iter().enumerate() {
-            let later = notes.granted[..turn]
-                .iter()
-                .filter(|other| *other > at)
-                .count();
-            overtaken += usize::from(later > 10);
-            most_overtaken = most_overtaken.max(later);
-        }
+        let by_place = overtakings(&notes, |note| note.told);
+        let at_all = overtakings(&notes, |note| note.began);
+        let many = |overtakings: &[usize]| overtakings.iter().filter(|later| **later > 10).count();
+        let pairs = self.callers * (self.callers - 1) / 2;
+        let ordered = notes
+            .iter()
+            .map(|note| later_than(&notes, note.told).count());
         Outcome {
             callers: self.callers,
-            served: notes.granted.len(),
-            refused: notes.refused,
-            overtaken,
-            most_overtaken,
+            served: by_place.len(),
+            killed: notes.iter().filter(|note| note.killed).count(),
+            refused: notes.iter().filter(|note| note.refused).count(),
+            overtaken: many(&by_place),
+            most_overtaken: by_place.iter().copied().max().unwrap_or_default(),
+            overtaken_at_all: many(&at_all),
+            in_order: ordered.sum::<usize>() as f64 / pairs as f64,
             leaked: taken,
             units,
             took,
             until_clean: start.elapsed().saturating_sub(took),
         }
     }
+
+    /// The life of one client. That it is killed means here what it means to all others: its connections end.
+    fn live(
+        &self,
+        caller: Caller,
+        at: usize,
+        fate: Fate,
+        notes: Arc<Mutex<Vec<Note>>>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        // From half of it to one and a half, so that units are not free all at once.
+        let work = self
+            .work
+            .mul_f64(0.5 + (at * 7_919 % 1_000) as f64 / 1_000.0);
+        async move {
+            let note = |change: &dyn Fn(&mut Note)| change(&mut notes.lock().unwrap()[at]);
+            caller.connect().await;
+            note(&|note| note.began = Some(Instant::now()));
+            let told = || note(&|note| note.told = note.told.or(Some(Instant::now())));
+            let death = async {
+                let Fate::DiesWaiting(turn) = fate else {
+                    return std::future::pending().await;
+                };
+                while served(&notes) < turn {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            let ticket = tokio::select! {
+                ticket = caller.acquire_with(Duration::from_secs(240), told) => ticket.unwrap(),
+                () = death => return note(&|note| note.killed = true),
+            };
+            note(&|note| {
+                note.served = Some(Instant::now());
+                note.told = note.told.or(note.served);
+            });
+            if fate != Fate::Lives {
+                let working = caller.hold(&ticket, work);
+                let _ = tokio::time::timeout(work / 2, working).await;
+                return note(&|note| note.killed = true);
+            }
+            let taken = caller.hold(&ticket, work).await;
+            note(&|note| note.refused = !taken);
+            caller.release(&ticket).await;
+        }
+    }
+}
+
+/// How many have been served.
+fn served(notes: &Mutex<Vec<Note>>) -> usize {
+    let notes = notes.lock().unwrap();
+    notes.iter().filter(|note| note.served.is_some()).count()
+}
+
+/// Those who began after `moment`.
+fn later_than(notes: &[Note], moment: Option<Instant>) -> impl Iterator<Item = &Note> {
+    notes
+        .iter()
+        .filter(move |note| moment.is_some() && note.began > moment)
+}
+
+/// For each of those who were served: how many were served before it that began after its `moment`.
+fn overtakings(notes: &[Note], moment: impl Fn(&Note) -> Option<Instant>) -> Vec<usize> {
+    let of = |note: &Note| {
+        let later = later_than(notes, moment(note));
+        later
+            .filter(|other| other.served.is_some() && other.served < note.served)
+            .count()
+    };
+    let served = notes.iter().filter(|note| note.served.is_some());
+    served.map(of).collect()
 }
 
 impl Outcome {
@@ -459,11 +202,13 @@ impl Outcome {
     pub(crate) fn check(&self) {
         assert_eq!(self.refused, 0, "a worker was given twice: {self}");
         assert_eq!(self.leaked, 0, "tickets leaked: {self}");
+        assert_eq!(self.killed, self.callers / 5, "{self}");
         assert!(self.served >= self.callers * 4 / 5, "{self}");
         assert!(
-            self.overtaken * 20 <= self.callers,
+            self.overtaken * 20 <= self.served,
             "it was not fair: {self}"
         );
+        assert!(self.in_order > 0.5, "too slow to say what is fair: {self}");
     }
 }
 
@@ -471,15 +216,19 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} of {} callers served in {:.1?} on {} units; refused by a worker: {}; overtaken by more than 10 \
-             later ones: {} (most: {}); tickets left after {:.1?}: {}",
+            "{} of {} callers served in {:.1?} on {} units, {} killed; refused by a worker: {}; overtaken by more \
+             than 10 who came when they had their place: {} (most: {}), who began later: {}; pairs in order: \
+             {:.0} %; tickets left after {:.1?}: {}",
             self.served,
             self.callers,
             self.took,
             self.units,
+            self.killed,
             self.refused,
             self.overtaken,
             self.most_overtaken,
+            self.overtaken_at_all,
+            self.in_order * 100.0,
             self.until_clean,
             self.leaked
         )

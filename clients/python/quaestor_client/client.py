@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import grpc
@@ -33,6 +34,8 @@ class Client:
     ):
         self._balancers = Balancers(balancers, credentials)
         self._timeout = timeout
+        # Reports of one client are told from those of another by it.
+        self._name = uuid.uuid4().hex
         self._last: dict[tuple[str, int], Answer] = {}
 
     def __enter__(self) -> Client:
@@ -103,6 +106,32 @@ class Client:
         """What was told last, without what is not wanted; empty if there is nothing."""
         last = self._last.get((service, count), Answer((), 0.0))
         return Answer([one for one in last if one.address not in excluded], last.view_age, is_cached=True)
+
+    def report(self, service: str, endpoint: Address | Endpoint, *, failed: bool) -> None:
+        """Says how a call to an instance ended, so that one to which calls fail comes after the others for a while.
+
+        `failed`: the instance is to be blamed, as it did not answer or broke down. Optional; raises nothing when no
+        balancer can be told.
+        """
+        request = messages.ReportOutcomeRequest(
+            service=service,
+            client=self._name,
+            outcomes=[
+                messages.Outcome(
+                    address=messages.Address(host=endpoint.host, port=endpoint.port),
+                    successes=int(not failed),
+                    failures=int(failed),
+                )
+            ],
+        )
+        try:
+            self._balancers.ask(
+                lambda balancer: balancer.unary(
+                    "/quaestor.v1.Balancer/ReportOutcome", request, messages.ReportOutcomeResponse, self._timeout
+                )
+            )
+        except NoBalancer:
+            pass
 
     def watch(self, service: str) -> Iterator[list[Endpoint]]:
         """All healthy instances, now and whenever they change; empty while there is none.

@@ -53,6 +53,8 @@ class Endpoint:
     """Whether it expects TLS."""
     suspect: bool
     """Whether its node has not been heard of for a while."""
+    ejected: bool = False
+    """Whether calls to it fail, as clients report: it comes after all others for now."""
 
     @property
     def host(self) -> str:
@@ -108,6 +110,7 @@ def endpoint(message: messages.Endpoint) -> Endpoint:
         ),
         tls=message.tls,
         suspect=message.suspect,
+        ejected=message.ejected,
     )
 
 

@@ -130,13 +130,17 @@ class Queue:
         since = time.monotonic()
         pause = 0.05
         last: Exception | None = None
+        # Keeps the place of one who has to ask another balancer.
+        stamp: messages.Stamp | None = None
         while True:
             for balancer in self._balancers.in_turn():
                 waited = time.monotonic() - since
                 left = None if timeout is None else timeout - waited
                 if left is not None and left <= 0:
                     raise QueueTimeout(f"no instance of {self._service} was free in {timeout} seconds") from last
-                request = messages.AcquireRequest(service=self._service, waited_millis=int(waited * 1000))
+                request = messages.AcquireRequest(
+                    service=self._service, waited_millis=int(waited * 1000), stamp=stamp
+                )
                 stream = balancer.stream(_SERVICE + "Acquire", request, messages.AcquireResponse, left)
                 try:
                     for message in stream:
@@ -144,6 +148,8 @@ class Queue:
                         balancer.failed_at = None
                         if message.WhichOneof("progress") == "ticket":
                             return Ticket(self._balancers, message.ticket, self._timeout)
+                        if message.waiting.HasField("stamp"):
+                            stamp = message.waiting.stamp
                         if on_wait:
                             on_wait(_waiting(message.waiting))
                 except grpc.RpcError as error:

@@ -44,6 +44,16 @@ spec:
 ---
 apiVersion: quaestor/v1
 kind: Service
+metadata: {name: failing}
+spec:
+  replicas: 3
+  command: ["{quaestor}", demo-worker, --listen, "{host}:{port}", --service-name, Failing]
+  ports: [{name: grpc}]
+  serviceNames: [Failing]
+  health: {grpc: {}, interval: 200ms}
+---
+apiVersion: quaestor/v1
+kind: Service
 metadata: {name: sick}
 spec:
   command: ["{quaestor}", demo-worker, --listen, "{host}:{port}", --unhealthy-after, 0s]
@@ -139,6 +149,18 @@ class OverACluster(unittest.TestCase):
         first, *others = self.client.pick_many("Worker", 3)
         left = self.client.pick_many("Worker", 3, exclude=[first])
         self.assertEqual({one.target for one in left}, {one.target for one in others})
+
+    def test_an_instance_to_which_calls_fail_comes_last(self):
+        three = eventually("three are served", lambda: found if len(found := served(self.client, "Failing")) == 3 else ())
+        for _ in range(5):
+            self.client.report("Failing", three[0], failed=True)
+            self.client.report("Failing", three[1], failed=False)
+
+        def ejected():
+            return [one.target for one in served(self.client, "Failing") if one.ejected]
+
+        self.assertEqual(eventually("it is ejected", ejected), [three[0].target])
+        self.assertEqual(served(self.client, "Failing")[2].target, three[0].target)
 
     def test_an_unknown_service_and_one_without_healthy_instances_are_told_apart(self):
         with self.assertRaises(quaestor.NotFound):

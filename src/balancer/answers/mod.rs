@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     host::Host,
-    view::{Described, Directory, Endpoint, Listed, Question, Refusal},
+    view::{Described, Directory, Endpoint, Listed, Outcome, Question, Refusal},
 };
 
 pub use seen::Seen;
@@ -41,6 +41,19 @@ pub struct Request {
     pub affinity_key: String,
     /// Hosts and ports that must not be answered.
     pub excluded: Vec<(String, u32)>,
+}
+
+/// How calls of a client to one instance ended.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Where it called.
+    pub host: String,
+    /// See `host`.
+    pub port: u32,
+    /// Calls that succeeded.
+    pub successes: u32,
+    /// Calls that failed.
+    pub failures: u32,
 }
 
 /// Why there is no answer.
@@ -119,6 +132,31 @@ impl Answers {
         Ok(picked.into_iter().map(seen).collect())
     }
 
+    /// Takes in how calls of `client`, as it calls itself, to instances of `service` ended.
+    ///
+    /// # Errors
+    /// Why they say nothing here.
+    pub fn report(&self, service: &str, client: &str, tallies: Vec<Tally>) -> Result<(), Refused> {
+        if tallies.len() > MOST || client.len() > LONGEST_KEY {
+            return Err(Refused::TooLarge(
+                "outcomes of more than 1000 instances, or a client's name of more than 1024 bytes",
+            ));
+        }
+        let client = name_of(client);
+        let outcomes = tallies.into_iter().filter_map(|tally| {
+            Some(Outcome {
+                host: tally.host,
+                port: u16::try_from(tally.port).ok()?,
+                client,
+                successes: tally.successes,
+                failures: tally.failures,
+            })
+        });
+        let outcomes: Vec<Outcome> = outcomes.collect();
+        let now = self.host.clock.now();
+        Ok(self.directory.report(service, &outcomes, now)?)
+    }
+
     /// All healthy endpoints of a service; there may be none.
     ///
     /// # Errors
@@ -182,6 +220,13 @@ impl Answers {
 }
 
 /// Refuses questions that are larger than any honest one.
+/// A number that stands for a client's name (FNV-1a).
+fn name_of(client: &str) -> u64 {
+    (client.bytes()).fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
 fn check(request: &Request) -> Result<(), Refused> {
     let attributes = request.attributes.iter();
     let size: usize = attributes.map(|(key, value)| key.len() + value.len()).sum();

@@ -21,6 +21,8 @@ pub struct Seen {
     pub effective_load: f64,
     /// Whether its node has not been heard of for a while.
     pub suspect: bool,
+    /// Whether it comes after all others, because calls to it fail.
+    pub ejected: bool,
 }
 
 impl Seen {
@@ -31,6 +33,7 @@ impl Seen {
             load: endpoint.load(),
             effective_load: directory.effective_load(&endpoint).unwrap_or(f64::INFINITY),
             suspect: !endpoint.node().is_trusted(),
+            ejected: endpoint.is_ejected(),
             endpoint,
         }
     }
@@ -48,6 +51,7 @@ impl Seen {
                 && own.instance() == others.instance()
                 && own.node().name() == others.node().name();
         let same_labels = Arc::ptr_eq(&self.labels, &other.labels) || self.labels == other.labels;
-        same_endpoint && same_labels && self.suspect == other.suspect
+        let same_use = (self.suspect, self.ejected) == (other.suspect, other.ejected);
+        same_endpoint && same_labels && same_use
     }
 }

@@ -16,7 +16,10 @@ use super::{
     Progress, Refusal, Shared,
     desk::{Command, Stage},
 };
-use crate::model::{Moment, Name};
+use crate::model::{
+    Moment, Name,
+    ticket::{Age, Stamp},
+};
 
 /// A balancer that could not be reached is not asked again for so long.
 const AVOID: Duration = Duration::from_secs(2);
@@ -38,6 +41,8 @@ pub struct Call {
     service: String,
     /// Since when the caller waits, here or elsewhere.
     since: Moment,
+    /// What the last queue that it was in has told it.
+    stamp: Option<Stamp>,
     forwarded: bool,
     at: At,
 }
@@ -59,14 +64,10 @@ struct Visit {
 }
 
 impl Call {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        service: String,
-        waited: Duration,
-        forwarded: bool,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, service: String, age: Age, forwarded: bool) -> Self {
         Self {
-            since: shared.host.clock.now() - waited,
+            since: shared.host.clock.now() - age.waited,
+            stamp: age.stamp,
             shared,
             service,
             forwarded,
@@ -113,8 +114,9 @@ impl Call {
                 self.look_again().await;
                 continue;
             }
-            if !matches!(step, Ok(Progress::Waiting(_))) {
-                self.at = At::Done;
+            match &step {
+                Ok(Progress::Waiting(waiting)) => self.stamp = waiting.stamp.or(self.stamp),
+                _ => self.at = At::Done,
             }
             return Some(step);
         }
@@ -144,13 +146,16 @@ impl Call {
         let now = self.shared.host.clock.now();
         let avoided = self.shared.avoided.now(now);
         let keeper = known.keeper(service, |id| avoided.contains(id));
+        let age = Age {
+            waited: now.since(self.since),
+            stamp: self.stamp,
+        };
         self.at = match keeper {
             Some((id, address)) if *id != self.shared.id && !self.forwarded => {
-                let waited = now.since(self.since);
-                let progress = self.shared.peers.acquire(address, &self.service, waited);
+                let progress = self.shared.peers.acquire(address, &self.service, age);
                 At::There(id.clone(), progress)
             }
-            _ => At::Here(Visit::enter(&self.shared, service.clone(), self.since)),
+            _ => At::Here(Visit::enter(&self.shared, service.clone(), age)),
         };
         Ok(())
     }
@@ -176,14 +181,14 @@ impl Avoided {
 }
 
 impl Visit {
-    fn enter(shared: &Arc<Shared>, service: Name, since: Moment) -> Self {
+    fn enter(shared: &Arc<Shared>, service: Name, age: Age) -> Self {
         let caller = shared.avoided.callers.fetch_add(1, Relaxed);
         let (sender, stage) = watch::channel(Stage::Entering);
         // Were the loop gone, the stage would say so.
         let _ = shared.commands.send(Command::Enter {
             service,
             caller,
-            since,
+            age,
             stage: sender,
         });
         Self {

@@ -17,7 +17,10 @@ use super::{
 };
 use crate::{
     keys::Keys,
-    model::{Instance, Moment, Name, TicketId, Units, ticket::Board},
+    model::{
+        Instance, Moment, Name, TicketId, Units,
+        ticket::{Age, Board},
+    },
     plan::queue::{Caller, Place, Queue},
     retry::Retry,
     store::Store,
@@ -35,7 +38,7 @@ pub(super) enum Command {
     Enter {
         service: Name,
         caller: Caller,
-        since: Moment,
+        age: Age,
         stage: watch::Sender<Stage>,
     },
     /// It goes; with its ticket, if it got one and has passed it on.
@@ -66,7 +69,6 @@ struct Client {
 /// What became of a request to an agent.
 enum Done {
     Asked {
-        caller: Caller,
         service: Name,
         ticket: TicketId,
         outcome: Result<Answer, Unreachable>,
@@ -142,12 +144,12 @@ impl Desk {
         let now = self.shared.host.clock.now();
         let mut requests = Vec::new();
         for (service, queue) in &mut self.queues {
-            while let Some((caller, place)) = queue.next(now) {
-                requests.push((service.clone(), caller, place));
+            while let Some(place) = queue.next(now) {
+                requests.push((service.clone(), place));
             }
         }
-        for (service, caller, place) in requests {
-            self.ask(service, caller, place);
+        for (service, place) in requests {
+            self.ask(service, place);
         }
         if now >= self.next_show {
             self.next_show = now + SHOW;
@@ -158,8 +160,8 @@ impl Desk {
         queues.chain(waits.then_some(self.next_show)).min()
     }
 
-    /// Asks an agent for a unit.
-    fn ask(&mut self, service: Name, caller: Caller, place: Place) {
+    /// Asks an agent for a unit, for whoever is next when it answers.
+    fn ask(&mut self, service: Name, place: Place) {
         let ticket = TicketId {
             node: place.node,
             instance: place.instance,
@@ -172,7 +174,6 @@ impl Desk {
             }
         };
         let done = asking.map(move |outcome| Done::Asked {
-            caller,
             service,
             ticket,
             outcome,
@@ -192,7 +193,6 @@ impl Desk {
                 }
             }
             Done::Asked {
-                caller,
                 service,
                 ticket,
                 outcome,
@@ -201,7 +201,7 @@ impl Desk {
                     node: ticket.node.clone(),
                     instance: ticket.instance.clone(),
                 };
-                let queue = queue(&mut self.queues, &self.boards, &service);
+                let queue = queue(&mut self.queues, &self.boards, &service, &self.shared);
                 match outcome {
                     Ok(Answer::Granted {
                         endpoint,
@@ -209,12 +209,11 @@ impl Desk {
                         units,
                         sequence,
                     }) => {
-                        queue.granted(&place, sequence, units);
-                        let Some(client) = self.clients.get_mut(&caller) else {
+                        let next = queue.granted(&place, sequence, units);
+                        let Some(client) = next.and_then(|next| self.clients.get_mut(&next)) else {
                             self.take_back(service, ticket, None);
                             return;
                         };
-                        queue.leave(caller);
                         client.ticket = Some(ticket.clone());
                         client.stage.send_replace(Stage::Ticket(Ticket {
                             id: ticket,
@@ -225,7 +224,6 @@ impl Desk {
                     Ok(Answer::Refused(why)) => {
                         tracing::debug!(%ticket, why, "a unit was refused");
                         queue.refused(&place, now);
-                        queue.back(caller);
                     }
                     Err(error) => {
                         tracing::warn!(
@@ -233,7 +231,7 @@ impl Desk {
                             "nobody knows whether a ticket was granted: it is taken back; until that is certain \
                              its unit is given to nobody"
                         );
-                        queue.back(caller);
+                        queue.doubted();
                         self.take_back(service, ticket, Some(place));
                     }
                 }
@@ -274,12 +272,12 @@ impl Desk {
             Command::Enter {
                 service,
                 caller,
-                since,
+                age,
                 stage,
             } => {
-                let queue = queue(&mut self.queues, &self.boards, &service);
+                let queue = queue(&mut self.queues, &self.boards, &service, &self.shared);
                 let is_new = queue.is_empty();
-                if let Err(full) = queue.enter(caller, since, now) {
+                if let Err(full) = queue.enter(caller, age, now) {
                     stage.send_replace(Stage::Full(full.to_string()));
                     return;
                 }
@@ -358,7 +356,7 @@ impl Desk {
             let keeps = keeper.is_some_and(|(keeper, _)| keeper == id);
             let waits = |queue: &Queue| !queue.is_empty();
             if keeps || self.queues.get(service).is_some_and(waits) {
-                queue(&mut self.queues, &self.boards, service);
+                queue(&mut self.queues, &self.boards, service, &self.shared);
                 nodes.extend(self.roster.nodes(service).cloned());
             }
         }
@@ -372,17 +370,18 @@ impl Desk {
         }
     }
 
-    /// Tells everybody who waits where it stands.
+    /// Tells everybody for whom there is news where it stands.
     fn show_all(&self) {
         for (service, queue) in &self.queues {
             let unreachable = self.links.silent(self.roster.nodes(service));
             let (length, units) = (queue.len(), queue.units());
-            for (index, caller) in queue.waiting().enumerate() {
+            for (index, (caller, stamp)) in queue.waiting().enumerate() {
                 let waiting = Waiting {
                     place: index + 1,
                     length,
                     units,
                     unreachable: unreachable.clone(),
+                    stamp: Some(stamp),
                 };
                 self.tell(caller, waiting);
             }
@@ -393,13 +392,14 @@ impl Desk {
     fn show(&self, caller: Caller) {
         let queue = (self.clients.get(&caller)).and_then(|client| self.queues.get(&client.service));
         if let Some(queue) = queue
-            && let Some(place) = queue.place(caller)
+            && let Some((place, stamp)) = queue.place(caller)
         {
             let waiting = Waiting {
                 place,
                 length: queue.len(),
                 units: queue.units(),
                 unreachable: Vec::new(),
+                stamp: Some(stamp),
             };
             self.tell(caller, waiting);
         }
@@ -408,7 +408,7 @@ impl Desk {
     fn tell(&self, caller: Caller, waiting: Waiting) {
         if let Some(client) = self.clients.get(&caller) {
             client.stage.send_if_modified(|stage| match stage {
-                Stage::Waiting(before) if *before == waiting => false,
+                Stage::Waiting(told) if !is_news(told, &waiting) => false,
                 Stage::Entering | Stage::Waiting(_) => {
                     *stage = Stage::Waiting(waiting);
                     true
@@ -419,14 +419,23 @@ impl Desk {
     }
 }
 
+/// Whether one who was `told` this has to be told what is so `now`. Were a thousand callers told every step of
+/// each, the balancers would do little else.
+fn is_news(told: &Waiting, now: &Waiting) -> bool {
+    let steps = told.place.abs_diff(now.place);
+    let moved = steps > 0 && steps * 10 >= told.place;
+    moved || (told.units, &told.unreachable) != (now.units, &now.unreachable)
+}
+
 /// The queue of a service; a new one knows what the agents have said.
 fn queue<'a>(
     queues: &'a mut BTreeMap<Name, Queue>,
     boards: &BTreeMap<Name, Board>,
     service: &Name,
+    shared: &Shared,
 ) -> &'a mut Queue {
     queues.entry(service.clone()).or_insert_with(|| {
-        let mut queue = Queue::default();
+        let mut queue = Queue::new(shared.host.entropy.bits());
         for (node, board) in boards {
             queue.learn(node, board.sequence, &of_service(board, service));
         }

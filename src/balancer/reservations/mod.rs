@@ -27,7 +27,11 @@ use self::{call::Avoided, desk::Desk, known::Known, presence::Presence};
 use super::Config;
 use crate::{
     host::Host,
-    model::{Instance, Name, TicketId, Units, state::Endpoint, ticket::Board},
+    model::{
+        Instance, Name, TicketId, Units,
+        state::Endpoint,
+        ticket::{Age, Board, Stamp},
+    },
     store::Store,
     task::Failure,
 };
@@ -73,12 +77,12 @@ pub trait Agents: Send + Sync {
 
 /// The other balancers.
 pub trait Peers: Send + Sync {
-    /// Waits at the balancer at `address` for a ticket of `service`, for a caller who has `waited` already.
+    /// Waits at the balancer at `address` for a ticket of `service`, for a caller of this `age`.
     fn acquire(
         &self,
         address: &str,
         service: &str,
-        waited: Duration,
+        age: Age,
     ) -> BoxStream<'static, Result<Progress, Refusal>>;
 }
 
@@ -125,6 +129,8 @@ pub struct Waiting {
     pub units: u32,
     /// Nodes whose agent cannot be reached.
     pub unreachable: Vec<Name>,
+    /// What keeps the caller's place if it has to come again.
+    pub stamp: Option<Stamp>,
 }
 
 /// One unit of an instance.
@@ -218,10 +224,10 @@ impl Reservations {
         (Self(Arc::new(shared)), Inbox(inbox))
     }
 
-    /// A caller comes who has `waited` already. `forwarded`: from another balancer, which has chosen this one
-    /// as the keeper of the queue.
-    pub fn acquire(&self, service: String, waited: Duration, forwarded: bool) -> Call {
-        Call::new(Arc::clone(&self.0), service, waited, forwarded)
+    /// A caller of this `age` comes. `forwarded`: from another balancer, which has chosen this one as the keeper of
+    /// the queue.
+    pub fn acquire(&self, service: String, age: Age, forwarded: bool) -> Call {
+        Call::new(Arc::clone(&self.0), service, age, forwarded)
     }
 
     /// Lets a ticket last longer. Returns for how long from now.

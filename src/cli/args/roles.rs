@@ -139,6 +139,9 @@ pub struct BalancerArgs {
         value_name = "FILE"
     )]
     pub view_cache: Option<PathBuf>,
+    /// A label of this host: clients who do not say theirs count as being where it is, for `prefer`; may be given again
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    pub labels: Vec<(String, String)>,
     /// Watches that may be open at a time; further ones are refused
     #[arg(long, default_value_t = crate::balancer::answers::MOST_WATCHES, value_name = "N")]
     pub max_watches: usize,

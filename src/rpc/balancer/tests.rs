@@ -188,8 +188,42 @@ async fn an_answer_tells_where_the_instance_is_and_how_busy_it_is_seen() {
         }),
         tls: false,
         suspect: false,
+        ejected: false,
     };
     assert_eq!(picked, [expected]);
+}
+
+#[tokio::test]
+async fn an_instance_to_which_calls_fail_as_clients_report_comes_last_and_that_is_told() {
+    let mut world = World::synced();
+    (1..=3).for_each(|slot| world.set(slot, true));
+    for client in ["a", "b"] {
+        let (host, port) = ("qa-1".to_owned(), 2);
+        let outcome = wire::Outcome {
+            address: Some(wire::Address { host, port }),
+            successes: 1,
+            failures: 4,
+        };
+        let request = wire::ReportOutcomeRequest {
+            service: "Worker".to_owned(),
+            client: client.to_owned(),
+            outcomes: vec![outcome],
+        };
+        let reported = world.service.report_outcome(Request::new(request)).await;
+        assert_eq!(
+            reported.unwrap().into_inner(),
+            wire::ReportOutcomeResponse {}
+        );
+    }
+    world.index.settle(NOW);
+    let picked = world.pick(wire::PickRequest {
+        count: 3,
+        ..question()
+    });
+    let picked = picked.await.unwrap();
+    let ejected: Vec<bool> = picked.iter().map(|endpoint| endpoint.ejected).collect();
+    assert_eq!(ejected, [false, false, true]);
+    assert_eq!(picked[2].instance, "worker-2");
 }
 
 type Changes = <Service as Balancer>::WatchStream;

@@ -353,6 +353,47 @@ fn a_new_endpoint_gets_less_than_its_share_until_its_slow_start_is_over() {
 }
 
 #[test]
+fn an_endpoint_to_which_calls_fail_comes_last_and_comes_back() {
+    let mut index = index(
+        (0..3_u16)
+            .map(|slot| state("n", &format!("worker-{slot}"), slot, true))
+            .chain([session("n", true), route("worker", &["Worker"], true)]),
+    );
+    let directory = Arc::clone(&index.directory);
+    let tell = |client, failures| {
+        let outcome = |host: &str| super::super::Outcome {
+            host: host.to_owned(),
+            port: 1,
+            client,
+            successes: 0,
+            failures,
+        };
+        let outcomes = [outcome("H-N"), outcome("elsewhere")];
+        directory.report("Worker", &outcomes, START).unwrap();
+    };
+    tell(1, 5);
+    tell(2, 1);
+    let mut last = |seconds: u64| {
+        let now = START + Duration::from_secs(seconds);
+        index.directory.heard(now);
+        index.settle(now);
+        let question = super::super::Question {
+            count: 3,
+            ..super::super::Question::new("Worker", seconds, now)
+        };
+        let picked = index.directory.pick(&question).unwrap();
+        assert_eq!(picked.len(), 3, "it is answered, if nothing else is left");
+        let ejected = picked.iter().filter(|endpoint| endpoint.is_ejected());
+        (picked[2].port(), ejected.count())
+    };
+    assert_eq!(last(1), (1, 1));
+    assert_eq!(last(29), (1, 1));
+    assert_eq!(last(31).1, 0);
+    let unknown = directory.report("Nobody", &[], START);
+    assert!(matches!(unknown, Err(super::super::Refusal::Unknown(_))));
+}
+
+#[test]
 fn with_many_endpoints_the_kept_order_answers_as_looking_at_all_of_them_does() {
     let facts = || {
         let states = (0..200_u16).map(|slot| state("n", &format!("worker-{slot}"), slot, true));

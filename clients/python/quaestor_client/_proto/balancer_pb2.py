@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%quaestor_client/_proto/balancer.proto\x12\x0bquaestor.v1\"\xdb\x01\n\x0bPickRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12<\n\nattributes\x18\x03 \x03(\x0b\x32(.quaestor.v1.PickRequest.AttributesEntry\x12\x14\n\x0c\x61\x66\x66inity_key\x18\x04 \x01(\t\x12%\n\x07\x65xclude\x18\x05 \x03(\x0b\x32\x14.quaestor.v1.Address\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"Q\n\x0cPickResponse\x12(\n\tendpoints\x18\x01 \x03(\x0b\x32\x15.quaestor.v1.Endpoint\x12\x17\n\x0fview_age_millis\x18\x02 \x01(\x04\"\x1f\n\x0cWatchRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\"\x89\x01\n\rWatchResponse\x12\x10\n\x08\x63omplete\x18\x01 \x01(\x08\x12&\n\x07\x63hanged\x18\x02 \x03(\x0b\x32\x15.quaestor.v1.Endpoint\x12%\n\x07removed\x18\x03 \x03(\x0b\x32\x14.quaestor.v1.Address\x12\x17\n\x0fview_age_millis\x18\x04 \x01(\x04\"%\n\x07\x41\x64\x64ress\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\"\xf2\x01\n\x08\x45ndpoint\x12%\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0b\x32\x14.quaestor.v1.Address\x12\x10\n\x08instance\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\x31\n\x06labels\x18\x04 \x03(\x0b\x32!.quaestor.v1.Endpoint.LabelsEntry\x12\x1f\n\x04load\x18\x05 \x01(\x0b\x32\x11.quaestor.v1.Load\x12\x0b\n\x03tls\x18\x06 \x01(\x08\x12\x0f\n\x07suspect\x18\x07 \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8d\x01\n\x04Load\x12\x11\n\x04rate\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\x08\x63\x61pacity\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x1d\n\x10\x63urrent_requests\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x11\n\teffective\x18\x04 \x01(\x01\x42\x07\n\x05_rateB\x0b\n\t_capacityB\x13\n\x11_current_requests2\x89\x01\n\x08\x42\x61lancer\x12;\n\x04Pick\x12\x18.quaestor.v1.PickRequest\x1a\x19.quaestor.v1.PickResponse\x12@\n\x05Watch\x12\x19.quaestor.v1.WatchRequest\x1a\x1a.quaestor.v1.WatchResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%quaestor_client/_proto/balancer.proto\x12\x0bquaestor.v1\"\xdb\x01\n\x0bPickRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\r\x12<\n\nattributes\x18\x03 \x03(\x0b\x32(.quaestor.v1.PickRequest.AttributesEntry\x12\x14\n\x0c\x61\x66\x66inity_key\x18\x04 \x01(\t\x12%\n\x07\x65xclude\x18\x05 \x03(\x0b\x32\x14.quaestor.v1.Address\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"Q\n\x0cPickResponse\x12(\n\tendpoints\x18\x01 \x03(\x0b\x32\x15.quaestor.v1.Endpoint\x12\x17\n\x0fview_age_millis\x18\x02 \x01(\x04\"\x1f\n\x0cWatchRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\"\x89\x01\n\rWatchResponse\x12\x10\n\x08\x63omplete\x18\x01 \x01(\x08\x12&\n\x07\x63hanged\x18\x02 \x03(\x0b\x32\x15.quaestor.v1.Endpoint\x12%\n\x07removed\x18\x03 \x03(\x0b\x32\x14.quaestor.v1.Address\x12\x17\n\x0fview_age_millis\x18\x04 \x01(\x04\"_\n\x14ReportOutcomeRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0e\n\x06\x63lient\x18\x02 \x01(\t\x12&\n\x08outcomes\x18\x03 \x03(\x0b\x32\x14.quaestor.v1.Outcome\"\x17\n\x15ReportOutcomeResponse\"U\n\x07Outcome\x12%\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0b\x32\x14.quaestor.v1.Address\x12\x11\n\tsuccesses\x18\x02 \x01(\r\x12\x10\n\x08\x66\x61ilures\x18\x03 \x01(\r\"%\n\x07\x41\x64\x64ress\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\"\x83\x02\n\x08\x45ndpoint\x12%\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0b\x32\x14.quaestor.v1.Address\x12\x10\n\x08instance\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\x31\n\x06labels\x18\x04 \x03(\x0b\x32!.quaestor.v1.Endpoint.LabelsEntry\x12\x1f\n\x04load\x18\x05 \x01(\x0b\x32\x11.quaestor.v1.Load\x12\x0b\n\x03tls\x18\x06 \x01(\x08\x12\x0f\n\x07suspect\x18\x07 \x01(\x08\x12\x0f\n\x07\x65jected\x18\x08 \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8d\x01\n\x04Load\x12\x11\n\x04rate\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\x08\x63\x61pacity\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x1d\n\x10\x63urrent_requests\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x11\n\teffective\x18\x04 \x01(\x01\x42\x07\n\x05_rateB\x0b\n\t_capacityB\x13\n\x11_current_requests2\xe1\x01\n\x08\x42\x61lancer\x12;\n\x04Pick\x12\x18.quaestor.v1.PickRequest\x1a\x19.quaestor.v1.PickResponse\x12@\n\x05Watch\x12\x19.quaestor.v1.WatchRequest\x1a\x1a.quaestor.v1.WatchResponse0\x01\x12V\n\rReportOutcome\x12!.quaestor.v1.ReportOutcomeRequest\x1a\".quaestor.v1.ReportOutcomeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,14 +45,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHREQUEST']._serialized_end=390
   _globals['_WATCHRESPONSE']._serialized_start=393
   _globals['_WATCHRESPONSE']._serialized_end=530
-  _globals['_ADDRESS']._serialized_start=532
-  _globals['_ADDRESS']._serialized_end=569
-  _globals['_ENDPOINT']._serialized_start=572
-  _globals['_ENDPOINT']._serialized_end=814
-  _globals['_ENDPOINT_LABELSENTRY']._serialized_start=769
-  _globals['_ENDPOINT_LABELSENTRY']._serialized_end=814
-  _globals['_LOAD']._serialized_start=817
-  _globals['_LOAD']._serialized_end=958
-  _globals['_BALANCER']._serialized_start=961
-  _globals['_BALANCER']._serialized_end=1098
+  _globals['_REPORTOUTCOMEREQUEST']._serialized_start=532
+  _globals['_REPORTOUTCOMEREQUEST']._serialized_end=627
+  _globals['_REPORTOUTCOMERESPONSE']._serialized_start=629
+  _globals['_REPORTOUTCOMERESPONSE']._serialized_end=652
+  _globals['_OUTCOME']._serialized_start=654
+  _globals['_OUTCOME']._serialized_end=739
+  _globals['_ADDRESS']._serialized_start=741
+  _globals['_ADDRESS']._serialized_end=778
+  _globals['_ENDPOINT']._serialized_start=781
+  _globals['_ENDPOINT']._serialized_end=1040
+  _globals['_ENDPOINT_LABELSENTRY']._serialized_start=995
+  _globals['_ENDPOINT_LABELSENTRY']._serialized_end=1040
+  _globals['_LOAD']._serialized_start=1043
+  _globals['_LOAD']._serialized_end=1184
+  _globals['_BALANCER']._serialized_start=1187
+  _globals['_BALANCER']._serialized_end=1412
 # @@protoc_insertion_point(module_scope)

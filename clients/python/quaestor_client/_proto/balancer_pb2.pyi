@@ -53,6 +53,30 @@ class WatchResponse(_message.Message):
     view_age_millis: int
     def __init__(self, complete: bool = ..., changed: _Optional[_Iterable[_Union[Endpoint, _Mapping]]] = ..., removed: _Optional[_Iterable[_Union[Address, _Mapping]]] = ..., view_age_millis: _Optional[int] = ...) -> None: ...
 
+class ReportOutcomeRequest(_message.Message):
+    __slots__ = ("service", "client", "outcomes")
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_FIELD_NUMBER: _ClassVar[int]
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    service: str
+    client: str
+    outcomes: _containers.RepeatedCompositeFieldContainer[Outcome]
+    def __init__(self, service: _Optional[str] = ..., client: _Optional[str] = ..., outcomes: _Optional[_Iterable[_Union[Outcome, _Mapping]]] = ...) -> None: ...
+
+class ReportOutcomeResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Outcome(_message.Message):
+    __slots__ = ("address", "successes", "failures")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    SUCCESSES_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    address: Address
+    successes: int
+    failures: int
+    def __init__(self, address: _Optional[_Union[Address, _Mapping]] = ..., successes: _Optional[int] = ..., failures: _Optional[int] = ...) -> None: ...
+
 class Address(_message.Message):
     __slots__ = ("host", "port")
     HOST_FIELD_NUMBER: _ClassVar[int]
@@ -62,7 +86,7 @@ class Address(_message.Message):
     def __init__(self, host: _Optional[str] = ..., port: _Optional[int] = ...) -> None: ...
 
 class Endpoint(_message.Message):
-    __slots__ = ("address", "instance", "node", "labels", "load", "tls", "suspect")
+    __slots__ = ("address", "instance", "node", "labels", "load", "tls", "suspect", "ejected")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -77,6 +101,7 @@ class Endpoint(_message.Message):
     LOAD_FIELD_NUMBER: _ClassVar[int]
     TLS_FIELD_NUMBER: _ClassVar[int]
     SUSPECT_FIELD_NUMBER: _ClassVar[int]
+    EJECTED_FIELD_NUMBER: _ClassVar[int]
     address: Address
     instance: str
     node: str
@@ -84,7 +109,8 @@ class Endpoint(_message.Message):
     load: Load
     tls: bool
     suspect: bool
-    def __init__(self, address: _Optional[_Union[Address, _Mapping]] = ..., instance: _Optional[str] = ..., node: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., load: _Optional[_Union[Load, _Mapping]] = ..., tls: bool = ..., suspect: bool = ...) -> None: ...
+    ejected: bool
+    def __init__(self, address: _Optional[_Union[Address, _Mapping]] = ..., instance: _Optional[str] = ..., node: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., load: _Optional[_Union[Load, _Mapping]] = ..., tls: bool = ..., suspect: bool = ..., ejected: bool = ...) -> None: ...
 
 class Load(_message.Message):
     __slots__ = ("rate", "capacity", "current_requests", "effective")

@@ -19,14 +19,16 @@ GRANT_OUTCOME_TAKEN: GrantOutcome
 GRANT_OUTCOME_OVER: GrantOutcome
 
 class AcquireRequest(_message.Message):
-    __slots__ = ("service", "waited_millis", "forwarded")
+    __slots__ = ("service", "waited_millis", "forwarded", "stamp")
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     WAITED_MILLIS_FIELD_NUMBER: _ClassVar[int]
     FORWARDED_FIELD_NUMBER: _ClassVar[int]
+    STAMP_FIELD_NUMBER: _ClassVar[int]
     service: str
     waited_millis: int
     forwarded: bool
-    def __init__(self, service: _Optional[str] = ..., waited_millis: _Optional[int] = ..., forwarded: bool = ...) -> None: ...
+    stamp: Stamp
+    def __init__(self, service: _Optional[str] = ..., waited_millis: _Optional[int] = ..., forwarded: bool = ..., stamp: _Optional[_Union[Stamp, _Mapping]] = ...) -> None: ...
 
 class AcquireResponse(_message.Message):
     __slots__ = ("waiting", "ticket")
@@ -37,16 +39,26 @@ class AcquireResponse(_message.Message):
     def __init__(self, waiting: _Optional[_Union[Waiting, _Mapping]] = ..., ticket: _Optional[_Union[Ticket, _Mapping]] = ...) -> None: ...
 
 class Waiting(_message.Message):
-    __slots__ = ("place", "length", "units", "unreachable_nodes")
+    __slots__ = ("place", "length", "units", "unreachable_nodes", "stamp")
     PLACE_FIELD_NUMBER: _ClassVar[int]
     LENGTH_FIELD_NUMBER: _ClassVar[int]
     UNITS_FIELD_NUMBER: _ClassVar[int]
     UNREACHABLE_NODES_FIELD_NUMBER: _ClassVar[int]
+    STAMP_FIELD_NUMBER: _ClassVar[int]
     place: int
     length: int
     units: int
     unreachable_nodes: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, place: _Optional[int] = ..., length: _Optional[int] = ..., units: _Optional[int] = ..., unreachable_nodes: _Optional[_Iterable[str]] = ...) -> None: ...
+    stamp: Stamp
+    def __init__(self, place: _Optional[int] = ..., length: _Optional[int] = ..., units: _Optional[int] = ..., unreachable_nodes: _Optional[_Iterable[str]] = ..., stamp: _Optional[_Union[Stamp, _Mapping]] = ...) -> None: ...
+
+class Stamp(_message.Message):
+    __slots__ = ("queue", "at_nanos")
+    QUEUE_FIELD_NUMBER: _ClassVar[int]
+    AT_NANOS_FIELD_NUMBER: _ClassVar[int]
+    queue: int
+    at_nanos: int
+    def __init__(self, queue: _Optional[int] = ..., at_nanos: _Optional[int] = ...) -> None: ...
 
 class Ticket(_message.Message):
     __slots__ = ("ticket", "host", "port", "instance", "node", "lasts_millis")

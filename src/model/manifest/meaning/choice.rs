@@ -54,12 +54,62 @@ pub(super) fn check(balance: &BalanceSpec) -> Vec<Problem> {
     if balance.slow_start.is_some() && !by_load {
         problems.push(
             Problem::new(
-                root.key("slowStart"),
+                root.clone().key("slowStart"),
                 "a slow start is one of load, which this policy does not go by",
             )
             .considering("balance")
             .help("remove `slowStart`, or choose by `leastLoad` or `p2c`"),
         );
     }
+    problems.extend(prefer(balance, &root));
+    problems.extend(ejection(balance, &root));
     problems
+}
+
+/// What is wrong with `prefer`.
+fn prefer(balance: &BalanceSpec, root: &Path) -> Option<Problem> {
+    let prefer = balance.prefer.as_ref()?;
+    let path = root.clone().key("prefer");
+    if prefer.label.is_empty() {
+        return Some(
+            Problem::new(path.key("label"), "no label is named")
+                .help("name a label of nodes, as in `prefer: {label: zone}`"),
+        );
+    }
+    let (why, other) = match balance.policy {
+        _ if balance.exclusive => ("an exclusive service is given out by tickets", "exclusive"),
+        _ if balance.score.is_some() => ("a score can speak of `node.labels` itself", "score"),
+        Some(Policy::Hash) => ("with `hash` the key says where a request goes", "policy"),
+        Some(Policy::Ordered) => ("`ordered` has an order of its own", "policy"),
+        _ => return None,
+    };
+    let problem = Problem::new(path, format!("nothing can be preferred: {why}"));
+    Some(
+        problem
+            .considering("balance")
+            .help(format!("remove `prefer` or `{other}`")),
+    )
+}
+
+/// What is wrong with `ejection`.
+fn ejection(balance: &BalanceSpec, root: &Path) -> Option<Problem> {
+    if balance.exclusive && !balance.ejection.is_default() {
+        return Some(
+            Problem::new(
+                root.clone().key("ejection"),
+                "an exclusive service is given out by tickets: nothing is ejected",
+            )
+            .considering("balance")
+            .help("remove `ejection` or `exclusive`"),
+        );
+    }
+    let (duration, longest) = (balance.ejection.duration?, balance.ejection.max_duration?);
+    (duration > longest).then(|| {
+        Problem::new(
+            root.clone().key("ejection").key("duration"),
+            format!("it is longer than `maxDuration`, {longest}"),
+        )
+        .considering("balance")
+        .help("make `duration` shorter, or `maxDuration` longer")
+    })
 }
