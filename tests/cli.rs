@@ -263,3 +263,76 @@ spec:
     let again = cluster.run(&["delete", "stubborn"]);
     fails(&again, &["no service stubborn"]);
 }
+
+#[test]
+fn a_manifest_that_init_prints_can_be_applied() {
+    for command in [
+        &["/opt/qa/worker", "--listen", "{host}:{port}"][..],
+        &["sh", "-c", "echo \"a: b\" # 'c'"],
+    ] {
+        let printed = quaestor(&[&["init", "worker", "--"], command].concat(), "");
+        assert!(printed.status.success());
+        let manifest = String::from_utf8(printed.stdout).unwrap();
+        let checked = quaestor(&["validate", "-"], &manifest);
+        assert!(checked.status.success(), "{manifest}\n{checked:?}");
+    }
+    fails(
+        &quaestor(&["init", "worker", "--", "run", "{prot}"], ""),
+        &["no placeholder `{prot}`"],
+    );
+}
+
+#[test]
+fn a_field_is_explained_and_one_that_is_not_there_is_guessed() {
+    let page = quaestor(&["explain", "spec.restart.delay"], "");
+    let page = String::from_utf8(page.stdout).unwrap();
+    assert!(page.starts_with("spec.restart.delay <period>\n"), "{page}");
+    fails(
+        &quaestor(&["explain", "spec.restrat"], ""),
+        &["did you mean `restart`?"],
+    );
+}
+
+#[test]
+fn a_shell_is_told_what_there_is_in_the_cluster() {
+    let cluster = Cluster::start(Kind::Embedded, &demo_workers(1, ""));
+    cluster.await_ready("worker", 1);
+    let completed = |words: &[&str]| {
+        let output = Command::new(QUAESTOR)
+            .args([&["--", "quaestor", "--etcd", cluster.store()], words].concat())
+            .env("QUAESTOR_COMPLETE", "fish")
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for (words, offered) in [
+        (&["delete", ""][..], "worker"),
+        (&["logs", ""], "worker-0"),
+        (&["drain", ""], "local"),
+        (&["pick", ""], "Worker"),
+        (&["rol"], "rollout"),
+    ] {
+        let offers = completed(words);
+        let offers: Vec<&str> = offers
+            .lines()
+            .filter_map(|it| it.split('\t').next())
+            .collect();
+        assert!(offers.contains(&offered), "{words:?}: {offers:?}");
+    }
+}
+
+#[test]
+fn completion_goes_on_without_a_store() {
+    let store = format!("http://127.0.0.1:{}", free_port());
+    let output = Command::new(QUAESTOR)
+        .args(["--", "quaestor", "--etcd", &store, "delete", ""])
+        .env("QUAESTOR_COMPLETE", "fish")
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{output:?}"
+    );
+    let script = quaestor(&["completion", "bash"], "");
+    assert!(String::from_utf8_lossy(&script.stdout).contains("QUAESTOR_COMPLETE"));
+}

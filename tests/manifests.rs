@@ -115,6 +115,57 @@ fn the_committed_schema_is_current() {
     );
 }
 
+/// Every field of a manifest, as `quaestor explain` tells them.
+fn reference() -> String {
+    let mut page = "# Manifests, field by field\n\n\
+        Made from the schema; `quaestor explain FIELD.PATH` shows the same. Examples are in [manifests/](../manifests).\n"
+        .to_owned();
+    let mut waiting = vec![String::new()];
+    while let Some(path) = waiting.pop() {
+        let field = manifest::explain(&path).unwrap();
+        let title = if path.is_empty() { "A manifest" } else { &path };
+        page.push_str(&format!(
+            "\n## {title}\n\n{}\n\n| field | takes | |\n|---|---|---|\n",
+            field.description
+        ));
+        let mut inner = Vec::new();
+        for field in field.fields {
+            let path = format!("{path}.{}", field.name);
+            let path = path.trim_start_matches('.').to_owned();
+            let takes = field.takes.replace(" | ", ", ");
+            let must = if field.required { "Required. " } else { "" };
+            let means = field.description.replace("\n\n", " ").replace('|', "\\|");
+            page.push_str(&format!("| `{}` | {takes} | {must}{means} |\n", field.name));
+            if !manifest::explain(&path).unwrap().fields.is_empty() {
+                inner.push(path);
+            }
+        }
+        waiting.extend(inner.into_iter().rev());
+    }
+    page
+}
+
+#[test]
+fn the_reference_of_manifests_is_current() {
+    assert_kept(Path::new("docs/manifest.md"), &reference());
+}
+
+#[test]
+fn every_manifest_in_the_documentation_is_valid() {
+    let mut count = 0;
+    for file in [files("docs"), vec!["README.md".into()]].concat() {
+        let text = fs::read_to_string(&file).unwrap();
+        for block in text.split("```yaml\n").skip(1) {
+            let block = block.split("```").next().unwrap();
+            if block.contains("kind: Service") {
+                read(block).unwrap_or_else(|wrong| panic!("{}:\n{wrong}", file.display()));
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 0);
+}
+
 #[test]
 fn json_is_read_as_well() {
     let json = r#"{"apiVersion":"quaestor/v1","kind":"Service",

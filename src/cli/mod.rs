@@ -3,6 +3,7 @@
 //! - [`args`]: every command and flag
 //! - [`apply`], [`delete`], [`restart`], [`get`], [`describe`], [`logs`], [`pick`], [`import`],
 //!   [`validate`], [`rollout`], [`wait`], [`acquire`], [`cancel`]: the user's commands
+//! - [`explain`], [`init`], [`completion`]: help with manifests, and with typing
 //! - [`config`]: what a host's file says of their flags
 //! - [`nodes`]: what operators do to nodes, and the cluster as a whole
 //! - [`roles`]: the long-running parts, one process each
@@ -15,13 +16,16 @@ pub mod args;
 
 mod apply;
 mod cancel;
+mod completion;
 mod config;
 mod delete;
 mod describe;
 mod dev;
+mod explain;
 mod files;
 mod get;
 mod import;
+mod init;
 mod install;
 mod logs;
 mod nodes;
@@ -33,7 +37,7 @@ mod rollout;
 mod validate;
 mod wait;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _, parser::ValueSource};
@@ -54,7 +58,11 @@ const DEFAULT_STORE: &str = "http://127.0.0.1:2379";
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let outcome = parse().and_then(|cli| {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if completion::answer(&arguments) {
+        return ExitCode::SUCCESS;
+    }
+    let outcome = parse(&arguments).and_then(|cli| {
         log_to_stderr(&cli);
         let runtime = runtime(&cli.command)?;
         let outcome = runtime.block_on(run(cli));
@@ -73,9 +81,8 @@ pub fn main() -> ExitCode {
 }
 
 /// What the process was started with, and what the host's configuration file adds.
-fn parse() -> anyhow::Result<Cli> {
-    let arguments: Vec<_> = std::env::args_os().collect();
-    let command = config::layered(Cli::command(), &arguments)?;
+fn parse(arguments: &[OsString]) -> anyhow::Result<Cli> {
+    let command = config::layered(Cli::command(), arguments)?;
     let matches = command.get_matches_from(arguments);
     let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let chosen = matches
@@ -123,6 +130,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Import(args) => import::run(args),
         Command::Config(ConfigCommand::Check(args)) => config::check(args.file.or(global.config)),
         Command::Schema => validate::schema(),
+        Command::Explain(args) => explain::run(args),
+        Command::Init(args) => init::run(args),
+        Command::Completion(args) => completion::run(args),
         Command::Dev(args) => dev::run(&global, host, args).await,
         Command::Agent(args) => roles::agent(&global, host, args).await,
         Command::Controller(args) => roles::controller(&global, host, args).await,

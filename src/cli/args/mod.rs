@@ -1,11 +1,13 @@
 //! Every command and flag.
 //!
 //! - [`operate`]: of those that change what is wanted, or check it
+//! - [`help`]: of those that help with writing
 //! - [`look`]: of those that show things
 //! - [`rollout`]: of those that steer rollouts, and wait
 //! - [`roles`]: of the long-running parts
 //! - [`service`]: of those that make such a part a service of this host
 
+mod help;
 mod look;
 mod operate;
 mod roles;
@@ -18,6 +20,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::model::Name;
 
+pub use help::{CompletionArgs, ExplainArgs, InitArgs};
 pub use look::{
     AcquireArgs, DescribeArgs, DescribeKind, GetArgs, Kind, LogsArgs, OutputFormat, PickArgs,
 };
@@ -156,6 +159,12 @@ pub enum Command {
     Config(ConfigCommand),
     /// Print the JSON Schema of manifests, for editors
     Schema,
+    /// Say what a field of a manifest means
+    Explain(ExplainArgs),
+    /// Print a first manifest for a command: `quaestor init NAME -- COMMAND...`
+    Init(InitArgs),
+    /// Print what a shell needs to complete what is typed, names in the cluster too
+    Completion(CompletionArgs),
     /// Run a whole cluster in this process, for development
     Dev(DevArgs),
     /// Run the agent of this host

@@ -9,9 +9,11 @@
 //! | each service by itself | `meaning` | what contradicts itself or cannot work; also [`check`], for stored specs |
 //! | all services together | `set` | names and ports that collide |
 //!
-//! `suggest` guesses what was meant, `diagnostic` shows what was found. Nothing here does I/O: the caller brings the texts.
+//! `suggest` guesses what was meant, `diagnostic` shows what was found, [`explain`] says what there is to write.
+//! Nothing here does I/O: the caller brings the texts.
 
 mod diagnostic;
+mod explain;
 mod meaning;
 mod schema;
 mod set;
@@ -27,6 +29,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use diagnostic::Diagnostics;
+pub use explain::{Field, Unknown, explain};
 pub use meaning::{Problem, check};
 pub use schema::schema;
 pub use suggest::closest;
