@@ -3,6 +3,7 @@
 //! ```text
 //! /quaestor/<cluster>/spec/service/<name>
 //!                     spec/deleted/<name>
+//!                     spec/applied/<name>
 //!                     spec/node/<name>
 //!                     spec/cluster
 //!                     assign/<node>/<instance>
@@ -15,9 +16,10 @@
 //!                     leader
 //!                     meta/identity
 //!                     balancer/<id>
+//!                     event/controller/leader/<id>, event/agent/<node>/<id>
 //! ```
 
-use crate::model::{Instance, Name};
+use crate::model::{Instance, Name, event::Recorder};
 
 /// Builds and reads the keys of one cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub enum Key {
     ServiceSpec(Name),
     /// The record of an explicit deletion of a service.
     Tombstone(Name),
+    /// Who applied what of a service, and who changed it.
+    Authorship(Name),
     /// What an operator wants of a node.
     NodeSpec(Name),
     /// What an operator has confirmed.
@@ -61,6 +65,8 @@ pub enum Key {
     Identity,
     /// Presence of a balancer, by its id.
     Balancer(Name),
+    /// Something that happened, by who recorded it and its id.
+    Event(Recorder, String),
 }
 
 impl Keys {
@@ -77,6 +83,7 @@ impl Keys {
         match key {
             Key::ServiceSpec(service) => format!("{root}spec/service/{service}"),
             Key::Tombstone(service) => format!("{root}spec/deleted/{service}"),
+            Key::Authorship(service) => format!("{root}spec/applied/{service}"),
             Key::NodeSpec(node) => format!("{root}spec/node/{node}"),
             Key::ClusterSpec => format!("{root}spec/cluster"),
             Key::Assignment(node, instance) => format!("{root}assign/{node}/{instance}"),
@@ -91,6 +98,7 @@ impl Keys {
             Key::Leader => format!("{root}leader"),
             Key::Identity => format!("{root}meta/identity"),
             Key::Balancer(id) => format!("{root}balancer/{id}"),
+            Key::Event(recorder, id) => format!("{}{id}", self.events_of(recorder)),
         }
     }
 
@@ -101,6 +109,7 @@ impl Keys {
         Some(match parts[..] {
             ["spec", "service", name] => Key::ServiceSpec(name.parse().ok()?),
             ["spec", "deleted", name] => Key::Tombstone(name.parse().ok()?),
+            ["spec", "applied", name] => Key::Authorship(name.parse().ok()?),
             ["spec", "node", name] => Key::NodeSpec(name.parse().ok()?),
             ["spec", "cluster"] => Key::ClusterSpec,
             ["assign", node, instance] => {
@@ -119,6 +128,12 @@ impl Keys {
             ["leader"] => Key::Leader,
             ["meta", "identity"] => Key::Identity,
             ["balancer", id] => Key::Balancer(id.parse().ok()?),
+            ["event", "controller", "leader", id] if is_hash(id) => {
+                Key::Event(Recorder::Leader, id.to_owned())
+            }
+            ["event", "agent", node, id] if is_hash(id) => {
+                Key::Event(Recorder::Agent(node.parse().ok()?), id.to_owned())
+            }
             _ => return None,
         })
     }
@@ -131,6 +146,11 @@ impl Keys {
     /// Prefix of all desired state: of services, records of their deletion, nodes and the cluster.
     pub fn specs(&self) -> String {
         format!("{}spec/", self.root)
+    }
+
+    /// Prefix of what was applied of all services.
+    pub fn service_specs(&self) -> String {
+        format!("{}spec/service/", self.root)
     }
 
     /// Prefix of all assignments.
@@ -183,13 +203,26 @@ impl Keys {
         format!("{}balancer/", self.root)
     }
 
+    /// Prefix of all events.
+    pub fn events(&self) -> String {
+        format!("{}event/", self.root)
+    }
+
+    /// Prefix of the events that one recorder writes.
+    pub fn events_of(&self, recorder: &Recorder) -> String {
+        match recorder {
+            Recorder::Leader => format!("{}event/controller/leader/", self.root),
+            Recorder::Agent(node) => format!("{}event/agent/{node}/", self.root),
+        }
+    }
+
     /// Prefix of all reported status.
     pub fn statuses(&self) -> String {
         format!("{}status/", self.root)
     }
 }
 
-/// Whether `text` can be the hash of a template.
+/// Whether `text` can be the hash of a template or event.
 fn is_hash(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
@@ -209,6 +242,7 @@ mod tests {
         for key in [
             Key::ServiceSpec(name("a")),
             Key::Tombstone(name("a")),
+            Key::Authorship(name("a")),
             Key::NodeSpec(name("n")),
             Key::ClusterSpec,
             Key::ClusterStatus,
@@ -223,6 +257,8 @@ mod tests {
             Key::Leader,
             Key::Identity,
             Key::Balancer(name("0f")),
+            Key::Event(Recorder::Leader, "0f".to_owned()),
+            Key::Event(Recorder::Agent(name("n")), "0f".to_owned()),
         ] {
             assert_eq!(keys.parse(&keys.of(&key)), Some(key));
         }

@@ -110,6 +110,20 @@ impl Reporter {
         self.compare(instance);
     }
 
+    /// What is to be reported of an instance.
+    pub(super) fn wanted(&self, instance: &Instance) -> Option<&InstanceState> {
+        self.wanted.get(instance)
+    }
+
+    /// The same, or what the store held of it before anything was to be reported.
+    pub(super) fn last(&self, instance: &Instance) -> Option<&InstanceState> {
+        self.wanted(instance)
+            .or_else(|| match &self.known.get(instance)?.stored {
+                Stored::State(state) => Some(&**state),
+                Stored::Nothing | Stored::Garbage => None,
+            })
+    }
+
     /// A key was seen to hold `value` (none: to be deleted) at `revision`.
     pub(super) fn seen(&mut self, instance: Instance, revision: i64, value: Option<&[u8]>) {
         let stored = match value {

@@ -14,6 +14,8 @@ mod notice;
 mod partition;
 mod reserve;
 mod stranger;
+mod tell;
+mod turns;
 mod usage;
 
 use std::{
@@ -38,13 +40,13 @@ use super::{
 use crate::{
     host::{Host, Pulse},
     keys::{Key, Keys},
-    model::{Assignment, Desired, Instance, Moment},
+    model::{Assignment, Instance, Moment},
     plan::{
-        agent::{Action, Decision, Goal, Life, Wait, decide},
-        recycle,
+        agent::{Decision, Goal, Life, Wait, decide},
+        news,
     },
     process::Processes,
-    store::Store,
+    store::{Chronicle, Store},
 };
 
 /// So many starts may be under way at once: enough that a hundred instances are up in a dozen waves,
@@ -89,6 +91,8 @@ pub(super) struct Supervisor {
     /// Those that wait for a start to be over.
     queued: BTreeSet<Instance>,
     reporter: Reporter,
+    /// What happens to instances, for people.
+    chronicle: Chronicle,
     load: LoadRecord,
     usage: usage::Watch,
     /// Of the assignments known at first, those that nothing has been done about yet; none until they
@@ -135,6 +139,7 @@ impl Supervisor {
                 keys.clone(),
                 config.node.clone(),
             ),
+            chronicle: tell::chronicle(&store, &keys, &config.node),
             load: LoadRecord::new(store.clone(), host.clone(), load),
             local: config.manifests.clone().map(Local::new),
             pulse: Pulse::new(&host),
@@ -191,6 +196,7 @@ impl Supervisor {
                     let trusted = self.load.absorb(done, clock.now());
                     self.doubt_unless(trusted);
                 }
+                done = self.chronicle.done() => self.chronicle.absorb(done, clock.now()),
                 Some(asked) = self.counter.asked.recv() => self.reserve(asked),
                 Some(event) = self.events.next() => self.hear(event),
                 update = follow.next(), if self.admitted => self.follow(update),
@@ -225,11 +231,21 @@ impl Supervisor {
         }
         let looking = self.look_at_usage(now);
         let loading = self.load.advance(now);
+        let telling = self.chronicle.advance(now);
         self.show_own(now);
         let sign = self.tell_manager(now);
         let look = self.local.as_ref().map(Local::next_look);
         let next = self.wakes.next();
-        let wakes = [next, reporting, looking, loading, look, sign, self.ends_by];
+        let wakes = [
+            next,
+            reporting,
+            looking,
+            loading,
+            telling,
+            look,
+            sign,
+            self.ends_by,
+        ];
         let wake = wakes.into_iter().flatten().min();
         wake.map_or(self.next_full_pass, |wake| wake.min(self.next_full_pass))
     }
@@ -293,6 +309,7 @@ impl Supervisor {
         let agent_ends = self.ends_by.is_some();
         let Some(managed) = self.instances.get_mut(name) else {
             self.own_changed |= self.local.is_some();
+            self.tell_end(name);
             self.reporter.want(name, None);
             self.load.set(name, None);
             self.counter.show(name, None);
@@ -314,6 +331,8 @@ impl Supervisor {
             return;
         }
         let state = managed.state(&self.config, agent_ends, settled.is_some(), now);
+        let news = news::of_instance(self.reporter.last(name), &state);
+        self.chronicle.note(news);
         self.reporter.want(name, Some(state));
         self.load.set(name, managed.load_report(now));
         let units = managed.units(agent_ends);
@@ -367,54 +386,6 @@ impl Supervisor {
         }
     }
 
-    /// What is to be done about the age of an instance that has nothing else to do. What is left running
-    /// while the store is away is not restarted without need.
-    fn recycle(&mut self, name: &Instance, now: Moment) -> Option<Action> {
-        let managed = self.instances.get(name)?;
-        managed.assignment.recycle.as_ref()?;
-        let busy = managed.orphaned || !managed.tickets.is_empty();
-        let is_away = self.session.held.borrow().is_none();
-        if busy || (is_away && !managed.is_local) {
-            return None;
-        }
-        let mut others = self.instances.iter().filter(|(other, managed)| {
-            let stays = managed.assignment.desired == Desired::Present;
-            other.service == name.service && *other != name && stays
-        });
-        let turn = others.all(|(_, other)| other.is_ready());
-        match recycle::next(&managed.assignment, &managed.life, turn, now) {
-            recycle::Next::Do(action) => return Some(action),
-            recycle::Next::Age(due) => self.wakes.by(name, due),
-            // Load reports wake it, and so does the next full pass.
-            recycle::Next::Pause | recycle::Next::Turn | recycle::Next::Never => {}
-        }
-        None
-    }
-
-    /// Lets those that wait for the store to say that they are not ready look whether it does.
-    fn wake_untold(&mut self) {
-        let now = self.host.clock.now();
-        for (name, managed) in &mut self.instances {
-            if managed.untold().is_some() {
-                self.wakes.by(name, now);
-            }
-        }
-    }
-
-    /// Forgets starts that are over; lets those who waited for that look again.
-    fn count_starts(&mut self, now: Moment) {
-        let before = self.starting.len();
-        let instances = &self.instances;
-        self.starting.retain(|name, until| {
-            now < *until && instances.get(name).is_some_and(Managed::is_starting)
-        });
-        if self.starting.len() < before {
-            for name in std::mem::take(&mut self.queued) {
-                self.wakes.by(&name, now);
-            }
-        }
-    }
-
     /// Takes in what happened to an instance, unless it is news of an earlier run.
     fn hear(&mut self, event: Event) {
         let now = self.host.clock.now();
@@ -455,6 +426,7 @@ impl Supervisor {
     fn take_session(&mut self) {
         let held = self.session.held.borrow_and_update().clone();
         self.admitted |= held.is_some();
+        self.tell_session(held.as_ref());
         self.reporter.session(held.clone());
         self.load.session(held);
     }

@@ -12,13 +12,14 @@ use super::{
     args::ApplyArgs,
     files,
     output::{clean, failure, note, say},
+    prune,
 };
 use crate::{
     host::Host,
     model::{Name, quantity::Period},
     operator::{
         Error, Operator,
-        apply::Applied,
+        apply::{Applied, Kept, Manner, by},
         wait::{Goal, Progress},
     },
     store,
@@ -30,13 +31,19 @@ pub(super) async fn run(
     args: ApplyArgs,
 ) -> anyhow::Result<ExitCode> {
     let manifests = files::manifests(&args.files)?;
+    // What is to go is shown, and agreed to, before anything is changed.
+    let surplus = match args.prune {
+        true => prune::ask(operator, &manifests, &args).await?,
+        false => Vec::new(),
+    };
+    let manner = Manner {
+        dry_run: args.dry_run,
+        force: args.force_conflicts,
+    };
     let mut generations = BTreeMap::new();
     let mut failures = Vec::new();
     for manifest in &manifests {
-        match operator
-            .apply(&manifest.metadata, &manifest.spec, args.dry_run)
-            .await
-        {
+        match operator.apply(manifest, manner).await {
             Ok(applied) => {
                 print(&applied, args.dry_run)?;
                 generations.insert(applied.name, applied.generation);
@@ -51,21 +58,32 @@ pub(super) async fn run(
         }
     }
     if !failures.is_empty() {
+        if !surplus.is_empty() {
+            failures.push("so nothing was pruned".to_owned());
+        }
         return Err(failure(&failures));
     }
+    let gone = prune::carry_out(operator, host, &surplus, args.dry_run).await?;
     if args.wait {
         wait(operator, host, Goal::Ready(generations), args.timeout.get()).await?;
+        wait(operator, host, Goal::Gone(gone), args.timeout.get()).await?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// One line per service, as kubectl prints it.
+/// One line per service, as kubectl prints it, and what others keep in it.
 pub(super) fn print(applied: &Applied, dry_run: bool) -> anyhow::Result<()> {
     let suffix = if dry_run { " (dry run)" } else { "" };
     say(format_args!(
         "service/{} {} (generation {}){suffix}",
         applied.name, applied.change, applied.generation
-    ))
+    ))?;
+    for Kept { field, value, edit } in &applied.kept {
+        let by = by(edit.as_ref());
+        let text = format!("{}: {field} stays {value} ({by})", applied.name);
+        note(clean(&text));
+    }
+    Ok(())
 }
 
 /// Waits for `goal`, says what is new, and fails with the reasons when it takes longer than `timeout`.

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 
 use super::{
     args::{DescribeArgs, DescribeKind},
-    get,
+    events, get,
     output::{age, clean, or_dash, say, unknown},
 };
 use crate::{
@@ -25,12 +25,20 @@ pub(super) async fn run(
     args: DescribeArgs,
 ) -> anyhow::Result<ExitCode> {
     let inventory = operator.inventory().await?;
+    let happened = operator.events().await?;
     let now = host.clock.timestamp();
-    let page = match args.kind {
+    let mut page = match args.kind {
         DescribeKind::Service => service(&inventory, &args.name, now)?,
         DescribeKind::Instance => instance(&inventory, &args.name, now)?,
         DescribeKind::Node => node(&inventory, &args.name, now)?,
     };
+    let kind = match args.kind {
+        DescribeKind::Service => "service",
+        DescribeKind::Instance => "instance",
+        DescribeKind::Node => "node",
+    };
+    let object = format!("{kind}/{}", args.name);
+    page.block("Events", &events::recent(&happened, &object, now));
     say(page.text.trim_end())?;
     Ok(ExitCode::SUCCESS)
 }

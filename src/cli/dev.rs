@@ -33,7 +33,7 @@ use crate::{
     },
     operator::{
         Operator,
-        apply::Change,
+        apply::{Change, Manner},
         inventory::Inventory,
         wait::{Goal, Progress},
     },
@@ -140,7 +140,7 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
         paths: args.files,
         sources,
         current: manifests,
-        operator: Operator::new(store, &global.cluster),
+        operator: Operator::new(store, &global.cluster).named(super::author(global, &host)),
         host: host.clone(),
     };
     tasks.spawn("manifests", manifests.keep_applied(place, stop));
@@ -283,6 +283,12 @@ fn program() -> String {
     relative.unwrap_or(path).display().to_string()
 }
 
+/// In development the files are what holds.
+const FILES_RULE: Manner = Manner {
+    dry_run: false,
+    force: true,
+};
+
 /// Manifests that are applied whenever their files change.
 struct Manifests {
     paths: Vec<PathBuf>,
@@ -315,11 +321,7 @@ impl Manifests {
         for manifest in &self.current {
             let mut retry = Retry::new(Duration::from_millis(50), Duration::from_secs(5));
             loop {
-                match self
-                    .operator
-                    .apply(&manifest.metadata, &manifest.spec, false)
-                    .await
-                {
+                match self.operator.apply(manifest, FILES_RULE).await {
                     Ok(applied) => {
                         if applied.change != Change::Unchanged {
                             let _ = apply::print(&applied, false);

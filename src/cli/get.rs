@@ -1,9 +1,12 @@
-//! `quaestor get`: services, instances, nodes, endpoints.
+//! `quaestor get`: services, instances, nodes, endpoints; events have theirs beside this.
 
 use std::process::ExitCode;
 
+use anyhow::bail;
+
 use super::{
     args::{GetArgs, Kind, OutputFormat},
+    events,
     output::{age, failure, or_dash, print, table, unknown},
 };
 use crate::{
@@ -20,6 +23,12 @@ pub(super) async fn run(
     host: &Host,
     args: GetArgs,
 ) -> anyhow::Result<ExitCode> {
+    if args.kind == Kind::Events {
+        return events::run(operator, host, args).await;
+    }
+    if args.object.is_some() {
+        bail!("--for is for events: `quaestor get events --for OBJECT`");
+    }
     let inventory = operator.inventory().await?;
     let now = host.clock.timestamp();
     let (format, names) = (args.output, &args.names);
@@ -54,12 +63,13 @@ pub(super) async fn run(
             items.retain(|item| keep(&[&item.instance.to_string(), item.service.as_str()]));
             print(format, &items, endpoints)?;
         }
+        Kind::Events => {}
     }
     let (noun, listing) = match args.kind {
         Kind::Services => ("service", "services"),
         Kind::Instances => ("instance or service", "instances"),
         Kind::Nodes => ("node", "nodes"),
-        Kind::Endpoints => ("instance or service", "endpoints"),
+        Kind::Endpoints | Kind::Events => ("instance or service", "endpoints"),
     };
     let missing: Vec<String> = (names.iter())
         .filter(|name| !found.contains(name))

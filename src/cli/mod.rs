@@ -1,9 +1,10 @@
 //! The command line: parse, resolve, do, print.
 //!
 //! - [`args`]: every command and flag
-//! - [`apply`], [`delete`], [`restart`], [`get`], [`describe`], [`logs`], [`pick`], [`import`],
+//! - [`apply`], [`diff`], [`prune`], [`delete`], [`restart`], [`get`], [`describe`], [`logs`], [`pick`], [`import`],
 //!   [`validate`], [`rollout`], [`wait`], [`acquire`], [`cancel`]: the user's commands
 //! - [`explain`], [`init`], [`completion`]: help with manifests, and with typing
+//! - [`events`]: what happened, for `get` and `describe`
 //! - [`config`]: what a host's file says of their flags
 //! - [`nodes`]: what operators do to nodes, and the cluster as a whole
 //! - [`roles`]: the long-running parts, one process each
@@ -21,6 +22,8 @@ mod config;
 mod delete;
 mod describe;
 mod dev;
+mod diff;
+mod events;
 mod explain;
 mod files;
 mod get;
@@ -31,6 +34,7 @@ mod logs;
 mod nodes;
 mod output;
 mod pick;
+mod prune;
 mod restart;
 mod roles;
 mod rollout;
@@ -71,13 +75,18 @@ pub fn main() -> ExitCode {
         outcome
     });
     outcome.unwrap_or_else(|error| {
-        match error.downcast_ref::<Diagnostics>() {
-            // They say of each what is wrong and where.
-            Some(diagnostics) => output::note(diagnostics.styled()),
-            None => output::note(format_args!("{BAD}error:{BAD:#} {error:#}")),
-        }
+        complain(&error);
         ExitCode::FAILURE
     })
+}
+
+/// Says what went wrong.
+fn complain(error: &anyhow::Error) {
+    match error.downcast_ref::<Diagnostics>() {
+        // They say of each what is wrong and where.
+        Some(diagnostics) => output::note(diagnostics.styled()),
+        None => output::note(format_args!("{BAD}error:{BAD:#} {error:#}")),
+    }
 }
 
 /// What the process was started with, and what the host's configuration file adds.
@@ -110,6 +119,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     }
     match command {
         Command::Apply(args) => apply::run(&operator(&global, &host)?, &host, args).await,
+        Command::Diff(args) => Ok(diff::run(operator(&global, &host), args).await),
         Command::Delete(args) => delete::run(&operator(&global, &host)?, &host, args).await,
         Command::Cordon(args) => nodes::cordon(&operator(&global, &host)?, args, true).await,
         Command::Uncordon(args) => nodes::cordon(&operator(&global, &host)?, args, false).await,
@@ -166,7 +176,18 @@ fn store(global: &Global, host: &Host) -> anyhow::Result<Store> {
 }
 
 fn operator(global: &Global, host: &Host) -> anyhow::Result<Operator> {
-    Ok(Operator::new(store(global, host)?, &global.cluster))
+    let operator = Operator::new(store(global, host)?, &global.cluster);
+    Ok(operator.named(author(global, host)))
+}
+
+/// Who runs this command, as others read it.
+fn author(global: &Global, host: &Host) -> String {
+    let named = ["USER", "LOGNAME"]
+        .into_iter()
+        .find_map(|key| std::env::var(key).ok());
+    let user = || named.unwrap_or_else(|| format!("user-{}", process::identity::own().0));
+    let local = || format!("{}@{}", user(), roles::host_name(host));
+    global.author.clone().unwrap_or_else(local)
 }
 
 /// Roles log what they do; commands only what went wrong. `RUST_LOG` overrides both.

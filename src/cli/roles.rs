@@ -173,15 +173,20 @@ pub(super) async fn controller(
     until_stopped(tasks, &*clock).await
 }
 
-/// What a controller of this process is called: host and process id.
-pub(super) fn controller_name(host: &Host) -> String {
+/// What this host is called.
+pub(super) fn host_name(host: &Host) -> String {
     let name = host
         .disk
         .read(Path::new("/proc/sys/kernel/hostname"))
         .ok()
         .flatten();
     let name = String::from_utf8(name.unwrap_or_default()).unwrap_or_default();
-    format!("{}:{}", name.trim(), std::process::id())
+    name.trim().to_owned()
+}
+
+/// What a controller of this process is called: host and process id.
+pub(super) fn controller_name(host: &Host) -> String {
+    format!("{}:{}", host_name(host), std::process::id())
 }
 
 pub(super) async fn balancer(

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, process::ExitCode};
 use super::{
     apply::wait,
     args::{HistoryArgs, PauseArgs, RolloutCommand, ScaleArgs, StatusArgs, UndoArgs},
-    output::{age, clean, note, say, table},
+    output::{age, note, say, table},
 };
 use crate::{
     host::Host,
@@ -119,7 +119,7 @@ pub(super) async fn scale(
             say(format_args!(
                 "service/{service} scaled to {replicas} (generation {generation})"
             ))?;
-            note(clean("a later `apply` of its manifest sets what that says"));
+            note("an `apply` of a manifest that does not mention `replicas` keeps them");
         }
         Requested::AsItWas(_) => say(format_args!("service/{service} has {replicas} already"))?,
     }

@@ -3,6 +3,7 @@
 //! - [`identity`]: the store's identity and layout, created by the first controller
 //! - [`term`]: one time of leading
 //! - `compaction`: keeps the store's history short
+//! - `news`: what of it becomes events
 //! - [`scribe`]: writes plans in guarded transactions, and knows which writes it has not seen yet
 //!
 //! Any number of controllers run; one leads. Every write of the leader compares the leadership and
@@ -12,6 +13,7 @@
 
 mod compaction;
 pub mod identity;
+mod news;
 mod scribe;
 mod term;
 

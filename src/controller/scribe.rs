@@ -1,6 +1,9 @@
 //! Writes plans in guarded transactions, and knows which writes it has not seen yet.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::{
     host::Clock,
@@ -33,6 +36,8 @@ pub(super) struct Scribe {
     leadership: Leadership,
     /// Keys written and not seen yet, with the revision of the write.
     outstanding: BTreeMap<String, i64>,
+    /// Keys written since it was last asked.
+    fresh: BTreeSet<Key>,
     /// When the last write was made.
     written_at: Moment,
 }
@@ -62,6 +67,7 @@ impl Scribe {
             store,
             leadership,
             outstanding: BTreeMap::new(),
+            fresh: BTreeSet::new(),
             written_at: Moment::default(),
         }
     }
@@ -69,6 +75,11 @@ impl Scribe {
     /// Whether own writes have not come back through the follow yet.
     pub(super) fn is_waiting(&self) -> bool {
         !self.outstanding.is_empty()
+    }
+
+    /// The keys that were written since this was last asked.
+    pub(super) fn take_fresh(&mut self) -> BTreeSet<Key> {
+        std::mem::take(&mut self.fresh)
     }
 
     /// `key` was seen as it is at `revision`.
@@ -136,6 +147,7 @@ impl Scribe {
                 for intent in pieces.iter().flat_map(|piece| &piece.intents) {
                     let key = self.keys.of(&intent.key);
                     log(intent, &key, revision);
+                    self.fresh.insert(intent.key.clone());
                     self.outstanding.insert(key, revision);
                 }
                 Fate::Committed

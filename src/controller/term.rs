@@ -14,12 +14,13 @@ use crate::{
         scope::Scope,
     },
     retry::Retry,
-    store::{Change, Follow, Leadership, Store, Update},
+    store::{Change, Chronicle, Follow, Leadership, Store, Update},
 };
 
 use super::{
     Config,
     compaction::Compaction,
+    news,
     scribe::{Scribe, Written},
 };
 
@@ -48,6 +49,8 @@ pub(super) struct Term {
     compaction: Option<Compaction>,
     store: Store,
     scribe: Scribe,
+    /// What is decided and reported, for people.
+    chronicle: Chronicle,
     retry: Retry,
     /// What has to be planned.
     due: Scope,
@@ -81,6 +84,7 @@ impl Term {
             keys.revisions(),
         ]);
         Self {
+            chronicle: news::chronicle(config, &store, &keys, &leadership),
             compaction: config.compacts.then(|| Compaction::new(host.clock.now())),
             scribe: Scribe::new(keys.clone(), store.clone(), leadership),
             store,
@@ -126,8 +130,12 @@ impl Term {
                     .advance(&self.store, &*self.host.clock, self.seen)
                     .await;
             }
-            let wake = self.wake();
+            let telling = self.chronicle.advance(self.host.clock.now());
+            let wake = telling.map_or(self.wake(), |at| at.min(self.wake()));
             tokio::select! {
+                done = self.chronicle.done() => {
+                    self.chronicle.absorb(done, self.host.clock.now());
+                }
                 update = self.follow.next() => self.take_in(update),
                 () = self.host.clock.sleep_until(wake) => {}
                 () = pulse.due() => {}
@@ -198,7 +206,12 @@ impl Term {
         }
         self.wakes.extend(plan.wakes);
         self.explain(plan.waiting);
-        match self.scribe.write(plan.steps, &*self.host.clock).await {
+        let news = news::of(&plan.steps, &self.cluster);
+        let written = self.scribe.write(plan.steps, &*self.host.clock).await;
+        let fresh = self.scribe.take_fresh();
+        let news = news.into_iter().filter(|(key, _)| fresh.contains(key));
+        self.chronicle.note(news.flat_map(|(_, notes)| notes));
+        match written {
             Written::All => {
                 self.due = Scope::default();
                 self.retry.reset();

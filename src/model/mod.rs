@@ -3,8 +3,10 @@
 //! Everything here is plain data. Stored JSON is an interface: fields are added, never renamed,
 //! and readers ignore what they do not know.
 
+pub mod applied;
 pub mod assignment;
 pub mod cluster;
+pub mod event;
 pub mod legacy;
 pub mod load;
 pub mod log;
@@ -18,12 +20,14 @@ pub mod resources;
 pub mod revision;
 pub mod run_as;
 pub mod score;
+pub mod secrecy;
 pub mod service;
 pub mod state;
 pub mod status;
 pub mod ticket;
 pub mod time;
 
+pub use applied::{AppliedManifest, Authorship, Edit};
 pub use assignment::{AssignedPort, Assignment, Desired, Run};
 pub use cluster::{ClusterSpec, ClusterStatus};
 pub use load::{LoadReport, NodeLoad, ServerStats, Usage};

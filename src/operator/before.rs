@@ -14,6 +14,7 @@ use crate::{
 pub(super) struct Before {
     pub(super) spec: Option<Entry>,
     pub(super) tombstone: Option<Entry>,
+    pub(super) authorship: Option<Entry>,
     pub(super) status: Option<Entry>,
 }
 
@@ -48,6 +49,7 @@ impl Operator {
         Ok(Before {
             spec: get(Key::ServiceSpec(name.clone())).await?,
             tombstone: get(Key::Tombstone(name.clone())).await?,
+            authorship: get(Key::Authorship(name.clone())).await?,
             status: get(Key::ServiceStatus(name.clone())).await?,
         })
     }
@@ -66,6 +68,10 @@ impl Operator {
             .when(unchanged(
                 Key::Tombstone(name.clone()),
                 before.tombstone.as_ref(),
+            ))
+            .when(unchanged(
+                Key::Authorship(name.clone()),
+                before.authorship.as_ref(),
             ))
     }
 }

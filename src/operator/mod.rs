@@ -4,7 +4,9 @@
 //!
 //! - [`apply`]: manifests become desired state, by compare-and-swap
 //! - [`delete`]: the explicit end of a service
-//! - `before`: what both of them depend on
+//! - [`prune`]: the end of those that are in no file any more
+//! - `before`: what all of them depend on; `authorship`: who changed what
+//! - `events`: what happened
 //! - [`inventory`]: services, instances, nodes and endpoints as one reads them
 //! - [`nodes`]: cordon, drain, label and delete nodes; confirm what waits for a word
 //! - [`restart`]: new processes for what runs
@@ -12,10 +14,13 @@
 //! - [`wait`]: until what was asked for has come true
 
 pub mod apply;
+mod authorship;
 mod before;
 pub mod delete;
+mod events;
 pub mod inventory;
 pub mod nodes;
+pub mod prune;
 pub mod restart;
 pub mod rollout;
 pub mod wait;
@@ -33,6 +38,7 @@ use crate::{
 pub struct Operator {
     store: Store,
     keys: Keys,
+    author: String,
 }
 
 /// Why an operator's request was not carried out.
@@ -46,6 +52,15 @@ pub enum Error {
         "service `{0}` was changed by somebody else at the same moment; look at it and run this again"
     )]
     Conflict(Name),
+    /// Others changed fields that the manifest wants otherwise.
+    #[error("{}", apply::told(.0, .1))]
+    Conflicts(Name, Vec<apply::Conflict>),
+    /// What the manifest says and what others added to the service do not fit together.
+    #[error(
+        "service `{0}` was changed by others, and with that the manifest cannot be applied: {1}; \
+         `quaestor diff` shows what differs, `--force-conflicts` sets what the manifest says"
+    )]
+    Unmergeable(Name, String),
     /// There is nothing of that name.
     #[error(
         "there is neither a service nor an instance `{0}`; `quaestor get instances` lists what there is"
@@ -94,7 +109,14 @@ impl Operator {
         Self {
             store,
             keys: Keys::new(cluster),
+            author: "somebody".to_owned(),
         }
+    }
+
+    /// The same operator, as others read who changed something.
+    #[must_use]
+    pub fn named(self, author: String) -> Self {
+        Self { author, ..self }
     }
 
     /// Writes `txn` about `service`. `key` is one of the keys it writes and `intended` what is to lie

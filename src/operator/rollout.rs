@@ -1,6 +1,6 @@
 //! How a rollout goes on, on an operator's word: pause, resume, undo, scale; and what there was before.
 
-use super::{Error, Operator, decode, to_json};
+use super::{Error, Operator, authorship, decode, to_json};
 use crate::{
     keys::Key,
     model::{Name, Revision, ServiceObject, ServiceStatus, manifest},
@@ -55,20 +55,21 @@ impl Operator {
     /// # Errors
     /// [`Error::NoService`], [`Error::NotOurs`], [`Error::Conflict`].
     pub async fn pause(&self, name: &Name, paused: bool) -> Result<Requested, Error> {
-        self.change(name, |object| {
+        self.change(name, "rollout pause", |object| {
             object.paused = paused;
             Ok(())
         })
         .await
     }
 
-    /// Changes how many instances are wanted. A later `apply` of a manifest that says otherwise wins.
+    /// Changes how many instances are wanted. A later `apply` of a manifest that says otherwise is refused, unless
+    /// the same author applies it; one that does not mention them keeps them.
     ///
     /// # Errors
     /// [`Error::NoService`], [`Error::NotOurs`], [`Error::Conflict`]; [`Error::Impossible`] when the service
     /// cannot have so many.
     pub async fn scale(&self, name: &Name, replicas: u32) -> Result<Requested, Error> {
-        self.change(name, |object| {
+        self.change(name, "scale", |object| {
             object.spec.replicas = Some(replicas);
             let problems = manifest::check(&object.metadata, &object.spec);
             let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
@@ -107,7 +108,7 @@ impl Operator {
         };
         let revision = found.revision.clone();
         let requested = self
-            .change(name, |object| {
+            .change(name, "rollout undo", |object| {
                 *object = revision.restore(object);
                 Ok(())
             })
@@ -144,10 +145,11 @@ impl Operator {
         Ok(known)
     }
 
-    /// Changes the stored manifest of a service of ours, as its next generation.
+    /// Changes the stored manifest of a service of ours, as its next generation; `how` is what others read of it.
     async fn change(
         &self,
         name: &Name,
+        how: &str,
         edit: impl FnOnce(&mut ServiceObject) -> Result<(), Error>,
     ) -> Result<Requested, Error> {
         let before = self.before(name).await?;
@@ -166,9 +168,16 @@ impl Operator {
         changed.generation = before.generation() + 1;
         let key = self.keys.of(&Key::ServiceSpec(name.clone()));
         let value = to_json(&changed);
-        let txn = self
+        let mut txn = self
             .unless_changed(name, &before)
             .then(Write::put(&key, value.clone()));
+        let fields = authorship::changed(&object, &changed);
+        if !fields.is_empty() {
+            let mut known = authorship::read(&before);
+            known.note_edit(fields, &self.edit(how, changed.generation));
+            let key = self.keys.of(&Key::Authorship(name.clone()));
+            txn = txn.then(Write::put(key, to_json(&known)));
+        }
         self.write(name, txn, &key, &value).await?;
         Ok(Requested::Changed(changed.generation))
     }

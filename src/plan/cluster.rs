@@ -360,7 +360,11 @@ impl Cluster {
                 set(&mut self.status, entry, |_| Ok(()));
                 self.touched.add_cluster();
             }
-            Key::Leader | Key::Identity | Key::Balancer(_) => {}
+            Key::Leader
+            | Key::Identity
+            | Key::Balancer(_)
+            | Key::Authorship(_)
+            | Key::Event(..) => {}
         }
     }
 

@@ -11,9 +11,11 @@
 //!   of an instance, who stays and who ends, whose turn it is to be replaced
 //! - [`lineage`]: which template is in force, and what becomes of its rollout
 //! - [`placement`], [`room`]: which node takes a new instance; ports and load of the nodes
+//! - [`merge`], [`impact`]: what becomes of a manifest that others have changed, and what a change does to what runs
 //! - [`queue`]: who gets the next ticket of a service
 //! - [`stored`]: a key, and what is made of values that cannot be read
 //! - [`conditions`], [`overview`]: what is reported
+//! - [`news`], [`journal`]: what of that is an event, and which events are kept
 //! - [`check`]: an independent judge of the leader's plans
 
 pub mod absence;
@@ -25,9 +27,13 @@ pub mod conditions;
 pub mod controller;
 pub mod drain;
 pub mod health;
+pub mod impact;
+pub mod journal;
 pub mod lineage;
 pub mod load;
 pub mod local;
+pub mod merge;
+pub mod news;
 pub mod node;
 pub mod notice;
 pub mod overview;

@@ -150,7 +150,8 @@ impl Store {
         election::campaign(self, key, ttl).await
     }
 
-    pub(super) fn host(&self) -> &Host {
+    /// The seams through which it reaches the outside world.
+    pub fn host(&self) -> &Host {
         &self.shared.host
     }
 

@@ -12,8 +12,10 @@
 //!   - `ledger`: what was said so far
 //! - `lease`: leases that survive reconnects
 //! - `election`: at most one leader, fenced
+//! - `chronicle`: writes events, beside everything else
 //! - [`embedded`]: the store in memory, for development and simulation
 
+mod chronicle;
 mod client;
 mod election;
 pub mod embedded;
@@ -29,6 +31,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use chronicle::Chronicle;
 pub use client::Store;
 pub use election::Leadership;
 pub use follow::{Change, Follow, Update};

@@ -7,8 +7,8 @@ use std::{
 
 use quaestor::{
     host::Host,
-    model::{Name, ServiceSpec, service::Metadata},
-    operator::{Error, Operator},
+    model::{Name, ServiceSpec, manifest::Manifest, service::Metadata},
+    operator::{Error, Operator, apply::Manner},
     store::{Store, Txn, Write},
 };
 use serde_json::json;
@@ -38,6 +38,12 @@ pub fn budget(service: &str, wanted: u64) -> Budget {
 
 /// How often something is tried again that an operator wants done.
 const TRIES: usize = 8;
+
+/// What was done by hand does not stand in the way.
+const BY_FORCE: Manner = Manner {
+    dry_run: false,
+    force: true,
+};
 
 /// What is wanted of a service.
 #[derive(Clone, Copy)]
@@ -91,8 +97,9 @@ impl Operators {
         let _turn = self.turn.lock().await;
         let wanted = self.wanted()[service];
         let (metadata, spec) = manifest(service, wanted, self.planted);
+        let manifest = Manifest::of(metadata.clone(), spec);
         for _ in 0..TRIES {
-            match self.operator.apply(&metadata, &spec, false).await {
+            match self.operator.apply(&manifest, BY_FORCE).await {
                 Ok(applied) => {
                     self.trace.note(format!(
                         "operator: {} {}, generation {}",

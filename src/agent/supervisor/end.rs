@@ -13,6 +13,7 @@ impl Supervisor {
         for name in self.instances.keys() {
             self.wakes.by(name, now);
         }
+        self.chronicle.hurry();
         let kept = self.instances.values();
         let kept = kept.filter(|managed| self.is_kept(managed)).count();
         tracing::info!(
@@ -33,7 +34,8 @@ impl Supervisor {
             // Nothing lives any more: only the reports are left.
             let ends_by = ends_by.min(now + FAREWELL);
             self.ends_by = Some(ends_by);
-            return self.unreconciled.is_none() || self.reporter.is_settled() || now >= ends_by;
+            let told = self.reporter.is_settled() && self.chronicle.is_settled();
+            return self.unreconciled.is_none() || told || now >= ends_by;
         }
         if now >= ends_by {
             tracing::error!(

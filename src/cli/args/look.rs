@@ -8,12 +8,16 @@ use crate::model::quantity::Period;
 /// Arguments of `get`.
 #[derive(Debug, Args)]
 pub struct GetArgs {
-    /// What to show: services, instances, nodes or endpoints
+    /// What to show: services, instances, nodes, endpoints or events
     #[arg(value_enum, hide_possible_values = true, value_name = "KIND")]
     pub kind: Kind,
     /// Only these; for instances and endpoints the name of a service works as well
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
+    /// Only events of this: a service and its instances, an instance, a node and what is on it, or cluster;
+    /// node/NAME and so on where several are called alike
+    #[arg(long = "for", value_name = "OBJECT")]
+    pub object: Option<String>,
     /// How to show it: table, json or yaml; the latter two are always a list
     #[arg(
         short,
@@ -41,6 +45,9 @@ pub enum Kind {
     /// Where instances are reached
     #[value(alias = "endpoint", alias = "ep")]
     Endpoints,
+    /// What happened within the last hour, and why
+    #[value(alias = "event", alias = "ev")]
+    Events,
 }
 
 /// How results are printed.

@@ -1,5 +1,6 @@
 //! Every command and flag.
 //!
+//! - [`apply`]: of `apply` and `diff`
 //! - [`operate`]: of those that change what is wanted, or check it
 //! - [`help`]: of those that help with writing
 //! - [`look`]: of those that show things
@@ -7,6 +8,7 @@
 //! - [`roles`]: of the long-running parts
 //! - [`service`]: of those that make such a part a service of this host
 
+mod apply;
 mod help;
 mod look;
 mod operate;
@@ -20,14 +22,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::model::Name;
 
+pub use apply::{ApplyArgs, DiffArgs};
 pub use help::{CompletionArgs, ExplainArgs, InitArgs};
 pub use look::{
     AcquireArgs, DescribeArgs, DescribeKind, GetArgs, Kind, LogsArgs, OutputFormat, PickArgs,
 };
 pub use operate::{
-    ApplyArgs, CancelArgs, ClusterArgs, ClusterCommand, ConfigCheckArgs, ConfigCommand,
-    Confirmation, DeleteArgs, DrainArgs, ImportArgs, LabelArgs, NodesArgs, RestartArgs,
-    ValidateArgs,
+    CancelArgs, ClusterArgs, ClusterCommand, ConfigCheckArgs, ConfigCommand, Confirmation,
+    DeleteArgs, DrainArgs, ImportArgs, LabelArgs, NodesArgs, RestartArgs, ValidateArgs,
 };
 pub use roles::{AgentArgs, BalancerArgs, ControllerArgs, DemoWorkerArgs, DevArgs};
 pub use rollout::{
@@ -88,6 +90,15 @@ pub struct Global {
         value_name = "NAME"
     )]
     pub cluster: Name,
+    /// Who you are, as others read it when your changes and theirs collide [default: user@host]
+    #[arg(
+        long = "as",
+        global = true,
+        env = "QUAESTOR_AS",
+        hide_env_values = true,
+        value_name = "NAME"
+    )]
+    pub author: Option<String>,
     /// How log lines look: human or json; RUST_LOG says how many there are
     #[arg(
         long,
@@ -117,6 +128,8 @@ pub enum LogFormat {
 pub enum Command {
     /// Make manifests the desired state
     Apply(ApplyArgs),
+    /// Show what `apply` would change, and what of that restarts instances
+    Diff(DiffArgs),
     /// Give nodes no new instances
     Cordon(NodesArgs),
     /// Let nodes take new instances again
@@ -138,7 +151,7 @@ pub enum Command {
     Scale(ScaleArgs),
     /// Wait until services are ready, deleted, or in a condition
     Wait(WaitArgs),
-    /// Show services, instances, nodes or endpoints
+    /// Show services, instances, nodes, endpoints or events
     Get(GetArgs),
     /// Show all there is to know of one service, instance or node
     Describe(DescribeArgs),

@@ -1,27 +1,10 @@
-//! What the commands take that change what is wanted, or check it.
+//! What the commands take that change what is wanted, or check it; `apply` and `diff` have theirs beside this.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
 use crate::model::{Name, quantity::Period};
-
-/// Arguments of `apply`.
-#[derive(Debug, Args)]
-pub struct ApplyArgs {
-    /// A manifest, a directory of manifests (*.yaml, *.yml, *.json), or - for standard input
-    #[arg(short, long = "file", required = true, num_args = 1.., value_name = "FILE")]
-    pub files: Vec<PathBuf>,
-    /// Only say what would change
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Wait until every replica of what was applied is ready
-    #[arg(long, conflicts_with = "dry_run")]
-    pub wait: bool,
-    /// How long to wait
-    #[arg(long, default_value = "5m", value_name = "DURATION")]
-    pub timeout: Period,
-}
 
 /// Arguments of `cordon` and `uncordon`.
 #[derive(Debug, Args)]

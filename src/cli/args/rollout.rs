@@ -69,7 +69,7 @@ pub struct ScaleArgs {
     /// The service
     #[arg(value_name = "SERVICE")]
     pub service: Name,
-    /// How many instances are wanted; a later `apply` of the manifest sets what that says
+    /// How many instances are wanted; an `apply` of a manifest that does not mention them keeps them
     #[arg(long, value_name = "N")]
     pub replicas: u32,
     /// Wait until all are ready

@@ -70,8 +70,25 @@ pub struct Manifest {
     pub metadata: Metadata,
     /// What is wanted.
     pub spec: ServiceSpec,
+    /// `metadata` and `spec` with those fields only that it mentions, some of them not in the form that is stored.
+    pub written: serde_json::Value,
     /// Where it was read.
     pub origin: Origin,
+}
+
+impl Manifest {
+    /// The manifest of a service that was never written down: it mentions all that is stored of it.
+    pub fn of(metadata: Metadata, spec: ServiceSpec) -> Self {
+        Self {
+            written: serde_json::json!({"metadata": metadata, "spec": spec}),
+            metadata,
+            spec,
+            origin: Origin {
+                source: String::new(),
+                line: 1,
+            },
+        }
+    }
 }
 
 /// Where a manifest was read.
@@ -119,6 +136,8 @@ struct Candidate {
     document: yaml::Document,
     metadata: Option<Metadata>,
     spec: Option<ServiceSpec>,
+    /// Both, as they are written.
+    written: serde_json::Value,
     /// What is not as it was written, so that nothing can be said of it.
     damaged: Vec<Path>,
 }
@@ -184,6 +203,7 @@ pub fn read(sources: &[Source]) -> Result<Vec<Manifest>, Diagnostics> {
         Some(Manifest {
             metadata: candidate.metadata?,
             spec: candidate.spec?,
+            written: candidate.written,
             origin: Origin {
                 source: sources.get(candidate.source)?.name.clone(),
                 line: candidate.document.line,
@@ -268,11 +288,14 @@ fn candidate(
         Some((Path::of(field), value))
     };
     let (metadata, spec) = (take("metadata"), take("spec"));
+    let raw = |part: &Option<(Path, serde_json::Value)>| part.as_ref().map(|part| part.1.clone());
+    let written = serde_json::json!({"metadata": raw(&metadata), "spec": raw(&spec)});
     let mut candidate = Candidate {
         source: index,
         document,
         metadata: None,
         spec: None,
+        written,
         damaged: shape.damaged,
     };
     candidate.metadata = metadata.and_then(|part| parse(&candidate, source, part, wrong));

@@ -79,16 +79,21 @@ fn may_write(role: Option<&Role>, key: &str, version: &Version) -> bool {
                 || below("route/")
                 || below("status/")
                 || below("revision/")
+                || below("event/controller/")
                 || key == "leader"
                 || key == "meta/identity"
         }
         Some(Role::Agent(node)) => {
             below(&format!("state/{node}/"))
+                || below(&format!("event/agent/{node}/"))
                 || key == format!("load/{node}")
                 || key == format!("session/{node}")
         }
         Some(Role::Balancer | Role::Client) => false,
-        None => version.value.is_none() && (below("session/") || below("load/") || key == "leader"),
+        None => {
+            let leased = ["session/", "load/", "event/"].into_iter().any(below);
+            version.value.is_none() && (leased || key == "leader")
+        }
     }
 }
 
