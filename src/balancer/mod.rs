@@ -4,6 +4,7 @@
 //! - [`answers`]: what clients are told, whatever they ask by
 //! - `cache`: the view in a file, for a start while the store is away
 //! - [`reservations`]: tickets for exclusive services
+//! - [`xds`]: what stock gRPC clients are told
 //!
 //! It decides nothing. While the store is away the view stays as it is and is answered from.
 
@@ -11,6 +12,7 @@ pub mod answers;
 mod cache;
 mod reader;
 pub mod reservations;
+pub mod xds;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 

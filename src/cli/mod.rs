@@ -2,7 +2,8 @@
 //!
 //! - [`args`]: every command and flag
 //! - [`apply`], [`diff`], [`prune`], [`delete`], [`restart`], [`get`], [`describe`], [`logs`], [`pick`], [`import`],
-//!   [`validate`], [`rollout`], [`wait`], [`acquire`], [`cancel`]: the user's commands
+//!   [`validate`], [`rollout`], [`wait`], [`acquire`], [`cancel`], [`xds`]: the user's
+//!   commands
 //! - [`explain`], [`init`], [`completion`]: help with manifests, and with typing
 //! - [`events`]: what happened, for `get` and `describe`
 //! - [`config`]: what a host's file says of their flags
@@ -40,6 +41,7 @@ mod roles;
 mod rollout;
 mod validate;
 mod wait;
+mod xds;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -136,6 +138,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Pick(args) => pick::run(&host, args).await,
         Command::Acquire(args) => acquire::run(&host, args).await,
         Command::Cancel(args) => cancel::run(&operator(&global, &host)?, &host, args).await,
+        Command::Xds(command) => {
+            xds::run(&global, &operator(&global, &host)?, &host, command).await
+        }
         Command::Validate(args) => validate::run(args),
         Command::Import(args) => import::run(args),
         Command::Config(ConfigCommand::Check(args)) => config::check(args.file.or(global.config)),

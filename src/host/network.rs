@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -15,10 +15,13 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// Connects and listens.
+/// Connects, listens, looks names up.
 pub trait Network: Send + Sync {
     /// A connection to `host` (a name or an address without brackets) at `port`.
     fn connect(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Stream>>;
+
+    /// The addresses of `host` (a name, or an address without brackets); at least one.
+    fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>;
 
     /// A listener at `address`; port 0 takes a free one.
     fn listen(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Listener>>>;
@@ -122,6 +125,18 @@ impl Network for TcpNetwork {
             let stream = TcpStream::connect((host.as_str(), port)).await?;
             stream.set_nodelay(true)?;
             Ok(Stream::new(stream))
+        })
+    }
+
+    fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        let host = host.to_owned();
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((host.as_str(), 0)).await?;
+            let addresses: Vec<IpAddr> = found.map(|found| found.ip()).collect();
+            match addresses.is_empty() {
+                true => Err(io::ErrorKind::NotFound.into()),
+                false => Ok(addresses),
+            }
         })
     }
 

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::{name::Name, quantity::Period, resources::Resources, run_as::RunAs, time::Timestamp};
 
 pub use agent_stop::OnAgentStop;
-pub use balance::{BalanceSpec, EjectionSpec, Policy, PreferSpec};
+pub use balance::{BalanceSpec, EjectionSpec, Policy, PreferSpec, Weighing};
 pub use hooks::{ExecCheck, Hook};
 pub use load::{HttpLoad, LoadSpec, ProcessLoad};
 pub use logs::LogSpec;

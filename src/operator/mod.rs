@@ -4,6 +4,7 @@
 //!
 //! - [`apply`]: manifests become desired state, by compare-and-swap
 //! - [`delete`]: the explicit end of a service
+//! - `balancers`: where they are
 //! - [`prune`]: the end of those that are in no file any more
 //! - `before`: what all of them depend on; `authorship`: who changed what
 //! - `events`: what happened
@@ -15,6 +16,7 @@
 
 pub mod apply;
 mod authorship;
+mod balancers;
 mod before;
 pub mod delete;
 mod events;

@@ -13,6 +13,7 @@
 //! - [`placement`], [`room`]: which node takes a new instance; ports and load of the nodes
 //! - [`merge`], [`impact`]: what becomes of a manifest that others have changed, and what a change does to what runs
 //! - [`queue`]: who gets the next ticket of a service
+//! - [`xds`]: what stock gRPC clients are told, and when
 //! - [`stored`]: a key, and what is made of values that cannot be read
 //! - [`conditions`], [`overview`]: what is reported
 //! - [`news`], [`journal`]: what of that is an event, and which events are kept
@@ -52,3 +53,4 @@ pub mod scope;
 pub mod service;
 pub mod stored;
 pub mod usage;
+pub mod xds;

@@ -13,8 +13,18 @@ use super::{Load, Target, Trouble, innermost};
 use crate::{
     host::{Network, network::connector},
     model::{LoadReport, ServerStats},
-    proto::load_reporting::{
-        LoadReportRequest, LoadReportResponse, load_reporting_grpc_client::LoadReportingGrpcClient,
+    proto::{
+        load_reporting::{
+            LoadReportRequest, LoadReportResponse,
+            load_reporting_grpc_client::LoadReportingGrpcClient,
+        },
+        orca::{CURRENT_REQUESTS, REQUEST_CAPACITY},
+        standard::xds::{
+            data::orca::v3::OrcaLoadReport,
+            service::orca::v3::{
+                OrcaLoadReportRequest, open_rca_service_client::OpenRcaServiceClient,
+            },
+        },
     },
 };
 
@@ -80,6 +90,41 @@ pub(super) async fn report_load(channel: Channel, mut names: Vec<String>) -> Res
         };
     }
     Ok(load)
+}
+
+/// Asks for the standard's load report. Of the stream only the first report is read, which servers send at once, and
+/// the stream opened again next time: many servers send no second one within the next 30 s, whatever is asked for.
+pub(super) async fn orca(channel: Channel) -> Result<Load, Trouble> {
+    let mut client = OpenRcaServiceClient::new(channel);
+    let reports = client.stream_core_metrics(OrcaLoadReportRequest::default());
+    let mut reports = reports.await.map_err(trouble)?.into_inner();
+    let report = reports.message().await.map_err(trouble)?;
+    let report = report.ok_or_else(|| Trouble::Answer("no report".to_owned()))?;
+    Ok(Load {
+        report: standard(&report),
+        ticks: 0,
+    })
+}
+
+/// What the standard's report says. A field that is not set is 0 there.
+fn standard(report: &OrcaLoadReport) -> LoadReport {
+    let rates = [report.application_utilization, report.cpu_utilization];
+    let is_said = |rate: &&f64| rate.is_finite() && **rate > 0.0;
+    let count = |name: &str| {
+        let count = report.named_metrics.get(name).copied();
+        count.filter(|count| count.is_finite() && *count >= 0.0)
+    };
+    // The casts keep to the range of the type.
+    let counts = count(CURRENT_REQUESTS).map(|current| ServerStats {
+        request_capacity: count(REQUEST_CAPACITY).map_or(-1, |capacity| capacity as i32),
+        current_requests: current as i32,
+        server_utilization: report.cpu_utilization.clamp(0.0, 1.0),
+        server_memory_usage_percent: -1.0,
+    });
+    LoadReport {
+        known_rate: Some(rates.iter().find(is_said).copied().unwrap_or_default()),
+        stats: counts,
+    }
 }
 
 /// What a worker said, with what cannot be meant left out. Its time stamp is its local time and not
@@ -170,6 +215,27 @@ mod tests {
         assert_eq!((stats.request_capacity, stats.current_requests), (-1, 0));
         assert_eq!(stats.server_utilization, 0.0);
         assert_eq!(stats.server_memory_usage_percent, -1.0);
+    }
+
+    #[test]
+    fn the_standards_report_is_a_rate_and_our_own_workers_count_beside_it() {
+        let mut report = OrcaLoadReport {
+            cpu_utilization: 0.5,
+            ..OrcaLoadReport::default()
+        };
+        let rate = |report: &OrcaLoadReport| standard(report).known_rate;
+        assert_eq!(rate(&report), Some(0.5));
+        report.application_utilization = 1.5;
+        assert_eq!(rate(&report), Some(1.5));
+        assert_eq!(rate(&OrcaLoadReport::default()), Some(0.0));
+        report.application_utilization = f64::NAN;
+        assert_eq!(rate(&report), Some(0.5));
+        assert_eq!(standard(&report).stats, None);
+
+        for (name, count) in [(CURRENT_REQUESTS, 0.0), (REQUEST_CAPACITY, 2.0)] {
+            report.named_metrics.insert(name.to_owned(), count);
+        }
+        assert!(standard(&report).is_idle());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Asking an endpoint how it is: is it healthy, how busy is it?
 //!
 //! - [`Prober`]: asks one endpoint, over one kept connection where the protocol allows it
-//! - `grpc`: `grpc.health.v1.Health/Check` and `Quaestor.LoadReporting/ReportLoad`
+//! - `grpc`: `grpc.health.v1.Health/Check`, `Quaestor.LoadReporting/ReportLoad` and ORCA
 //! - `http`: `GET`
 //!
 //! Every answer says what was asked and what came back, in words that stay the same while the
@@ -156,6 +156,16 @@ impl Prober {
         Box::pin(async move {
             let asked = format!("ReportLoad on {}", prober.target);
             let asking = grpc::report_load(prober.channel.clone(), names);
+            prober.in_time(timeout, asked, asking).await
+        })
+    }
+
+    /// How busy the endpoint is, by the standard's load report.
+    pub fn orca(&self, timeout: Duration) -> BoxFuture<'static, Result<Load, Unhealthy>> {
+        let prober = self.clone();
+        Box::pin(async move {
+            let asked = format!("StreamCoreMetrics on {}", prober.target);
+            let asking = grpc::orca(prober.channel.clone());
             prober.in_time(timeout, asked, asking).await
         })
     }

@@ -13,7 +13,10 @@ use crate::{
             DiscoverServicesRequest, ServiceLocationMsg,
             service_discovery_grpc_client::ServiceDiscoveryGrpcClient,
         },
-        v1::{PickRequest, PickResponse, balancer_client::BalancerClient},
+        v1::{
+            ListXdsClientsRequest, PickRequest, PickResponse, XdsClient,
+            balancer_client::BalancerClient, xds_status_client::XdsStatusClient,
+        },
     },
 };
 
@@ -32,6 +35,9 @@ pub enum Error {
         cause: String,
     },
 }
+
+/// The longest list of clients that is read, in bytes: thousands of clients with some services each.
+const LARGEST_LIST: usize = 64 * 1024 * 1024;
 
 /// A connection to the balancer at `address` (`host:port`), whose calls end after `timeout`.
 async fn connect(
@@ -53,6 +59,21 @@ pub async fn pick(
     let answer = BalancerClient::new(channel).pick(request).await;
     let answer = answer.map_err(|status| refused(address, &status))?;
     Ok(answer.into_inner())
+}
+
+/// The stock gRPC clients that the balancer at `address` has now.
+pub async fn xds_clients(
+    network: Arc<dyn Network>,
+    address: &str,
+    timeout: Duration,
+) -> Result<Vec<XdsClient>, Error> {
+    let channel = connect(network, address, timeout).await?;
+    let mut client = XdsStatusClient::new(channel).max_decoding_message_size(LARGEST_LIST);
+    let answer = client.list_clients(ListXdsClientsRequest {}).await;
+    Ok(answer
+        .map_err(|status| refused(address, &status))?
+        .into_inner()
+        .clients)
 }
 
 /// The least busy instances of `service`, best first, at most `count` (0: all), as the balancer at

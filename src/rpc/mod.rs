@@ -9,6 +9,7 @@
 //! - `reservations`: tickets; [`connections`]: whom a balancer asks for them
 //! - `refusal`: why there is no answer, as gRPC says it
 //! - [`log_client`]: asking it for logs
+//! - `xds`: the questions of stock gRPC clients
 
 pub mod agent;
 mod balancer;
@@ -22,6 +23,7 @@ mod refusal;
 mod reservations;
 mod units;
 pub mod worker_client;
+mod xds;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -29,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
-    balancer::{answers::Answers, reservations::Reservations},
+    balancer::{answers::Answers, reservations::Reservations, xds::Xds},
     grpc,
     host::{Host, Listener},
     proto::{
@@ -44,6 +46,9 @@ const HEALTH_NAMES: [&str; 4] = ["", BALANCER, SERVICE_NAME, "ServiceDiscoveryGr
 
 /// The service of tickets.
 const RESERVATIONS: &str = crate::proto::v1::reservations_server::SERVICE_NAME;
+
+/// The service that tells who asks by xDS.
+const XDS_STATUS: &str = crate::proto::v1::xds_status_server::SERVICE_NAME;
 
 /// How long questions that are being answered may take once the server is told to stop. Answers
 /// take milliseconds; what is still open then is a watch or a slow reader.
@@ -76,7 +81,11 @@ pub async fn serve(
     let (mut health, health_service) = tonic_health::server::health_reporter();
     report(&health, ServingStatus::NotServing).await;
 
+    let (told, publisher) = Xds::new(Arc::clone(&directory), host.clone());
+
     let router = grpc::server()
+        .add_service(xds::service(told.clone(), answers.clone(), stop.clone()))
+        .add_service(xds::status::service(told))
         .add_service(balancer::service(answers, stop.clone()))
         .add_service(discovery::service(Arc::clone(&directory), host.clone()))
         .add_optional_service(
@@ -104,6 +113,7 @@ pub async fn serve(
     tokio::select! {
         outcome = grpc::serve(router, listener, host.clock, drain.clone(), DRAIN) => Ok(outcome?),
         never = tell => match never {},
+        never = publisher.run() => match never {},
     }
 }
 
@@ -122,6 +132,7 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .with_service_name(RESERVATIONS)
         .with_service_name(tonic_health::pb::health_server::SERVICE_NAME)
         .with_service_name(BALANCER)
+        .with_service_name(XDS_STATUS)
 }
 
 #[cfg(test)]

@@ -51,6 +51,8 @@ pub struct Directory {
     older_by: AtomicU64,
     /// Dropped by the first sync, which resolves `synced`.
     waiting: Mutex<Option<oneshot::Sender<()>>>,
+    /// Those who wait for a change of any name.
+    watched: Watched,
     synced: Shared<oneshot::Receiver<()>>,
 }
 
@@ -119,6 +121,7 @@ impl Directory {
             heard: AtomicU64::new(0),
             older_by: AtomicU64::new(0),
             waiting: Mutex::new(Some(waiting)),
+            watched: Watched::default(),
             synced: synced.shared(),
         }
     }
@@ -207,6 +210,12 @@ impl Directory {
         // Asked for first: a change between the two is told twice, not never.
         let changed = cell.watched.changed();
         Ok(Described::new(cell.members.load_full(), changed))
+    }
+
+    /// Resolves when the members or the rules of some name are different, or everything is known for the first
+    /// time.
+    pub fn changed(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.watched.changed().map(drop)
     }
 
     /// At most `at_most` endpoints of `name` in an order that `seed` chooses. A name that nobody
@@ -313,6 +322,7 @@ impl Directory {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
+        self.watched.wake();
     }
 
     /// Replaces the members of some names; none: the name is gone.
@@ -348,6 +358,7 @@ impl Directory {
             self.names.store(Some(Arc::new(next)));
         }
         changed.iter().for_each(|cell| cell.watched.wake());
+        self.watched.wake();
     }
 
     /// Takes over the load of an endpoint that `name` may find.

@@ -11,6 +11,7 @@
 //! - `ejection`: who comes after all others because calls to it fail, as clients say
 //! - `tree`: the least of many loads, without a lock
 //! - `endpoint`, `node`, `pending`: one endpoint: where it is, its load, picks that no report covers yet
+//! - `share`: what clients need to know that choose by themselves
 //! - `dial`: what all loads depend on as time goes by
 //! - `policy`: how `Pick` chooses; `random`, `top`, `ranking`: how quaestor-mini-cluster's calls do
 //! - `bits`, `numbers`: small tools
@@ -35,6 +36,7 @@ mod question;
 mod random;
 mod ranking;
 mod roster;
+mod share;
 mod top;
 mod tree;
 mod watched;
@@ -44,6 +46,7 @@ pub use endpoint::{Counts, Endpoint, Load};
 pub use index::{Fact, Index};
 pub use node::Node;
 pub use question::{NotSynced, Question, Refusal};
+pub use share::Share;
 pub use watched::Described;
 
 #[cfg(test)]

@@ -53,6 +53,19 @@ impl Rules {
         weight.map_or(1, u64::from)
     }
 
+    /// How much of all requests the endpoint is to get, where clients choose by themselves and that does not
+    /// follow from its load.
+    pub(super) fn fixed_weight(&self, endpoint: &Endpoint) -> Option<u64> {
+        if self.score.is_some() {
+            return None;
+        }
+        match self.policy() {
+            Policy::LeastLoad | Policy::P2c | Policy::Ordered => None,
+            Policy::Weighted => Some(self.weight(endpoint)),
+            Policy::RoundRobin | Policy::Random | Policy::Hash => Some(1),
+        }
+    }
+
     fn policy(&self) -> Policy {
         self.spec.policy.unwrap_or_default()
     }

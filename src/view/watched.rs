@@ -4,7 +4,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{FutureExt as _, channel::oneshot};
 
-use super::{Endpoint, members::Members};
+use super::{
+    Endpoint,
+    members::Members,
+    share::{self, Share},
+};
+use crate::model::service::Weighing;
 
 /// Those who wait for a change. The only lock of the view; no pick takes it.
 #[derive(Debug, Default)]
@@ -49,6 +54,21 @@ impl Described {
     /// Whether they are given out by tickets only.
     pub fn is_exclusive(&self) -> bool {
         self.members.rules().spec.exclusive
+    }
+
+    /// Those that take requests, for clients that choose by themselves.
+    pub fn shares(&self) -> Vec<Share> {
+        share::shares(&self.members)
+    }
+
+    /// Who weighs them, where clients choose by themselves.
+    pub fn weighing(&self) -> Weighing {
+        self.members.rules().spec.weights.unwrap_or_default()
+    }
+
+    /// Whether nothing but loads changed from one to the other.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.members, &other.members)
     }
 
     /// Resolves when they are different.

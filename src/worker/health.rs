@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use tokio_util::sync::CancellationToken;
 use tonic_health::{
     ServingStatus,
     pb::health_server::{Health as Service, HealthServer},
@@ -13,6 +14,7 @@ use tonic_health::{
 pub struct Health {
     reporter: HealthReporter,
     names: Arc<BTreeSet<String>>,
+    ended: CancellationToken,
 }
 
 impl Health {
@@ -21,6 +23,7 @@ impl Health {
         Self {
             reporter: HealthReporter::new(),
             names,
+            ended: CancellationToken::new(),
         }
     }
 
@@ -36,8 +39,14 @@ impl Health {
         }
     }
 
-    /// Ends the streams of those who watch it, which would hold up the end of the server.
+    /// Cancelled when streams that do not end by themselves are to end.
+    pub(super) fn ended(&self) -> CancellationToken {
+        self.ended.clone()
+    }
+
+    /// Ends the streams of those who watch it, or the load, which would hold up the end of the server.
     pub(super) async fn end_watches(&self) {
+        self.ended.cancel();
         let mut reporter = self.reporter.clone();
         for name in self.names.iter() {
             reporter.clear_service_status(name).await;

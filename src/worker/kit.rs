@@ -8,6 +8,7 @@ use super::{
     Health, Layer, Machine, Owner, Requests, System, admin,
     layer::OwnerOf,
     load::{self, Gauge},
+    orca::{self, Orca},
 };
 
 /// The header with the user of a call, unless the worker says otherwise.
@@ -27,6 +28,7 @@ pub struct Kit {
     requests: Requests,
     health: Health,
     gauge: Arc<Gauge>,
+    orca: Arc<Orca>,
     owner_of: OwnerOf,
     verify: Verify,
 }
@@ -45,10 +47,12 @@ impl Kit {
     ) -> Self {
         let names = names.into_iter().map(Into::into).chain([String::new()]);
         let names: Arc<BTreeSet<String>> = Arc::new(names.collect());
+        let (requests, gauge) = (Requests::default(), Arc::new(Gauge::new(machine)));
         Self {
-            requests: Requests::default(),
+            orca: Arc::new(Orca::new(requests.clone(), Arc::clone(&gauge))),
+            requests,
             health: Health::new(Arc::clone(&names)),
-            gauge: Arc::new(Gauge::new(machine)),
+            gauge,
             owner_of: owner_of_headers(USER, ENVIRONMENT),
             verify: Arc::new(|_, _| true),
             names,
@@ -101,13 +105,14 @@ impl Kit {
         self
     }
 
-    /// Counts calls, and ends those that are cancelled. For a whole server, or for a single service; calls of
+    /// Counts calls, and ends those that are cancelled; answers say how busy the worker is. For a whole server, or for a single service; calls of
     /// the kit's own services and of reflection do not count.
     pub fn layer(&self) -> Layer {
-        Layer::new(self.requests.clone(), Arc::clone(&self.owner_of))
+        let orca = Arc::clone(&self.orca);
+        Layer::new(self.requests.clone(), Arc::clone(&self.owner_of), orca)
     }
 
-    /// The kit's services: health, load reports, cancelling. From now on the process is healthy.
+    /// The kit's services: health, load reports (Quaestor's and the standard's), cancelling. From now on the process is healthy.
     pub async fn routes(&self) -> Routes {
         self.health.set(true).await;
         Routes::new(self.health.service())
@@ -116,6 +121,7 @@ impl Kit {
                 self.requests.clone(),
                 Arc::clone(&self.gauge),
             ))
+            .add_service(orca::service(Arc::clone(&self.orca), self.health.ended()))
             .add_service(admin::service(
                 self.requests.clone(),
                 Arc::clone(&self.verify),

@@ -3,7 +3,7 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use futures::{FutureExt as _, future::BoxFuture};
@@ -18,17 +18,18 @@ use tonic::{
     server::NamedService,
 };
 
-use super::{Owner, Requests, Running};
+use super::{Owner, Requests, Running, orca::Orca};
 
 /// Finds out whose call it is.
 pub(super) type OwnerOf = Arc<dyn Fn(&Parts) -> Option<Owner> + Send + Sync>;
 
 /// Calls of these services are no work: they are about it.
-const ASIDE: [&str; 4] = [
+const ASIDE: [&str; 5] = [
     "/grpc.health.",
     "/grpc.reflection.",
     "/Quaestor.LoadReporting.",
     "/Quaestor.ProcessAdministration.",
+    "/xds.service.orca.",
 ];
 
 /// Makes [`Counted`] services.
@@ -36,11 +37,16 @@ const ASIDE: [&str; 4] = [
 pub struct Layer {
     requests: Requests,
     owner_of: OwnerOf,
+    orca: Arc<Orca>,
 }
 
 impl Layer {
-    pub(super) fn new(requests: Requests, owner_of: OwnerOf) -> Self {
-        Self { requests, owner_of }
+    pub(super) fn new(requests: Requests, owner_of: OwnerOf, orca: Arc<Orca>) -> Self {
+        Self {
+            requests,
+            owner_of,
+            orca,
+        }
     }
 }
 
@@ -93,6 +99,7 @@ where
             let refusal = Status::resource_exhausted(full).into_http();
             return async { Ok(refusal) }.boxed();
         };
+        let orca = Arc::clone(&self.layer.orca);
         parts.extensions.insert(running.call());
         let answering = self.inner.call(Request::from_parts(parts, body));
         async move {
@@ -100,7 +107,7 @@ where
             tokio::select! {
                 biased;
                 answer = answering => {
-                    let counted = |body| Body::new(Answer::new(body, running));
+                    let counted = |body| Body::new(Answer::new(body, running, orca));
                     answer.map(|answer| answer.map(counted))
                 }
                 () = interrupted => Ok(cancelled().into_http()),
@@ -120,15 +127,17 @@ struct Answer {
     /// None once it was cut off.
     running: Option<Running>,
     interrupted: BoxFuture<'static, ()>,
+    orca: Arc<Orca>,
 }
 
 impl Answer {
-    fn new(body: Body, running: Running) -> Self {
+    fn new(body: Body, running: Running, orca: Arc<Orca>) -> Self {
         let interrupted = running.interrupted().boxed();
         Self {
             body,
             running: Some(running),
             interrupted,
+            orca,
         }
     }
 }
@@ -145,7 +154,13 @@ impl http_body::Body for Answer {
             return Poll::Ready(None);
         }
         if self.interrupted.poll_unpin(cx).is_pending() {
-            return Pin::new(&mut self.body).poll_frame(cx);
+            let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+            // Its last word says how busy the worker is.
+            let told = |frame: Frame<Bytes>| match frame.into_trailers() {
+                Ok(trailers) => Frame::trailers(self.orca.add_to(trailers)),
+                Err(frame) => frame,
+            };
+            return Poll::Ready(frame.map(|frame| frame.map(told)));
         }
         self.running = None;
         // Its work ends with it.

@@ -95,7 +95,7 @@ impl Gauge {
     }
 
     /// The parts of the host's processors and memory that are in use, 0 to 1; none where that is not known.
-    fn read(&self) -> (Option<f64>, Option<f64>) {
+    pub(super) fn read(&self) -> (Option<f64>, Option<f64>) {
         let now = self.machine.time();
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         // A wall clock that was set back must not keep the last look for ever.

@@ -48,7 +48,7 @@
 //! - [`Requests`]: the requests that are worked on, for those who count by themselves
 //! - [`Health`]: whether it is healthy
 //! - [`Machine`]: what the kit knows of the host
-//! - `load`, `admin`: `LoadReportingGrpc` and `ProcessAdministrationGrpc`
+//! - `load`, `orca`, `admin`: `LoadReportingGrpc`, `OpenRcaService` and `ProcessAdministrationGrpc`
 //! - `server`, `demo`: a server within our own limits, and a worker to try things out with; not part of the
 //!   feature `worker`
 
@@ -60,6 +60,7 @@ mod kit;
 mod layer;
 mod load;
 mod machine;
+mod orca;
 mod requests;
 #[cfg(feature = "cluster")]
 mod server;

@@ -6,8 +6,10 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// For whom a request is worked on, and where.
@@ -35,6 +37,31 @@ struct Table {
     is_limited: bool,
     next: u64,
     calls: BTreeMap<u64, Call>,
+    /// The time that all requests have taken together, up to `since`.
+    busy: Duration,
+    since: Option<Instant>,
+}
+
+/// What a worker has done so far.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Totals {
+    /// When that was.
+    pub(super) at: Instant,
+    /// Requests that have begun.
+    pub(super) begun: u64,
+    /// The time that all of them have taken together.
+    pub(super) busy: Duration,
+}
+
+impl Table {
+    /// Counts the time up to `now`. To be called before requests come or go.
+    fn account(&mut self, now: Instant) {
+        if let Some(since) = self.since {
+            let running = u32::try_from(self.calls.len()).unwrap_or(u32::MAX);
+            self.busy += now.duration_since(since) * running;
+        }
+        self.since = Some(now);
+    }
 }
 
 impl Default for Requests {
@@ -56,6 +83,7 @@ impl Requests {
         if room.is_some_and(|room| table.calls.len() >= room as usize) {
             return None;
         }
+        table.account(Instant::now());
         let id = table.next;
         table.next += 1;
         let call = Call::default();
@@ -75,6 +103,18 @@ impl Requests {
         let table = self.table();
         let theirs = table.calls.values().filter(|call| call.is_of(owner));
         theirs.inspect(|call| call.0.token.cancel()).count() > 0
+    }
+
+    /// What was done so far.
+    pub(super) fn totals(&self) -> Totals {
+        let mut table = self.table();
+        let at = Instant::now();
+        table.account(at);
+        Totals {
+            at,
+            begun: table.next,
+            busy: table.busy,
+        }
     }
 
     /// How many run now.
@@ -140,7 +180,9 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.requests.table().calls.remove(&self.id);
+        let mut table = self.requests.table();
+        table.account(Instant::now());
+        table.calls.remove(&self.id);
     }
 }
 

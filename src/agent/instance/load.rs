@@ -44,8 +44,9 @@ impl Managed {
         questions: &mut Vec<BoxFuture<'static, Event>>,
     ) -> Option<Moment> {
         let spec = &self.assignment.load;
-        let port = match (&spec.report_load, &spec.http) {
-            (Some(report), _) => report.port.as_ref(),
+        let asked = spec.report_load.as_ref().or(spec.orca.as_ref());
+        let port = match (asked, &spec.http) {
+            (Some(asked), _) => asked.port.as_ref(),
             (None, Some(http)) => http.port.as_ref(),
             (None, None) => return None,
         };
@@ -77,9 +78,11 @@ impl Managed {
         self.load.prober = Some(prober.clone());
         self.load.asking = true;
         let timeout = self.assignment.health.timeout.get();
-        let asking = match &self.assignment.load.http {
-            Some(http) => prober.load_document(http.clone(), timeout),
-            None => prober.report_load(self.assignment.service_names.clone(), timeout),
+        let spec = &self.assignment.load;
+        let asking = match (&spec.http, &spec.orca) {
+            (Some(http), _) => prober.load_document(http.clone(), timeout),
+            (None, Some(_)) => prober.orca(timeout),
+            (None, None) => prober.report_load(self.assignment.service_names.clone(), timeout),
         };
         questions.push(self.tagged(asking, move |result| What::Loaded { asked: now, result }));
         None

@@ -9,7 +9,7 @@ mod watching;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     host::Host,
@@ -174,8 +174,7 @@ impl Answers {
     /// Why they are not told.
     pub fn watch(&self, service: &str) -> Result<Watching, Refused> {
         let described = self.describe(service)?;
-        let permit = Arc::clone(&self.watches).try_acquire_owned();
-        let permit = permit.map_err(|_| Refused::Overloaded(self.most_watches))?;
+        let permit = self.place()?;
         let answers = self.clone();
         Ok(Watching::new(
             answers,
@@ -183,6 +182,15 @@ impl Answers {
             described,
             permit,
         ))
+    }
+
+    /// A place among the watches, for somebody who watches in another way.
+    ///
+    /// # Errors
+    /// All are taken.
+    pub fn place(&self) -> Result<OwnedSemaphorePermit, Refused> {
+        let permit = Arc::clone(&self.watches).try_acquire_owned();
+        permit.map_err(|_| Refused::Overloaded(self.most_watches))
     }
 
     /// The names that are found, sorted.

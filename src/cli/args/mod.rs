@@ -6,6 +6,7 @@
 //! - [`look`]: of those that show things
 //! - [`rollout`]: of those that steer rollouts, and wait
 //! - [`roles`]: of the long-running parts
+//! - [`xds`]: of those about stock gRPC clients
 //! - [`service`]: of those that make such a part a service of this host
 
 mod apply;
@@ -15,6 +16,7 @@ mod operate;
 mod roles;
 mod rollout;
 mod service;
+mod xds;
 
 use std::path::PathBuf;
 
@@ -36,6 +38,7 @@ pub use rollout::{
     HistoryArgs, PauseArgs, RolloutCommand, ScaleArgs, StatusArgs, UndoArgs, WaitArgs, WaitFor,
 };
 pub use service::{InstallArgs, ServiceRole, UninstallArgs, UnitPlace};
+pub use xds::{XdsBootstrapArgs, XdsClientsArgs, XdsCommand};
 
 /// What stands below the list of commands.
 const TOUR: &str = "\
@@ -163,6 +166,9 @@ pub enum Command {
     Acquire(AcquireArgs),
     /// Cancel the running requests of a user, on every instance of a service
     Cancel(CancelArgs),
+    /// Serve stock gRPC clients, which find services by xDS: bootstrap, clients
+    #[command(subcommand)]
+    Xds(XdsCommand),
     /// Check manifests without a store
     Validate(ValidateArgs),
     /// Print manifests that do what files of quaestor-mini-cluster say

@@ -29,6 +29,11 @@ pub struct BalanceSpec {
     /// without it they count as 1, and 0 is used only when there is no other. Default `weight`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight_label: Option<String>,
+    /// Who weighs the instances for clients that choose by themselves, gRPC's own by xDS: `server`, the balancer,
+    /// by their load or as `policy` says; or `orca`, each client, by what the instances report to it
+    /// (`xds.service.orca.v3.OpenRcaService`). Default `server`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<Weighing>,
     /// For this long after it became ready an instance gets less than its share: it counts as nearly busy at
     /// first, and step by step as what it is. For `leastLoad` and `p2c`. Default: no such time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -154,6 +159,17 @@ impl EjectionSpec {
 
 fn is_false(flag: &bool) -> bool {
     !flag
+}
+
+/// Who weighs instances for clients that choose by themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Weighing {
+    /// The balancer.
+    #[default]
+    Server,
+    /// Each client, by the load that the instances report to it.
+    Orca,
 }
 
 /// By what an instance is chosen.

@@ -15,6 +15,10 @@ pub struct LoadSpec {
     /// Ask `Quaestor.LoadReporting/ReportLoad`, for every name in `serviceNames`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report_load: Option<PortCheck>,
+    /// Ask `xds.service.orca.v3.OpenRcaService/StreamCoreMetrics`, the standard. The load is its
+    /// `application_utilization`, or else its `cpu_utilization`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orca: Option<PortCheck>,
     /// The processor time that the process and all that descends from it take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<ProcessLoad>,
@@ -40,7 +44,7 @@ impl LoadSpec {
 
     /// Whether it asks the process for anything, so that reports come and may stay away.
     pub fn is_asked(&self) -> bool {
-        self.report_load.is_some() || self.http.is_some()
+        self.report_load.is_some() || self.orca.is_some() || self.http.is_some()
     }
 }
 
@@ -48,6 +52,7 @@ impl Default for LoadSpec {
     fn default() -> Self {
         Self {
             report_load: None,
+            orca: None,
             process: None,
             http: None,
             constant: None,

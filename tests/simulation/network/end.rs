@@ -219,6 +219,11 @@ impl host::Network for Attached {
         })
     }
 
+    fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        let address: io::Result<IpAddr> = host.parse().map_err(|_| io::ErrorKind::NotFound.into());
+        Box::pin(async { Ok(vec![address?]) })
+    }
+
     fn listen(
         &self,
         address: SocketAddr,

@@ -47,6 +47,16 @@ pub(super) fn check(balance: &BalanceSpec) -> Vec<Problem> {
             .help("write `policy: weighted`, or remove `weightLabel`"),
         );
     }
+    if balance.weights.is_some() && balance.exclusive {
+        problems.push(
+            Problem::new(
+                root.clone().key("weights"),
+                "an exclusive service is given out by tickets: nobody weighs its instances",
+            )
+            .considering("balance")
+            .help("remove `weights` or `exclusive`"),
+        );
+    }
     let by_load = matches!(
         balance.policy.unwrap_or_default(),
         Policy::LeastLoad | Policy::P2c

@@ -164,16 +164,18 @@ fn load(spec: &ServiceSpec) -> Vec<Problem> {
     let load = &spec.load;
     let root = Path::of("spec.load");
     let report = load.report_load.as_ref().map(|report| report.port.as_ref());
+    let orca = load.orca.as_ref().map(|orca| orca.port.as_ref());
     let http = load.http.as_ref().map(|http| http.port.as_ref());
     let kinds = [
         ("reportLoad", report),
+        ("orca", orca),
         ("process", load.process.as_ref().map(|_| None)),
         ("http", http),
         ("constant", load.constant.map(|_| None)),
         ("none", load.none.map(|_| None)),
     ];
     let mut problems: Vec<Problem> = one_kind(&root, &kinds).into_iter().collect();
-    for (kind, port) in [("reportLoad", report), ("http", http)] {
+    for (kind, port) in [("reportLoad", report), ("orca", orca), ("http", http)] {
         if let Some(port) = port {
             problems.extend(reachable(spec, root.clone().key(kind), kind, port));
         }
@@ -185,8 +187,9 @@ fn load(spec: &ServiceSpec) -> Vec<Problem> {
         .any(|(kind, given)| *kind != "none" && given.is_some());
     if !is_given && load.interval != LoadSpec::default().interval {
         problems.push(
-            Problem::new(root, "`load` says how often to ask, but not what")
-                .help("add `reportLoad: {}`, `http: {}` or `process: {}`, or remove `load`"),
+            Problem::new(root, "`load` says how often to ask, but not what").help(
+                "add `reportLoad: {}`, `orca: {}`, `http: {}` or `process: {}`, or remove `load`",
+            ),
         );
     }
     problems

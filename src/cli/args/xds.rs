@@ -1,0 +1,38 @@
+//! What the commands take that are about stock gRPC clients.
+
+use clap::{Args, Subcommand};
+
+use super::OutputFormat;
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum XdsCommand {
+    /// Print the bootstrap file for clients: the balancers that run now
+    Bootstrap(XdsBootstrapArgs),
+    /// Show who is connected to which balancer, and what it knows
+    Clients(XdsClientsArgs),
+}
+
+/// Arguments of `xds bootstrap`.
+#[derive(Debug, Args)]
+pub struct XdsBootstrapArgs {
+    /// What the clients that use this file call themselves, to be told apart in `xds clients` [default: the
+    /// name of this host]
+    #[arg(long, value_name = "TEXT")]
+    pub id: Option<String>,
+}
+
+/// Arguments of `xds clients`.
+#[derive(Debug, Args)]
+pub struct XdsClientsArgs {
+    /// How to show them: table, json or yaml; the latter two are always a list
+    #[arg(
+        short,
+        long,
+        value_enum,
+        hide_possible_values = true,
+        default_value_t,
+        value_name = "FORMAT"
+    )]
+    pub output: OutputFormat,
+}

@@ -1,0 +1,279 @@
+//! Stock gRPC clients, with nothing of ours in them, against real balancers by xDS.
+//!
+//! - [`only_served_endpoints_are_called_in_proportion_to_what_is_free`]
+//! - [`an_endpoint_that_goes_is_left_without_an_error`]
+//! - [`an_unknown_service_fails_fast_and_who_waits_for_it_is_served_once_it_is_there`]
+//! - [`a_balancer_that_is_killed_and_comes_back_finds_its_clients_still_calling`]
+//! - [`clients_go_over_to_another_balancer`]
+//! - [`two_hundred_endpoints_are_all_used`]
+//! - [`a_thousand_idle_streams_are_told_of_a_change`]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
+#![allow(clippy::disallowed_methods, reason = "a test in real time")]
+#![allow(unreachable_pub, reason = "a test")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod setting;
+
+use std::time::{Duration, Instant};
+
+use quaestor::proto::standard::envoy::service::discovery::v3::{
+    DiscoveryRequest, DiscoveryResponse,
+    aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
+};
+use setting::{Setting, await_only, together};
+use support::eventually;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Streaming, transport::Channel};
+
+#[test]
+fn only_served_endpoints_are_called_in_proportion_to_what_is_free() {
+    let mut setting = Setting::new(1);
+    setting.start_backends(0..4);
+    setting.loads(&[(0, 0.4), (1, 0.7), (2, 0.9), (3, 0.0)]);
+    for (slot, ready) in [(0, true), (1, true), (2, true), (3, false)] {
+        setting.say(slot, ready);
+    }
+    setting.start_balancer(0);
+    let mut clients = setting.clients();
+    together(&mut clients, |client| {
+        const CALLS: u32 = 4000;
+        assert_eq!(client.calls("Worker", 1, 30, true).errors, [""; 0]);
+        let seen = client.calls("Worker", CALLS, 10, false);
+        assert_eq!(seen.errors, [""; 0], "{}", client.kind);
+        for (slot, part) in [(0, 0.6), (1, 0.3), (2, 0.1)] {
+            let got = seen
+                .by
+                .get(&format!("worker-{slot}"))
+                .copied()
+                .unwrap_or_default();
+            let got = got as f64 / f64::from(CALLS);
+            assert!((got - part).abs() < 0.03, "{}: {seen:?}", client.kind);
+        }
+        println!("{}: {seen:?}", client.kind);
+    });
+    assert_eq!(setting.calls(3), 0, "it is not ready");
+
+    // What operators see of it.
+    eventually("all clients have taken what there is", || {
+        let clients = setting.ok(&["xds", "clients"]);
+        let rows: Vec<Vec<&str>> = clients
+            .lines()
+            .skip(1)
+            .map(|row| row.split("  ").collect())
+            .collect();
+        let taken = |row: &Vec<&str>| {
+            let cells: Vec<&str> = row
+                .iter()
+                .map(|cell| cell.trim())
+                .filter(|cell| !cell.is_empty())
+                .collect();
+            cells[0] == "stock" && cells[2..4] == ["Worker", "3"] && cells[4].parse::<u64>().is_ok()
+        };
+        rows.len() == 3 && rows.iter().all(taken)
+    });
+}
+
+#[test]
+fn an_endpoint_that_goes_is_left_without_an_error() {
+    let mut setting = Setting::new(1);
+    setting.start_backends(0..4);
+    setting.say_all(0..4, true);
+    setting.start_balancer(0);
+    let mut clients = setting.clients();
+    together(&mut clients, |client| client.begin());
+    await_only(&mut clients, &[0, 1, 2, 3]);
+    for gone in [3, 2, 1] {
+        let said = setting.say(gone, false);
+        let slots: Vec<u16> = (0..gone).collect();
+        await_only(&mut clients, &slots);
+        let late = setting
+            .last_call(gone)
+            .unwrap()
+            .saturating_duration_since(said);
+        println!("last called {late:?} after it was said that it goes");
+        // What a stopping instance waits for before its signal.
+        assert!(late < Duration::from_millis(500), "{late:?}");
+        setting.end_backend(gone);
+    }
+    await_only(&mut clients, &[0]);
+}
+
+#[test]
+fn an_unknown_service_fails_fast_and_who_waits_for_it_is_served_once_it_is_there() {
+    let mut setting = Setting::new(1);
+    setting.start_balancer(0);
+    let mut clients = setting.clients();
+    together(&mut clients, |client| {
+        let seen = client.calls("Nobody", 3, 30, false);
+        assert_eq!(seen.errors.len(), 3, "{}: {seen:?}", client.kind);
+        assert!(
+            seen.errors
+                .iter()
+                .all(|error| error.starts_with("UNAVAILABLE")),
+            "{}: {seen:?}",
+            client.kind
+        );
+        assert!(seen.millis < 10_000, "{}: {seen:?}", client.kind);
+        println!("{}: {seen:?}", client.kind);
+    });
+    setting.start_backends([0]);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            together(&mut clients, |client| {
+                let seen = client.calls("Late", 1, 60, true);
+                assert_eq!(seen.errors, [""; 0], "{}", client.kind);
+                println!("{}: waited {} ms", client.kind, seen.millis);
+            });
+        });
+        eventually("all of them wait", || {
+            setting.ok(&["xds", "clients"]).matches("Late").count() == 3
+        });
+        setting.say(0, true);
+        setting.route("worker", "Late", serde_json::json!({}));
+        waiting.join().unwrap();
+    });
+}
+
+#[test]
+fn a_balancer_that_is_killed_and_comes_back_finds_its_clients_still_calling() {
+    let mut setting = Setting::new(1);
+    setting.start_backends(0..4);
+    setting.say_all(0..2, true);
+    setting.start_balancer(0);
+    let mut clients = setting.clients();
+    together(&mut clients, |client| client.begin());
+    await_only(&mut clients, &[0, 1]);
+    setting.kill_balancer(0);
+    setting.say_all(0..2, false);
+    setting.say_all(2..4, true);
+    await_only(&mut clients, &[0, 1]);
+    setting.start_balancer(0);
+    let start = Instant::now();
+    await_only(&mut clients, &[2, 3]);
+    println!("followed within {:?}", start.elapsed());
+}
+
+#[test]
+fn clients_go_over_to_another_balancer() {
+    let mut setting = Setting::new(2);
+    setting.start_backends(0..4);
+    setting.say_all(0..2, true);
+    setting.start_balancer(0);
+    setting.start_balancer(1);
+    let mut clients = setting.clients();
+    together(&mut clients, |client| client.begin());
+    await_only(&mut clients, &[0, 1]);
+    setting.kill_balancer(0);
+    setting.say_all(0..2, false);
+    setting.say_all(2..4, true);
+    let start = Instant::now();
+    await_only(&mut clients, &[2, 3]);
+    println!("followed within {:?}", start.elapsed());
+}
+
+#[test]
+fn two_hundred_endpoints_are_all_used() {
+    const COUNT: u16 = 200;
+    let mut setting = Setting::new(1);
+    setting.start_backends(0..COUNT);
+    setting.say_all(0..COUNT, true);
+    setting.start_balancer(0);
+    let mut clients = setting.clients();
+    together(&mut clients, |client| {
+        assert_eq!(client.calls("Worker", 1, 30, true).errors, [""; 0]);
+        let (mut called, mut rounds) = (std::collections::BTreeSet::new(), 0);
+        while called.len() < usize::from(COUNT) {
+            let seen = client.calls("Worker", 1000, 10, false);
+            assert_eq!(seen.errors, [""; 0], "{}", client.kind);
+            called.extend(seen.by.into_keys());
+            rounds += 1;
+            assert!(
+                rounds < 20,
+                "{}: only {} of {COUNT}",
+                client.kind,
+                called.len()
+            );
+        }
+    });
+}
+
+/// A client that waits for what it is told.
+struct Idle {
+    requests: mpsc::Sender<DiscoveryRequest>,
+    responses: Streaming<DiscoveryResponse>,
+}
+
+const ENDPOINTS: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
+
+impl Idle {
+    async fn connect(channel: Channel) -> Self {
+        let (requests, asked) = mpsc::channel(8);
+        let mut client = AggregatedDiscoveryServiceClient::new(channel);
+        requests.send(Self::request("")).await.unwrap();
+        let responses = client
+            .stream_aggregated_resources(ReceiverStream::new(asked))
+            .await;
+        let responses = responses.unwrap().into_inner();
+        let mut idle = Self {
+            requests,
+            responses,
+        };
+        idle.told().await;
+        idle
+    }
+
+    fn request(nonce: &str) -> DiscoveryRequest {
+        DiscoveryRequest {
+            type_url: ENDPOINTS.to_owned(),
+            resource_names: vec!["Worker".to_owned()],
+            response_nonce: nonce.to_owned(),
+            ..DiscoveryRequest::default()
+        }
+    }
+
+    /// Waits for the next word, and takes it.
+    async fn told(&mut self) {
+        let response = self.responses.message().await.unwrap().unwrap();
+        assert_eq!(
+            (response.type_url.as_str(), response.resources.len()),
+            (ENDPOINTS, 1)
+        );
+        self.requests
+            .send(Self::request(&response.nonce))
+            .await
+            .unwrap();
+    }
+}
+
+#[test]
+fn a_thousand_idle_streams_are_told_of_a_change() {
+    const STREAMS: usize = 1000;
+    let mut setting = Setting::new(1);
+    setting.start_backends(0..2);
+    setting.say(0, true);
+    setting.start_balancer(0);
+    setting.bootstrap();
+    let address = format!("http://{}", setting.balancer(0));
+    let channels = |_| {
+        Channel::from_shared(address.clone())
+            .unwrap()
+            .connect_lazy()
+    };
+    let mut idle: Vec<Idle> = setting.runtime.block_on(async {
+        let channels: Vec<Channel> = (0..10).map(channels).collect();
+        let connecting = (0..STREAMS).map(|index| Idle::connect(channels[index % 10].clone()));
+        futures::future::join_all(connecting).await
+    });
+    for ready in [true, false, true] {
+        let said = setting.say(1, ready);
+        setting
+            .runtime
+            .block_on(futures::future::join_all(idle.iter_mut().map(Idle::told)));
+        let elapsed = said.elapsed();
+        println!("all {STREAMS} were told within {elapsed:?}");
+        assert!(elapsed < Duration::from_secs(5), "{elapsed:?}");
+    }
+}

@@ -1,0 +1,428 @@
+//! A real etcd whose keys are written by hand, balancers of the real program, servers that count their calls,
+//! and stock clients.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader, Lines, Write as _},
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use quaestor::{
+    host::Host,
+    proto::demo::{
+        WorkRequest, WorkResponse,
+        demo_worker_server::{DemoWorker, DemoWorkerServer},
+    },
+    store::{self, Outcome, Store, Txn, Write},
+};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, runtime::Runtime, task::JoinHandle};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status, transport::Server};
+
+use crate::support::{
+    cluster::QUAESTOR,
+    etcd::{Etcd, free_port},
+    eventually,
+};
+
+/// Everything that a test needs; ended when dropped.
+pub struct Setting {
+    etcd: Etcd,
+    store: Store,
+    pub runtime: Runtime,
+    balancers: Vec<Balancer>,
+    backends: BTreeMap<u16, Backend>,
+    directory: tempfile::TempDir,
+}
+
+struct Balancer {
+    port: u16,
+    process: Option<Child>,
+}
+
+/// A server that answers with its name.
+struct Backend {
+    address: SocketAddr,
+    calls: Arc<Calls>,
+    serving: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Calls {
+    name: String,
+    count: AtomicU64,
+    last: Mutex<Option<Instant>>,
+}
+
+impl Setting {
+    /// As many balancers, not started yet, and a service `worker`, found as `Worker`, without endpoints.
+    pub fn new(balancers: usize) -> Self {
+        let etcd = Etcd::start();
+        let runtime = Runtime::new().unwrap();
+        let config = store::Config::new([etcd.endpoint()]);
+        let store = {
+            let _guard = runtime.enter();
+            Store::new(config, Host::system()).unwrap()
+        };
+        let balancer = |_| Balancer {
+            port: free_port(),
+            process: None,
+        };
+        let setting = Self {
+            etcd,
+            store,
+            runtime,
+            balancers: (0..balancers).map(balancer).collect(),
+            backends: BTreeMap::new(),
+            directory: tempfile::tempdir().unwrap(),
+        };
+        let session = json!({
+            "uuid": "u", "nodeUuid": "n", "address": "127.0.0.1", "version": "0",
+            "startedAt": "2026-01-01T00:00:00Z", "reconciled": true,
+        });
+        setting.put("session/n", &session);
+        setting.route("worker", "Worker", json!({}));
+        setting
+    }
+
+    /// Says how a service is found.
+    pub fn route(&self, service: &str, name: &str, balance: Value) {
+        let route = json!({
+            "service": service, "names": [name], "published": true, "generation": 1, "balance": balance,
+        });
+        self.put(&format!("route/{service}"), &route);
+    }
+
+    /// Writes a key below the cluster's root. Returns when that is certain.
+    pub fn put(&self, key: &str, value: &Value) -> Instant {
+        let write = Write::put(format!("/quaestor/default/{key}"), value.to_string());
+        let done = self
+            .runtime
+            .block_on(self.store.commit(Txn::new().then(write)));
+        assert!(matches!(done, Ok(Outcome::Committed(_))), "{done:?}");
+        Instant::now()
+    }
+
+    /// Starts a balancer, or starts it again on its port.
+    pub fn start_balancer(&mut self, index: usize) {
+        let port = self.balancers[index].port;
+        let log = self.directory.path().join(format!("balancer-{index}.log"));
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(log)
+            .unwrap();
+        let child = Command::new(QUAESTOR)
+            .args(["balancer", "--listen", &format!("127.0.0.1:{port}")])
+            .args(["--etcd", &self.etcd.endpoint()])
+            .stdin(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.balancers[index].process = Some(child);
+    }
+
+    /// Ends a balancer as a crash does.
+    pub fn kill_balancer(&mut self, index: usize) {
+        let mut child = self.balancers[index].process.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Starts servers for these slots of `worker`, without saying so to anybody.
+    pub fn start_backends(&mut self, slots: impl IntoIterator<Item = u16>) {
+        for slot in slots {
+            let backend = Backend::start(&self.runtime, slot);
+            self.backends.insert(slot, backend);
+        }
+    }
+
+    /// Ends one.
+    pub fn end_backend(&mut self, slot: u16) {
+        self.backends.remove(&slot);
+    }
+
+    /// Says whether a slot is ready. Returns when that is certain.
+    pub fn say(&self, slot: u16, ready: bool) -> Instant {
+        let state = json!({
+            "instance": format!("worker-{slot}"), "node": "n", "phase": "Running", "ready": ready,
+            "endpoint": {"host": "127.0.0.1", "port": self.backends[&slot].address.port()},
+            "observedGeneration": 1, "epoch": 1,
+        });
+        self.put(&format!("state/n/worker-{slot}"), &state)
+    }
+
+    /// Says it of several.
+    pub fn say_all(&self, slots: impl IntoIterator<Item = u16>, ready: bool) {
+        for slot in slots {
+            self.say(slot, ready);
+        }
+    }
+
+    /// When a slot was called last.
+    pub fn last_call(&self, slot: u16) -> Option<Instant> {
+        *self.backends[&slot].calls.last.lock().unwrap()
+    }
+
+    /// How many calls a slot had.
+    pub fn calls(&self, slot: u16) -> u64 {
+        self.backends[&slot].calls.count.load(Relaxed)
+    }
+
+    /// Says how busy slots are.
+    pub fn loads(&self, rates: &[(u16, f64)]) {
+        let report =
+            |(slot, rate): &(u16, f64)| (format!("worker-{slot}"), json!({"knownRate": rate}));
+        let instances: serde_json::Map<_, _> = rates.iter().map(report).collect();
+        self.put(
+            "load/n",
+            &json!({"at": "2026-01-01T00:00:00Z", "instances": instances}),
+        );
+    }
+
+    /// `host:port` of a balancer.
+    pub fn balancer(&self, index: usize) -> String {
+        format!("127.0.0.1:{}", self.balancers[index].port)
+    }
+
+    /// Runs `quaestor` on this cluster.
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(QUAESTOR);
+        command
+            .args(arguments)
+            .env("QUAESTOR_ETCD", self.etcd.endpoint());
+        command.stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// The same; it must succeed.
+    #[track_caller]
+    pub fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {errors}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The bootstrap file that `quaestor xds bootstrap` prints, once all balancers have said where they are.
+    pub fn bootstrap(&self) -> PathBuf {
+        let ports = self.balancers.iter();
+        let ports: Vec<String> = ports
+            .map(|balancer| format!(":{}", balancer.port))
+            .collect();
+        let mut text = String::new();
+        eventually("all balancers are in the bootstrap file", || {
+            let output = self.run(&["xds", "bootstrap", "--id", "stock"]);
+            text = String::from_utf8(output.stdout).unwrap();
+            ports.iter().all(|port| text.contains(port))
+        });
+        let path = self.directory.path().join("bootstrap.json");
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// One client of each kind.
+    pub fn clients(&self) -> Vec<Client> {
+        let bootstrap = self.bootstrap();
+        KINDS
+            .iter()
+            .map(|kind| Client::start(kind, &bootstrap))
+            .collect()
+    }
+}
+
+impl Drop for Setting {
+    fn drop(&mut self) {
+        for balancer in &mut self.balancers {
+            if let Some(mut child) = balancer.process.take() {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+        if std::thread::panicking() {
+            for index in 0..self.balancers.len() {
+                let log = self.directory.path().join(format!("balancer-{index}.log"));
+                let log = std::fs::read_to_string(log).unwrap_or_default();
+                eprintln!("--- balancer {index} ---\n{log}");
+            }
+        }
+    }
+}
+
+impl Backend {
+    fn start(runtime: &Runtime, slot: u16) -> Self {
+        let calls = Arc::new(Calls {
+            name: format!("worker-{slot}"),
+            ..Calls::default()
+        });
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let service = DemoWorkerServer::new(Counting(Arc::clone(&calls)));
+        let serving = Server::builder()
+            .add_service(service)
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        let serving = runtime.spawn(async { serving.await.unwrap() });
+        Self {
+            address,
+            calls,
+            serving,
+        }
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+struct Counting(Arc<Calls>);
+
+#[tonic::async_trait]
+impl DemoWorker for Counting {
+    async fn work(&self, _: Request<WorkRequest>) -> Result<Response<WorkResponse>, Status> {
+        self.0.count.fetch_add(1, Relaxed);
+        *self.0.last.lock().unwrap() = Some(Instant::now());
+        Ok(Response::new(WorkResponse {
+            instance: self.0.name.clone(),
+            pid: 0,
+        }))
+    }
+}
+
+/// A kind of stock client: what it is, the variable that names its interpreter, where that is otherwise, its script.
+type Kind = (&'static str, &'static str, &'static str, &'static str);
+
+const KINDS: [Kind; 3] = [
+    (
+        "the newest grpcio",
+        "QUAESTOR_TEST_PYTHON",
+        "python/python3",
+        "client.py",
+    ),
+    (
+        "an older grpcio",
+        "QUAESTOR_TEST_OLDER_PYTHON",
+        "older-python/python3",
+        "client.py",
+    ),
+    ("grpc-js", "QUAESTOR_TEST_NODE", "node/node", "client.js"),
+];
+
+/// A running stock client. Ends when dropped.
+pub struct Client {
+    pub kind: &'static str,
+    child: Child,
+    commands: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+}
+
+/// What a client saw.
+#[derive(Debug, serde::Deserialize)]
+pub struct Seen {
+    /// Calls, by who answered them.
+    pub by: BTreeMap<String, u64>,
+    /// What the others were told.
+    pub errors: Vec<String>,
+    /// How long all of them took.
+    pub millis: u64,
+}
+
+impl Client {
+    fn start((kind, variable, place, script): &Kind, bootstrap: &std::path::Path) -> Self {
+        let root = env!("CARGO_MANIFEST_DIR");
+        let program =
+            std::env::var(variable).unwrap_or_else(|_| format!("{root}/target/tools/{place}"));
+        let mut child = Command::new(&program)
+            .arg(format!("{root}/tests/xds/{script}"))
+            .env("GRPC_XDS_BOOTSTRAP", bootstrap)
+            .env("GRPC_EXPERIMENTAL_XDS_WRR_LB", "true")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| {
+                panic!("cannot start `{program}`: {error}; run `scripts/test`, which fetches it")
+            });
+        Self {
+            kind,
+            commands: child.stdin.take().unwrap(),
+            answers: BufReader::new(child.stdout.take().unwrap()).lines(),
+            child,
+        }
+    }
+
+    /// So many calls of `service`, one after the other, each with so much time.
+    pub fn calls(&mut self, service: &str, count: u32, seconds: u64, wait: bool) -> Seen {
+        self.ask(&json!({
+            "do": "calls", "service": service, "count": count, "seconds": seconds, "wait": wait,
+        }))
+    }
+
+    /// Begins to call in the background, once a first call has succeeded.
+    pub fn begin(&mut self) {
+        let first = self.calls("Worker", 1, 30, true);
+        assert_eq!(first.errors, [""; 0], "{}", self.kind);
+        self.ask(&json!({"do": "begin", "service": "Worker"}));
+    }
+
+    /// What the calls in the background have seen since this was asked last.
+    pub fn seen(&mut self) -> Seen {
+        self.ask(&json!({"do": "seen"}))
+    }
+
+    fn ask(&mut self, command: &Value) -> Seen {
+        let kind = self.kind;
+        writeln!(self.commands, "{command}")
+            .unwrap_or_else(|error| panic!("{kind} has ended: {error}; its words are above"));
+        let line = self.answers.next();
+        let line = line
+            .unwrap_or_else(|| panic!("{kind} has ended; its words are above"))
+            .unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{kind}: {line}: {error}"))
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Does the same with all clients at once.
+pub fn together(clients: &mut [Client], each: impl Fn(&mut Client) + Sync) {
+    let each = &each;
+    std::thread::scope(|scope| {
+        for client in clients {
+            scope.spawn(move || each(client));
+        }
+    });
+}
+
+/// Waits until the calls in the background of all clients go to exactly these slots, and none has failed since.
+pub fn await_only(clients: &mut [Client], slots: &[u16]) {
+    let expected: Vec<String> = slots.iter().map(|slot| format!("worker-{slot}")).collect();
+    together(clients, |client| {
+        let start = Instant::now();
+        loop {
+            std::thread::sleep(Duration::from_millis(100));
+            let seen = client.seen();
+            assert_eq!(seen.errors, [""; 0], "{}", client.kind);
+            if seen.by.keys().eq(&expected) {
+                break;
+            }
+            assert!(
+                start.elapsed() < Duration::from_secs(60),
+                "{}: {seen:?}",
+                client.kind
+            );
+        }
+    });
+}
