@@ -51,7 +51,7 @@ enum Way {
     Pick(Policy),
 }
 
-const WAYS: [(&str, Way); 8] = [
+const WAYS: [(&str, Way); 7] = [
     ("oracle", Way::Oracle),
     ("`Acquire` (wait)", Way::Acquire),
     ("`leastLoad`", Way::Pick(Policy::LeastLoad)),
@@ -59,7 +59,6 @@ const WAYS: [(&str, Way); 8] = [
     ("`ordered` (the ancestor's)", Way::Pick(Policy::Ordered)),
     ("`roundRobin`", Way::Pick(Policy::RoundRobin)),
     ("`random`", Way::Pick(Policy::Random)),
-    ("`weighted`, equal weights", Way::Pick(Policy::Weighted)),
 ];
 
 fn main() {
@@ -68,7 +67,7 @@ fn main() {
         return;
     }
     let quick = std::env::args().any(|argument| argument == "--quick");
-    let requests = if quick { 10_000 } else { 60_000 };
+    let requests = if quick { 10_000 } else { 30_000 };
     let settings: Vec<Setting> = [20, 100]
         .into_iter()
         .flat_map(|workers| [1.0, 30.0].map(|mean| (workers, mean)))
