@@ -327,9 +327,12 @@ impl<'a> Report<'a> {
         let (unready, outdated): (Vec<&Member<'_>>, Vec<&Member<'_>>) =
             others.partition(|m| !m.is_available());
         let mut parts: Vec<String> = unready.iter().map(|m| m.describe(service)).collect();
-        let slots = self.unplaced.iter().map(|(slot, _)| *slot);
-        let slots = slots.chain(self.leaving.iter().map(|(slot, _)| *slot));
-        parts.extend(slots.map(|slot| format!("{service}-{slot} has no node")));
+        let slots = self.unplaced.iter();
+        parts.extend(slots.map(|(slot, _)| format!("{service}-{slot} has no node")));
+        let leaving = self.leaving.iter();
+        parts.extend(
+            leaving.map(|(slot, node)| format!("{service}-{slot} first has to leave node {node}")),
+        );
         let held = self.held.iter();
         parts.extend(held.map(|(slot, whom)| format!("{service}-{slot} waits for {whom}")));
         if !outdated.is_empty() {

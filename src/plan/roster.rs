@@ -47,6 +47,8 @@ pub struct Opening<'a> {
 /// The decision about every seat of a service.
 #[derive(Debug, Default)]
 pub struct Roster<'a> {
+    /// So many are wanted.
+    pub wanted: usize,
     /// Stay, one per slot, by slot.
     pub stay: Vec<Place<'a>>,
     /// More than are wanted, by slot, with the cause to end them.
@@ -57,6 +59,8 @@ pub struct Roster<'a> {
     pub open: Vec<Opening<'a>>,
     /// Have one that stays elsewhere, or is to have, and go on beside it for now, with the cause.
     pub spare: Vec<(Place<'a>, Spare)>,
+    /// Of those, one for each node that is to have another one: it has to leave first.
+    pub guests: Vec<Place<'a>>,
 }
 
 /// Why an instance goes on although the same one runs elsewhere, or is to.
@@ -103,24 +107,18 @@ impl<'a> Roster<'a> {
         let mut held: BTreeMap<u32, Vec<Place<'a>>> = BTreeMap::new();
         let mut leaving: BTreeMap<u32, Place<'a>> = BTreeMap::new();
         for place in places(service) {
-            if is_kept(place.seat) {
-                held.entry(place.slot).or_default().push(place);
-            } else if !has_left(place.seat) && !is_lost(cluster, spec, place.node) {
-                leaving.insert(place.slot, place);
+            let is_lost = is_lost(cluster, spec, place.node);
+            match (is_kept(place.seat), is_lost) {
+                (true, true) => roster.spare.push((place, Spare::Away)),
+                (true, false) => held.entry(place.slot).or_default().push(place),
+                (false, false) if !has_left(place.seat) => _ = leaving.insert(place.slot, place),
+                (false, _) => {}
             }
         }
-        let mut kept: BTreeMap<u32, Place<'a>> = BTreeMap::new();
-        for (slot, places) in held {
-            kept.extend(
-                roster
-                    .one_of(cluster, spec, places)
-                    .map(|place| (slot, place)),
-            );
-        }
         if spec.one_per_node {
-            roster.one_per_node(cluster, spec, service, kept, &leaving);
+            roster.one_per_node(cluster, spec, service, held, &leaving);
         } else {
-            roster.replicas(cluster, blueprint, kept, &leaving);
+            roster.replicas(cluster, blueprint, held, &leaving);
         }
         // Whoever is on the way out goes on, unless its slot is opened again.
         let reopened: BTreeSet<(u32, &Name)> = (roster.open.iter())
@@ -135,28 +133,24 @@ impl<'a> Roster<'a> {
         roster
     }
 
-    /// The one of several in a slot that stays; none where all are lost. By rights there is one: more are
-    /// there while an instance moves, and after its node was away.
+    /// The one of several in a slot that stays, if there is any. By rights there is one: more are there while an
+    /// instance moves, and after its node was away.
     fn one_of(
         &mut self,
         cluster: &Cluster,
         spec: &ServiceSpec,
-        places: Vec<Place<'a>>,
+        mut places: Vec<Place<'a>>,
     ) -> Option<Place<'a>> {
-        let (lost, mut rest): (Vec<_>, Vec<_>) =
-            (places.into_iter()).partition(|place| is_lost(cluster, spec, place.node));
-        self.spare
-            .extend(lost.into_iter().map(|place| (place, Spare::Away)));
         let rank =
             |place: &Place<'a>, compare_work: bool| rank(cluster, spec, *place, compare_work);
         // Only where two could go on does it matter which one works.
-        let fit = rest
+        let fit = places
             .iter()
             .filter(|place| is_fit(cluster, spec, place.node));
         let compare = fit.count() > 1;
-        rest.sort_by_key(|place| (rank(place, compare), std::cmp::Reverse(place.node)));
-        let stays = rest.pop()?;
-        for place in rest {
+        places.sort_by_key(|place| (rank(place, compare), std::cmp::Reverse(place.node)));
+        let stays = places.pop()?;
+        for place in places {
             match spare(cluster, spec, place, stays) {
                 Some(why) => self.spare.push((place, why)),
                 None => {
@@ -172,16 +166,22 @@ impl<'a> Roster<'a> {
         &mut self,
         cluster: &Cluster,
         blueprint: Blueprint<'a>,
-        kept: BTreeMap<u32, Place<'a>>,
+        held: BTreeMap<u32, Vec<Place<'a>>>,
         leaving: &BTreeMap<u32, Place<'a>>,
     ) {
         let wanted = blueprint.replicas();
         let external = !blueprint.spec().external.is_empty();
-        for (slot, place) in kept {
+        for (slot, places) in held {
             if external && slot as usize >= wanted {
                 let cause = format!("`external` has no address number {slot} any more");
-                self.end.push((place, cause));
-            } else if self.stay.len() == wanted {
+                let ends = places.into_iter().map(|place| (place, cause.clone()));
+                self.end.extend(ends);
+                continue;
+            }
+            let Some(place) = self.one_of(cluster, blueprint.spec(), places) else {
+                continue;
+            };
+            if self.stay.len() == wanted {
                 let cause = match wanted {
                     1 => "1 replica is wanted, and those with lower slots stay".to_owned(),
                     _ => format!("{wanted} replicas are wanted, and those with lower slots stay"),
@@ -191,6 +191,7 @@ impl<'a> Roster<'a> {
                 self.stay.push(place);
             }
         }
+        self.wanted = wanted;
         let taken: BTreeSet<u32> = self.stay.iter().map(|place| place.slot).collect();
         let missing = wanted.saturating_sub(self.stay.len());
         let is_open = |slot: &u32| !taken.contains(slot);
@@ -216,7 +217,7 @@ impl<'a> Roster<'a> {
         cluster: &'a Cluster,
         spec: &ServiceSpec,
         service: &'a Service,
-        kept: BTreeMap<u32, Place<'a>>,
+        held: BTreeMap<u32, Vec<Place<'a>>>,
         leaving: &BTreeMap<u32, Place<'a>>,
     ) {
         let mut open: BTreeSet<&Name> = BTreeSet::new();
@@ -237,16 +238,23 @@ impl<'a> Roster<'a> {
             }
         }
         let mut served: BTreeSet<&Name> = BTreeSet::new();
-        for place in kept.into_values() {
-            if let Some(reason) = closed.get(place.node) {
-                let cause = format!("its node does not admit it any more: {reason}");
-                self.end.push((place, cause));
-            } else if served.insert(place.node) {
-                self.stay.push(place);
-            } else {
-                let cause = "its node has another instance, and one is wanted".to_owned();
-                self.end.push((place, cause));
+        for places in held.into_values() {
+            // Only those whose nodes want them compete for the slot, so that none stays for one that ends.
+            let mut rivals = Vec::new();
+            for place in places {
+                if let Some(reason) = closed.get(place.node) {
+                    let cause = format!("its node does not admit it any more: {reason}");
+                    self.end.push((place, cause));
+                } else if served.contains(place.node) {
+                    let cause = "its node has another instance, and one is wanted".to_owned();
+                    self.end.push((place, cause));
+                } else {
+                    rivals.push(place);
+                }
             }
+            let stays = self.one_of(cluster, spec, rivals);
+            served.extend(stays.map(|place| place.node));
+            self.stay.extend(stays);
         }
         // What goes on there for now may be what stays, once the same one elsewhere has ended.
         served.extend(self.spare.iter().map(|(place, _)| place.node));
@@ -257,8 +265,12 @@ impl<'a> Roster<'a> {
             .map(|place| (place.node, *place))
             .collect();
         // A slot is free again in the plan that deletes its last trace.
-        let running = places(service).filter(|place| place.seat.state.is_some());
-        let used: BTreeSet<u32> = (running.map(|place| place.slot))
+        let traces = places(service).filter(|place| {
+            place.seat.state.is_some() && !cluster.has_lost(place.node, Some(spec))
+        });
+        let spare = self.spare.iter().map(|(place, _)| *place);
+        let spare = spare.filter(|place| !is_deleted(cluster, place.node));
+        let used: BTreeSet<u32> = (traces.chain(spare).map(|place| place.slot))
             .chain(taken)
             .chain(returning.values().map(|place| place.slot))
             .collect();
@@ -273,13 +285,23 @@ impl<'a> Roster<'a> {
             }));
         }
         self.open.sort_by_key(|opening| opening.slot);
+        let there: BTreeSet<&Name> = self.stay.iter().map(|place| place.node).collect();
+        let spare = self.spare.iter().map(|(place, _)| *place);
+        let guests = spare.filter(|place| open.contains(place.node) && !there.contains(place.node));
+        let guests: BTreeMap<&Name, Place<'a>> = guests.map(|place| (place.node, place)).collect();
+        self.guests.extend(guests.into_values());
+        self.wanted = self.stay.len() + self.open.len() + self.guests.len();
     }
 }
 
 /// Whether what a service has on `node` counts as lost. One per node stays where it is.
 fn is_lost(cluster: &Cluster, spec: &ServiceSpec, node: &Name) -> bool {
-    let is_deleted = cluster.nodes().get(node).is_some_and(Node::is_deleted);
-    (is_deleted || !spec.one_per_node) && cluster.has_lost(node, Some(spec))
+    let stays = spec.one_per_node && !is_deleted(cluster, node);
+    !stays && cluster.has_lost(node, Some(spec))
+}
+
+fn is_deleted(cluster: &Cluster, node: &Name) -> bool {
+    cluster.nodes().get(node).is_some_and(Node::is_deleted)
 }
 
 /// Whether `node` is there, and takes the service.

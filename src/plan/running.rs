@@ -72,7 +72,7 @@ impl<'a> Draft<'a, '_> {
         let blueprint = Blueprint::new(object);
         let spec = blueprint.spec();
         let roster = Roster::new(self.cluster, self.service, blueprint);
-        let replicas = roster.stay.len() + roster.open.len();
+        let replicas = roster.wanted;
         let stable = self.service.templates.stable();
         let mut course = Course {
             blueprint,
@@ -99,9 +99,6 @@ impl<'a> Draft<'a, '_> {
         for (place, cause) in roster.end {
             self.end(place, object.generation, cause);
         }
-        for (place, why) in &roster.spare {
-            self.spare(*place, *why, spec);
-        }
         let mut turns = BTreeMap::new();
         for place in roster.stay {
             if let Some(turn) = self.stay(&mut course, place) {
@@ -109,6 +106,7 @@ impl<'a> Draft<'a, '_> {
             }
         }
         let stands_in = self.is_under_way(&course, roster.open.len());
+        let mut closed: BTreeMap<u32, String> = BTreeMap::new();
         for (place, cause) in roster.surplus {
             if stands_in && course.report.stand_ins.len() < course.budget.surge {
                 course.report.stand_ins.insert(place.slot);
@@ -116,9 +114,21 @@ impl<'a> Draft<'a, '_> {
                     turns.insert(place.slot, turn);
                 }
             } else {
+                closed.insert(place.slot, cause.clone());
                 self.end(place, object.generation, cause);
             }
         }
+        for (place, why) in roster.spare {
+            match closed.get(&place.slot) {
+                // Who it goes on beside ends, and its slot is not wanted.
+                Some(cause) if !self.cluster.has_lost(place.node, Some(spec)) => {
+                    self.end(place, object.generation, cause.clone());
+                }
+                _ => self.spare(place, why, spec),
+            }
+        }
+        let guests = roster.guests.iter().map(|place| (place.slot, place.node));
+        course.report.leaving.extend(guests);
         if spec.one_per_node {
             // What becomes of a node that is away is not known; the others go on.
             let away = course.report.members.iter().filter(|m| !m.live).count();

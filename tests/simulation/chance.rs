@@ -1,13 +1,38 @@
 //! Chance that repeats: all randomness of a simulated world comes from its seed.
 //!
-//! Two kinds are not asked for through a seam: the seeds of the standard library's hash maps and of the
-//! runtime's `select!`. Both come from `getrandom`, which the standard library lets a program replace
-//! ("a weak symbol allows interposition"); this test program does.
-#![allow(unsafe_code, reason = "a C function is replaced by one in Rust")]
+//! Some is not asked for through a seam, so this test program replaces the C functions that it comes from, as the
+//! standard library lets programs do:
+//!
+//! - The seeds of the standard library's hash maps and of the runtime's `select!` come from `getrandom`. They count
+//!   up within a thread, so that a world has a thread of its own ([`alone`]): no log, for instance, shifts them.
+//! - What h2 still knows of streams that were reset goes by the true time, which is that of a busy machine. On a
+//!   world's thread that stands still.
+#![allow(unsafe_code, reason = "C functions are replaced by ones in Rust")]
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    cell::Cell,
+    sync::{Mutex, PoisonError},
+};
 
 use quaestor::host::Entropy;
+use rustix::time::ClockId;
+
+thread_local! {
+    /// Whether the true time stands still for this thread.
+    static IS_TIMELESS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs a world in a thread of its own, out of the true time.
+pub fn alone<T: Send>(world: impl FnOnce() -> T + Send) -> T {
+    let ran = std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            IS_TIMELESS.set(true);
+            world()
+        });
+        thread.join()
+    });
+    ran.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
 
 /// A source of numbers that says the same for the same seed (SplitMix64).
 #[derive(Clone)]
@@ -79,4 +104,35 @@ unsafe extern "C" fn getrandom(buffer: *mut u8, length: usize, _flags: u32) -> i
         unsafe { buffer.add(offset).write(dice.bits() as u8) };
     }
     length as isize
+}
+
+/// A `timespec` of C.
+#[repr(C)]
+pub struct Time {
+    seconds: i64,
+    nanoseconds: i64,
+}
+
+/// Takes the place of the C library's function of this name in this test program.
+///
+/// # Safety
+/// As of the function replaced: `time` points to a `timespec` that may be written.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn clock_gettime(clock: i32, time: *mut Time) -> i32 {
+    let now = match (IS_TIMELESS.get(), clock) {
+        (true, _) => rustix::time::Timespec {
+            tv_sec: 1_000_000,
+            tv_nsec: 0,
+        },
+        (false, 0) => rustix::time::clock_gettime(ClockId::Realtime),
+        (false, _) => rustix::time::clock_gettime(ClockId::Monotonic),
+    };
+    // SAFETY: the caller gave a place for a time.
+    unsafe {
+        time.write(Time {
+            seconds: now.tv_sec,
+            nanoseconds: now.tv_nsec,
+        });
+    }
+    0
 }

@@ -13,6 +13,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    chance,
     planted::Planted,
     schedule::{FAULTS, schedule},
     trace::Violation,
@@ -162,7 +163,8 @@ pub fn report() {
             .with_writer(std::io::stderr);
         subscriber.init();
     }
-    let outcome = world::run(task.seed, task.kept.as_deref(), task.planted);
+    let run = || world::run(task.seed, task.kept.as_deref(), task.planted);
+    let outcome = chance::alone(run);
     let report = Report {
         violation: outcome.trace.first_violation(),
         hash: outcome.trace.hash(),

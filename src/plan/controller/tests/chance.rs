@@ -265,11 +265,9 @@ fn chances() -> u32 {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        // What chance finds is kept in `histories`.
+        // A history that fails is printed at its shortest, to be kept in `histories`.
         cases: chances(),
         failure_persistence: None,
-        // Rare histories are open still (see the ignored ones there): everyday runs repeat what is known to hold.
-        rng_seed: proptest::test_runner::RngSeed::Fixed(1),
         ..ProptestConfig::default()
     })]
 

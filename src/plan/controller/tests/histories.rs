@@ -34,7 +34,6 @@ fn what_a_lost_node_had_keeps_its_revision_when_the_service_becomes_another() {
 }
 
 #[test]
-#[ignore = "open: the checker counts what a lost node had against the budget of what takes its place"]
 fn a_service_that_becomes_another_while_a_node_is_lost_keeps_its_budget() {
     live(&[
         node(0, 0),
