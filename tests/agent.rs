@@ -304,6 +304,7 @@ fn command(command: &[&str]) -> Assignment {
         on_agent_stop: OnAgentStop::Stop,
         adopt: false,
         on_partition: Default::default(),
+        singleton: false,
         logs: Default::default(),
     }
 }

@@ -141,6 +141,7 @@ fn ready(at: usize, ready: bool) -> Fact {
         next_start_at: None,
         observed_generation: 1,
         revision: String::new(),
+        self_stop: None,
         epoch: 1,
     };
     Fact::State(node, instance(at), Some(Box::new(state)))

@@ -17,6 +17,7 @@ use crate::{
     model::{
         Assignment, Desired, Exit, Instance, LoadReport, Moment, Name, Run, Timestamp, Units,
         notice::Notice,
+        quantity::Period,
         service::{HealthSpec, OnAgentStop},
     },
     plan::{
@@ -79,6 +80,8 @@ pub(super) struct Managed {
     /// The moment that the process was last told to stop by, on its own; the outer none: it is not known
     /// what it was told.
     pub(super) told_deadline: Option<Option<Moment>>,
+    /// The grace that the shim of the last start gives it, should it have to stop by itself; none: not known.
+    pub(super) stop_grace: Option<Period>,
     /// Counts starts, so that news of an earlier process is not taken for news of this one.
     pub(super) run: u64,
     /// The ports of the last start.
@@ -128,6 +131,7 @@ impl Managed {
             back_off: BackOff::default(),
             process: None,
             told_deadline: None,
+            stop_grace: None,
             run: 0,
             ports: Ports::new(),
             starts: 0,
@@ -160,6 +164,7 @@ impl Managed {
             last_exit: record.last_exit,
             tickets: record.tickets,
             ready_since: record.ready_since,
+            stop_grace: record.stop_grace,
             ..Self::new(record.assignment, record.stored_at, record.uuid)
         }
     }
@@ -186,6 +191,7 @@ impl Managed {
             last_exit: self.last_exit.clone(),
             tickets: self.tickets.clone(),
             ready_since: self.ready_since,
+            stop_grace: self.stop_grace,
         }
     }
 

@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Error, Home, ports::Ports};
 use crate::{
     host::Host,
-    model::{Assignment, Exit, Instance, Moment, Timestamp},
+    model::{Assignment, Exit, Instance, Moment, Timestamp, quantity::Period},
     plan::{agent::Life, reservation::Ledger, restart::BackOff},
     process::{Found, Processes},
 };
@@ -68,6 +68,9 @@ pub(super) struct Record {
     /// Since when clients were sent to it without a break.
     #[serde(default)]
     pub(super) ready_since: Option<Moment>,
+    /// The grace that its shim gives it, should it have to stop by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) stop_grace: Option<Period>,
 }
 
 /// A record, and what there is of the process.
@@ -265,6 +268,7 @@ mod tests {
             last_exit: None,
             tickets: Ledger::default(),
             ready_since: None,
+            stop_grace: None,
         }
     }
 

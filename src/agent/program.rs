@@ -230,6 +230,7 @@ mod tests {
             tickets: None,
             resources: Default::default(),
             on_partition: Default::default(),
+            singleton: false,
             logs: Default::default(),
         };
         let ports = Ports::from([

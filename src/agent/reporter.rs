@@ -20,8 +20,8 @@ use crate::{
     store::{Error, Guard, Listing, Outcome, Store, Txn, Write},
 };
 
-/// Writes per transaction: with their guards well below etcd's limit of 128 operations.
-const BATCH: usize = 64;
+/// Writes per transaction: with two guards each, and two for the session, below etcd's limit of 128 operations.
+const BATCH: usize = 60;
 
 /// Pauses after the store refused or could not be reached.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -64,6 +64,8 @@ pub(super) struct Reporter {
     held: Option<Held>,
     known: BTreeMap<Instance, Known>,
     wanted: BTreeMap<Instance, InstanceState>,
+    /// Who is announced before it is started: the revision at which its assignment has to be in the store then.
+    announced_by: BTreeMap<Instance, i64>,
     /// Whose known state is not the wanted one.
     stale: BTreeSet<Instance>,
     /// Whether the store is to be read before it is written.
@@ -85,6 +87,7 @@ impl Reporter {
             held: None,
             known: BTreeMap::new(),
             wanted: BTreeMap::new(),
+            announced_by: BTreeMap::new(),
             stale: BTreeSet::new(),
             look: false,
             under_way: None,
@@ -105,7 +108,10 @@ impl Reporter {
     pub(super) fn want(&mut self, instance: &Instance, state: Option<InstanceState>) {
         match state {
             Some(state) => self.wanted.insert(instance.clone(), state),
-            None => self.wanted.remove(instance),
+            None => {
+                self.announced_by.remove(instance);
+                self.wanted.remove(instance)
+            }
         };
         self.compare(instance);
     }
@@ -122,6 +128,25 @@ impl Reporter {
                 Stored::State(state) => Some(&**state),
                 Stored::Nothing | Stored::Garbage => None,
             })
+    }
+
+    /// The first state of an instance under a session is only written while its assignment is the one stored at
+    /// this revision; none: whatever it is.
+    pub(super) fn announce_by(&mut self, instance: &Instance, assigned_at: Option<i64>) {
+        match assigned_at {
+            Some(revision) => self.announced_by.insert(instance.clone(), revision),
+            None => self.announced_by.remove(instance),
+        };
+    }
+
+    /// Whether the store holds a state of `instance` that was written under this session.
+    pub(super) fn is_announced(&self, instance: &Instance) -> bool {
+        let began = self.held.as_ref().map(|held| held.began);
+        let known = self.known.get(instance).map(|known| &known.stored);
+        match (began, known) {
+            (Some(began), Some(Stored::State(state))) => state.epoch >= began,
+            _ => false,
+        }
     }
 
     /// A key was seen to hold `value` (none: to be deleted) at `revision`.
@@ -182,6 +207,12 @@ impl Reporter {
                 }
                 _ => Guard::Absent(key.clone()),
             });
+            let assigned_at = self.announced_by.get(instance);
+            if let Some(revision) = assigned_at.filter(|_| !self.is_announced(instance)) {
+                let assignment = Key::Assignment(self.node.clone(), instance.clone());
+                let assignment = self.keys.of(&assignment);
+                txn.guards.push(Guard::ModRevision(assignment, *revision));
+            }
             let state = self
                 .wanted
                 .get(instance)

@@ -27,8 +27,8 @@ const TTL: Duration = Duration::from_secs(20);
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// How often the key is looked at while nothing is written: somebody may have deleted it by hand, which
-/// leaves the lease alive.
-const LOOK: Duration = Duration::from_secs(30);
+/// leaves the lease alive. The session is certain for [`TTL`] after a look.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// How long the end of a session may take; after that it ends by itself.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -83,6 +83,8 @@ pub(super) struct Keeper {
     lease: Option<Lease>,
     held: watch::Sender<Option<Held>>,
     certain_until: watch::Sender<Option<Moment>>,
+    /// When the key was last asked for and found to be as it was written.
+    looked: watch::Sender<Moment>,
     reconciled: watch::Receiver<bool>,
     doubt: watch::Receiver<()>,
     seen: watch::Receiver<i64>,
@@ -122,6 +124,7 @@ impl Keeper {
             lease: None,
             held: held.0,
             certain_until: certain_until.0,
+            looked: watch::Sender::new(Moment::default()),
             reconciled: reconciled.1,
             doubt: doubt.1,
             seen: seen.1,
@@ -204,11 +207,18 @@ impl Keeper {
             return;
         };
         let certain_until = self.certain_until.clone();
+        let mut looked = self.looked.subscribe();
         let telling = async {
             loop {
                 let deadline = lease.deadline();
-                certain_until.send_replace(Some(deadline));
-                lease.renewed_since(deadline).await;
+                let until = deadline.min(*looked.borrow_and_update() + TTL);
+                certain_until.send_if_modified(|told| told.replace(until) != Some(until));
+                tokio::select! {
+                    biased;
+                    () = lease.renewed_since(deadline) => {}
+                    // It cannot fail: the keeper outlives its own future.
+                    Ok(()) = looked.changed() => {}
+                }
             }
         };
         tokio::select! {
@@ -274,10 +284,12 @@ impl Keeper {
         let Some(held) = self.held.borrow().clone() else {
             return Ok(false);
         };
+        let now = self.host.clock.now();
         let found = self.store.get(&self.key).await?;
         if found.is_none_or(|entry| entry.mod_revision != held.epoch || entry.value != held.value) {
             return Ok(false);
         }
+        self.looked.send_replace(now);
         let reconciled = *self.reconciled.borrow();
         if reconciled == self.session.reconciled {
             return Ok(true);
@@ -327,6 +339,7 @@ impl Keeper {
             }
         };
         let lease = self.store.grant(TTL).await?;
+        let now = self.host.clock.now();
         self.session.uuid = self.host.entropy.uuid();
         self.session.started_at = self.host.clock.timestamp();
         self.session.reconciled = *self.reconciled.borrow();
@@ -344,6 +357,7 @@ impl Keeper {
                     value,
                     lease: lease.id(),
                 }));
+                self.looked.send_replace(now);
                 self.certain_until.send_replace(Some(lease.deadline()));
                 self.lease = Some(lease);
                 Ok(true)

@@ -7,6 +7,7 @@
 mod act;
 mod adopt;
 mod assigned;
+mod claim;
 mod confine;
 mod end;
 mod local;
@@ -42,7 +43,7 @@ use crate::{
     keys::{Key, Keys},
     model::{Assignment, Instance, Moment},
     plan::{
-        agent::{Decision, Goal, Life, Wait, decide},
+        agent::{Action, Decision, Goal, Life, Wait, decide},
         news,
     },
     process::Processes,
@@ -90,6 +91,8 @@ pub(super) struct Supervisor {
     starting: BTreeMap<Instance, Moment>,
     /// Those that wait for a start to be over.
     queued: BTreeSet<Instance>,
+    /// Those that wait until the store has heard of them.
+    unannounced: BTreeSet<Instance>,
     reporter: Reporter,
     /// What happens to instances, for people.
     chronicle: Chronicle,
@@ -158,6 +161,7 @@ impl Supervisor {
             events: FuturesUnordered::new(),
             starting: BTreeMap::new(),
             queued: BTreeSet::new(),
+            unannounced: BTreeSet::new(),
             unreconciled: None,
             admitted: false,
             waiting: Vec::new(),
@@ -191,6 +195,7 @@ impl Supervisor {
                     let trusted = self.reporter.absorb(done, clock.now());
                     self.doubt_unless(trusted);
                     self.wake_untold();
+                    self.wake_unannounced();
                 }
                 done = self.load.done() => {
                     let trusted = self.load.absorb(done, clock.now());
@@ -278,6 +283,10 @@ impl Supervisor {
                 ..managed.goal(self.ends_by.is_some(), now)
             };
             match decide(&goal, &managed.life, room, now) {
+                Decision::Do(Action::Start) if !self.is_announced(name, managed) => {
+                    self.unannounced.insert(name.clone());
+                    break;
+                }
                 Decision::Do(action) => self.act(name, action, now).await,
                 Decision::Wait(wait) => {
                     if wait == Wait::Content
@@ -333,6 +342,7 @@ impl Supervisor {
         let state = managed.state(&self.config, agent_ends, settled.is_some(), now);
         let news = news::of_instance(self.reporter.last(name), &state);
         self.chronicle.note(news);
+        self.reporter.announce_by(name, managed.announced_by());
         self.reporter.want(name, Some(state));
         self.load.set(name, managed.load_report(now));
         let units = managed.units(agent_ends);

@@ -31,11 +31,7 @@ impl Compaction {
 
     /// Compacts the store if it is time: up to `revision` as it was the last time.
     pub(super) async fn advance(&mut self, store: &Store, clock: &dyn Clock, revision: i64) {
-        if clock.now() < self.due {
-            return;
-        }
-        self.due = clock.now() + EVERY;
-        let Some(upto) = self.upto.replace(revision).filter(|upto| *upto > 0) else {
+        let Some(upto) = self.upto(clock.now(), revision) else {
             return;
         };
         match store.compact(upto).await {
@@ -43,5 +39,41 @@ impl Compaction {
             // Perhaps somebody else does it; if nobody does, the store will say that it is full.
             Err(error) => tracing::debug!(%error, "the store is not compacted"),
         }
+    }
+
+    /// Up to where the store is to be compacted at `now`, at which it has reached `revision`.
+    fn upto(&mut self, now: Moment, revision: i64) -> Option<i64> {
+        if now < self.due {
+            return None;
+        }
+        self.due = now + EVERY;
+        self.upto.replace(revision).filter(|upto| *upto > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_cut_off_for_less_than_five_minutes_reads_on_where_it_was() {
+        let start = Moment::default();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut compaction = Compaction::new(start);
+        let upto = [
+            // What the last leader saw at which moment this one does not know.
+            (299, 10),
+            (300, 11),
+            (301, 12),
+            (599, 13),
+            // Late: the next is due five minutes after this one.
+            (650, 14),
+            (900, 15),
+            (950, 16),
+        ]
+        .map(|(seconds, revision)| compaction.upto(at(seconds), revision));
+        let wanted = [None, None, None, None, Some(11), None, Some(14)];
+        assert_eq!(upto, wanted);
+        assert_eq!(compaction.due(), at(1_250));
     }
 }

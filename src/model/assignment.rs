@@ -85,6 +85,9 @@ pub struct Assignment {
     /// What becomes of it while its agent cannot confirm its session.
     #[serde(default)]
     pub on_partition: OnPartition,
+    /// Whether it may never run twice: its agent announces it in the store before each first start under a session.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub singleton: bool,
     /// How much of its output is kept.
     #[serde(default)]
     pub logs: LogSpec,

@@ -27,7 +27,7 @@ pub use hooks::{ExecCheck, Hook};
 pub use load::{HttpLoad, LoadSpec, ProcessLoad};
 pub use logs::LogSpec;
 pub use notify::NotifySpec;
-pub use partition::OnPartition;
+pub use partition::{OnPartition, SELF_STOP};
 pub use placement::{Capacity, Placement, Requests};
 pub use port_range::PortRange;
 pub use recycle::{RecycleSpec, RecycleWhen};
@@ -99,7 +99,8 @@ pub struct ServiceSpec {
     #[serde(default, skip_serializing_if = "is_default")]
     pub requests: Requests,
     /// Never two of an instance at a time, not on different nodes either: on a node that is away it is not
-    /// replaced before an operator has deleted the node. Default false.
+    /// replaced before an operator has deleted the node; with `onPartition: stop`, not before it has stopped by
+    /// itself. Default false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub singleton: bool,
     /// Program and arguments; no shell. Placeholders: `{host}`, `{port}`, `{port.<name>}`,

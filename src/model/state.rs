@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     name::{Instance, Name},
-    quantity::Size,
+    quantity::{Period, Size},
     time::Timestamp,
 };
 
@@ -62,6 +62,10 @@ pub struct InstanceState {
     /// The revision of the process that lives or lived last; empty before the first start.
     #[serde(default)]
     pub revision: String,
+    /// How long it takes at most to stop by itself once its agent is cut off from the store (`onPartition: stop`):
+    /// the grace that its shim gives it. None: it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub self_stop: Option<Period>,
     /// The session under which the agent wrote this: the mod-revision of its session key.
     pub epoch: i64,
 }

@@ -7,15 +7,19 @@
 //! ```
 //!
 //! Where [`MASS`] of the nodes or more are away, it is rather the store or the network that is at fault
-//! than each of them: then nothing is moved. What one leader has seen of an absence says nothing to the next,
+//! than each of them: then nothing is moved. A singleton is lost only once it has stopped by itself (`onPartition:
+//! stop`), as its agent has told its shim. What one leader has seen of an absence says nothing to the next,
 //! which waits for the whole grace again.
 
 use std::{collections::BTreeSet, time::Duration};
 
-use crate::model::{Moment, Name, ServiceSpec};
+use crate::model::{
+    Moment, Name, ServiceSpec,
+    service::{OnPartition, SELF_STOP},
+};
 
 use super::{
-    cluster::{Cluster, Service},
+    cluster::{Cluster, Seat, Service},
     node::Node,
 };
 
@@ -55,18 +59,36 @@ impl Tally {
 }
 
 impl Cluster {
+    /// Whether `node` counts as lost.
+    pub fn has_lost(&self, node: &Name) -> bool {
+        self.is_away_for(node, Some(self.grace()))
+    }
+
     /// Whether what a service has on `node` counts as lost, so that it is replaced elsewhere. `spec`: that of
     /// the service, where it is known.
-    pub fn has_lost(&self, node: &Name, spec: Option<&ServiceSpec>) -> bool {
+    pub fn has_lost_seat(&self, node: &Name, seat: &Seat, spec: Option<&ServiceSpec>) -> bool {
+        self.is_away_for(node, self.patience(seat, spec))
+    }
+
+    /// Whether `node` is gone for good, or has been away for so long while most others are there.
+    fn is_away_for(&self, node: &Name, patience: Option<Duration>) -> bool {
         let Some(node) = self.nodes().get(node) else {
             return false;
         };
-        if node.is_deleted() {
-            return true;
+        let over = patience.is_some_and(|patience| self.now() >= node.since + patience);
+        let is_lost = over && node.is_away() && !self.tally().is_mass_loss();
+        node.is_deleted() || is_lost
+    }
+
+    /// How long the node of an instance has to be away before it is replaced; none: for ever. A singleton has to
+    /// have stopped by itself.
+    fn patience(&self, seat: &Seat, spec: Option<&ServiceSpec>) -> Option<Duration> {
+        let grace = self.grace_of(spec);
+        let was_singleton = || seat.asked().is_some_and(|asked| asked.singleton);
+        match spec.map_or_else(was_singleton, |spec| spec.singleton) {
+            true => seat.stops_within().map(|bound| bound.max(grace)),
+            false => Some(grace),
         }
-        let singleton = spec.is_some_and(|spec| spec.singleton);
-        let over = self.now() >= node.since + self.grace_of(spec);
-        node.is_away() && over && !singleton && !self.tally().is_mass_loss()
     }
 
     /// Whether an agent that is back has had the time to say how its instances are.
@@ -103,10 +125,42 @@ impl Cluster {
                 self.services().values().filter_map(spec).collect();
             graces.insert(self.grace());
             due.extend(away.flat_map(|node| graces.iter().map(|grace| node.since + *grace)));
+            due.extend(
+                self.services()
+                    .values()
+                    .flat_map(|service| self.patiences(service)),
+            );
         }
         let back = self.nodes().values().filter(|node| node.live().is_some());
         due.extend(back.map(|node| node.since + SETTLING));
         due
+    }
+
+    /// Until when the nodes of a service's singletons may be away.
+    fn patiences(&self, service: &Service) -> impl Iterator<Item = Moment> {
+        let spec = service.spec.as_ref().and_then(|spec| spec.value.as_ref());
+        let spec = spec.map(|object| &object.spec);
+        let may_wait = spec.is_none_or(|spec| spec.singleton);
+        let seats = service.seats.iter().filter(move |_| may_wait);
+        seats.filter_map(move |((_, name), seat)| {
+            let node = self.nodes().get(name).filter(|node| node.is_away())?;
+            Some(node.since + self.patience(seat, spec)?)
+        })
+    }
+}
+
+impl Seat {
+    /// Within this time after its node's session has ended it has stopped by itself; none: it may run on. What was
+    /// not announced in the store has not started.
+    pub fn stops_within(&self) -> Option<Duration> {
+        let asked = self.asked()?;
+        let grace = match &self.state {
+            Some(_) => self.observed()?.self_stop?.max(asked.stop.grace),
+            None if asked.singleton => asked.stop.grace,
+            None => return None,
+        };
+        let stops = asked.on_partition == OnPartition::Stop && !asked.adopt;
+        stops.then(|| SELF_STOP.get() + grace.get())
     }
 }
 

@@ -426,8 +426,8 @@ pub fn decide(goal: &Goal<'_>, life: &Life, room: bool, now: Moment) -> Decision
             },
         },
         _ if leaving(goal).is_some() => Decision::Do(Action::Forget),
-        // It runs elsewhere now.
-        _ if wanted.replaced => Decision::Do(Action::Forget),
+        // It runs elsewhere now, or may.
+        _ if wanted.replaced || (goal.orphaned && wanted.singleton) => Decision::Do(Action::Forget),
         // Nothing of it ever ran here, so there is nothing to leave running.
         Life::Fresh if goal.orphaned => Decision::Do(Action::Forget),
         Life::Fresh => start(),

@@ -199,6 +199,7 @@ impl<'a> Blueprint<'a> {
             on_agent_stop: spec.on_agent_stop,
             adopt: spec.adopt,
             on_partition: spec.on_partition,
+            singleton: spec.singleton,
             logs: spec.logs.clone(),
         }
     }

@@ -1,13 +1,21 @@
 //! An independent judge of plans: it knows the rules, not how plans are made.
 //!
 //! Used by tests and simulations after every plan.
+//!
+//! - `budget`: that enough instances are left while others are replaced
+
+mod budget;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     keys::Key,
-    model::{Assignment, Desired, Instance, Name, Phase, ServiceObject, ServiceSpec},
+    model::{
+        Assignment, Desired, Instance, Name, ServiceObject, ServiceSpec, service::OnPartition,
+    },
 };
+
+use budget::Taken;
 
 use super::{
     blueprint::Blueprint,
@@ -21,6 +29,10 @@ pub fn violations<'a>(cluster: &'a Cluster, plan: &'a Plan) -> Vec<String> {
     let mut judge = Judge {
         cluster,
         deleted: (plan.writes().filter(|intent| intent.value.is_none()))
+            .map(|intent| intent.key.clone())
+            .collect(),
+        fenced: (plan.writes())
+            .filter(|intent| matches!(intent.unless, Some(Key::Session(_))))
             .map(|intent| intent.key.clone())
             .collect(),
         found: Vec::new(),
@@ -52,18 +64,13 @@ pub fn carry_out(cluster: &mut Cluster, plan: &Plan, revision: &mut i64) {
     }
 }
 
-/// An instance that is taken from its process.
-struct Taken<'a> {
-    slot: u32,
-    node: &'a Name,
-    /// It has to leave its node.
-    leaves: bool,
-}
-
+/// What is looked at, and what was found.
 struct Judge<'a> {
     cluster: &'a Cluster,
     found: Vec<String>,
     deleted: BTreeSet<Key>,
+    /// What is written only while an agent is away.
+    fenced: BTreeSet<Key>,
     /// Instances that this plan takes from their process, and the node that they leave it on, by service.
     replaced: BTreeMap<&'a Name, Vec<Taken<'a>>>,
 }
@@ -153,15 +160,31 @@ impl<'a> Judge<'a> {
     }
 
     /// Whether an instance on `node` may have a successor elsewhere while it is there.
-    fn may_have_successor(&self, node: &Name, spec: &ServiceSpec) -> bool {
+    fn may_have_successor(&self, node: &Name, instance: &Instance, spec: &ServiceSpec) -> bool {
         let is_deleted = self.cluster.nodes().get(node).is_some_and(Node::is_deleted);
         if spec.singleton || spec.one_per_node {
-            return is_deleted;
+            return is_deleted || (spec.singleton && self.has_stopped(node, instance));
         }
         match self.cluster.is_live(node) {
             true => !self.keeps(node, spec),
             false => self.is_given_up(node),
         }
+    }
+
+    /// Whether a singleton may have stopped by itself, and is not started again there.
+    fn has_stopped(&self, node: &Name, instance: &Instance) -> bool {
+        let seat = self.seat(node, instance);
+        let Some((seat, asked)) = seat.and_then(|seat| Some((seat, seat.asked()?))) else {
+            return false;
+        };
+        let is_told = match seat.observed() {
+            Some(state) => state.self_stop.is_some(),
+            None => asked.singleton && seat.state.is_none(),
+        };
+        let key = Key::Assignment(node.clone(), instance.clone());
+        let is_fenced = asked.replaced || self.fenced.contains(&key);
+        let stops = asked.on_partition == OnPartition::Stop && is_told;
+        stops && is_fenced && self.is_given_up(node)
     }
 
     fn deletion(&mut self, intent: &Intent, node: &Name, instance: &Instance) {
@@ -234,7 +257,7 @@ impl<'a> Judge<'a> {
                         let is_left = |key| self.deleted.contains(&key);
                         !is_left(key) && !is_left(state) && !self.has_left(other, instance)
                     })
-                    .filter(|(_, other)| !self.may_have_successor(other, &object.spec))
+                    .filter(|(_, other)| !self.may_have_successor(other, instance, &object.spec))
                     .count();
                 if seat.is_none() && doubled > 0 {
                     self.say(intent, "the instance is on another node as well");
@@ -261,75 +284,6 @@ impl<'a> Judge<'a> {
                 }
             }
         }
-    }
-
-    fn take(&mut self, service: &'a Name, slot: u32, node: &'a Name, leaves: bool) {
-        let taken = self.replaced.entry(service).or_default();
-        taken.push(Taken { slot, node, leaves });
-    }
-
-    /// An instance that is ready is taken from its process only while enough others are available, and one
-    /// at a time goes elsewhere.
-    fn replacements(&mut self) {
-        for (name, taken) in &self.replaced {
-            let Some(service) = self.cluster.services().get(*name) else {
-                continue;
-            };
-            let Wish::Run(object) = service.wish() else {
-                continue;
-            };
-            let is_taken = |slot: u32, at: &Name| {
-                taken
-                    .iter()
-                    .any(|taken| taken.slot == slot && taken.node == at)
-            };
-            let seats = || service.seats.iter();
-            let serves = seats().any(|((slot, node), seat)| {
-                let ready = seat.observed().is_some_and(|state| state.ready);
-                is_taken(*slot, node) && ready && self.cluster.is_live(node)
-            });
-            let available = seats().filter(|((slot, node), seat)| {
-                let live = self.cluster.is_live(node);
-                !is_taken(*slot, node) && does_its_part(seat, live)
-            });
-            let available = available.count();
-            let least = self.least(object);
-            if serves && available < least {
-                self.found.push(format!(
-                    "{name}: of {least} that have to be available {available} are left"
-                ));
-            }
-            let moves = taken.iter().filter(|taken| taken.leaves).count();
-            let leaving = seats().find(|((_, node), seat)| {
-                let absent = seat.asked().is_some_and(|a| a.desired == Desired::Absent);
-                absent && seat.state.is_some() && self.cluster.is_live(node)
-            });
-            if moves > 1 {
-                self.found
-                    .push(format!("{name}: {moves} go elsewhere at once"));
-            }
-            if let (true, Some(((slot, node), _))) = (moves > 0, leaving) {
-                self.found.push(format!(
-                    "{name}: another one goes elsewhere before {name}-{slot} has left node {node}"
-                ));
-            }
-        }
-    }
-
-    /// So many instances have to be available.
-    fn least(&self, object: &ServiceObject) -> usize {
-        let spec = &object.spec;
-        let live = || {
-            self.cluster
-                .nodes()
-                .keys()
-                .filter(|node| self.admits(node, spec))
-        };
-        let wanted = match (spec.one_per_node, spec.replicas) {
-            (true, _) => live().count(),
-            (false, replicas) => replicas.unwrap_or(1) as usize,
-        };
-        spec.rollout.budget(wanted).least
     }
 
     /// What must hold when all of it has been written.
@@ -463,23 +417,6 @@ impl<'a> Judge<'a> {
             addresses => who.slot as usize >= addresses,
         }
     }
-}
-
-/// Whether clients can rely on the instance: it is available with the process that it is to have, or has
-/// done its work.
-fn does_its_part(seat: &Seat, live: bool) -> bool {
-    let Some(state) = seat.observed() else {
-        return false;
-    };
-    let (present, same, done) = match seat.asked() {
-        Some(asked) => (
-            asked.desired == Desired::Present,
-            asked.revision == state.revision,
-            state.phase == Phase::Completed && state.observed_generation >= asked.generation,
-        ),
-        None => (true, true, false),
-    };
-    present && same && (done || (live && state.ready && !state.settling))
 }
 
 /// Whether what is assigned comes from the manifest, or from a template that is remembered.

@@ -152,8 +152,11 @@ pub fn plan(cluster: &Cluster, scope: &Scope, now: Timestamp) -> Plan {
         let assigned = assigned.saturating_add_signed(moved.get(name).copied().unwrap_or(0));
         let status = overview::of_node(cluster, name, node, assigned, now);
         let stored = node.status.as_ref();
-        let before = stored.and_then(|stored| stored.value.as_ref());
-        if stored.is_some() == status.is_some() && before == status.as_ref() {
+        let is_told = match (&status, stored) {
+            (Some(status), Some(stored)) => stored.holds(status),
+            (status, stored) => status.is_none() && stored.is_none(),
+        };
+        if is_told {
             continue;
         }
         let intent = Intent {
@@ -175,7 +178,7 @@ pub fn plan(cluster: &Cluster, scope: &Scope, now: Timestamp) -> Plan {
 fn about_cluster(cluster: &Cluster, now: Timestamp) -> Option<Step> {
     let status = overview::of_cluster(cluster, now);
     let stored = cluster.status.as_ref();
-    if stored.and_then(|stored| stored.value.as_ref()) == Some(&status) {
+    if stored.is_some_and(|stored| stored.holds(&status)) {
         return None;
     }
     let intent = Intent {

@@ -235,7 +235,7 @@ impl<'a> Draft<'a, '_> {
         let last = last.unwrap_or(0);
         let number = match record {
             Some(record) if record.number == last => {
-                if record.holds(object) {
+                if record.holds(object) && known.is_some_and(|stored| stored.problem.is_none()) {
                     return;
                 }
                 last

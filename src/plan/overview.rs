@@ -37,18 +37,27 @@ pub fn of_node(
     let conditions = before.map_or(&[][..], |status| &status.conditions);
     let (status, reason, message) = presence(cluster, name, node, conditions);
     let ready = conditions::since(conditions, (READY, status), (reason, message), now);
-    let (status, reason, message) = match node.closed() {
-        None => (
+    let unreadable = node.spec.as_ref().and_then(|spec| spec.problem.as_ref());
+    let (status, reason, message) = match (unreadable, node.closed()) {
+        (Some(problem), _) => (
+            ConditionStatus::Unknown,
+            "SpecUnreadable",
+            format!(
+                "what is wanted of it cannot be read, and the last that could be stays in force: {problem}; \
+                 cordon, drain or uncordon it once more"
+            ),
+        ),
+        (None, None) => (
             ConditionStatus::True,
             "Open",
             "it takes new instances".to_owned(),
         ),
-        Some(why) if !node.is_draining() => (
+        (None, Some(why)) if !node.is_draining() => (
             ConditionStatus::False,
             "Cordoned",
             format!("{why}; what runs on it stays"),
         ),
-        Some(why) => match assigned {
+        (None, Some(why)) => match assigned {
             0 => (
                 ConditionStatus::False,
                 "Drained",
@@ -95,7 +104,7 @@ fn presence(
         return (ConditionStatus::False, "Deleted", message);
     }
     let was_lost = conditions::find(before, READY).is_some_and(|before| before.reason == LOST);
-    if was_lost || cluster.has_lost(name, None) {
+    if was_lost || cluster.has_lost(name) {
         let message = "its agent has been away for too long; its instances are replaced elsewhere";
         return (ConditionStatus::False, LOST, message.to_owned());
     }

@@ -184,7 +184,7 @@ pub fn own<'a>(
 ) -> BTreeMap<&'a Name, usize> {
     let mut own = BTreeMap::new();
     for ((_, node), seat) in &service.seats {
-        if !roster::has_left(seat) && !cluster.has_lost(node, Some(spec)) {
+        if !roster::has_left(seat) && !cluster.has_lost_seat(node, seat, Some(spec)) {
             *own.entry(node).or_default() += 1;
         }
     }

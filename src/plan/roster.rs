@@ -107,13 +107,16 @@ impl<'a> Roster<'a> {
         let mut held: BTreeMap<u32, Vec<Place<'a>>> = BTreeMap::new();
         let mut leaving: BTreeMap<u32, Place<'a>> = BTreeMap::new();
         for place in places(service) {
-            let is_lost = is_lost(cluster, spec, place.node);
+            let is_lost = is_lost(cluster, spec, place);
             match (is_kept(place.seat), is_lost) {
                 (true, true) => roster.spare.push((place, Spare::Away)),
                 (true, false) => held.entry(place.slot).or_default().push(place),
                 (false, false) if !has_left(place.seat) => _ = leaving.insert(place.slot, place),
                 (false, _) => {}
             }
+        }
+        if spec.singleton {
+            roster.turn_away(cluster, &mut held, &leaving);
         }
         if spec.one_per_node {
             roster.one_per_node(cluster, spec, service, held, &leaving);
@@ -131,6 +134,24 @@ impl<'a> Roster<'a> {
                 .map(|place| (place, "it is being stopped".to_owned())),
         );
         roster
+    }
+
+    /// Ends those singletons that were replaced while their nodes were away, unless nothing else is left of them.
+    fn turn_away(
+        &mut self,
+        cluster: &Cluster,
+        held: &mut BTreeMap<u32, Vec<Place<'a>>>,
+        leaving: &BTreeMap<u32, Place<'a>>,
+    ) {
+        for (slot, places) in held {
+            let is_replaced = |place: &Place<'_>| place.seat.asked().is_some_and(|it| it.replaced);
+            let others = leaving.contains_key(slot) || !places.iter().all(is_replaced);
+            let turned_away =
+                |place: &mut Place<'a>| others && is_replaced(place) && cluster.is_live(place.node);
+            let ends = places.extract_if(.., turned_away);
+            let cause = "it was replaced while its node was away";
+            self.end.extend(ends.map(|place| (place, cause.to_owned())));
+        }
     }
 
     /// The one of several in a slot that stays, if there is any. By rights there is one: more are there while an
@@ -198,8 +219,11 @@ impl<'a> Roster<'a> {
         let mut slots: Vec<u32> = if external {
             (0..=u32::MAX).take(wanted).filter(is_open).collect()
         } else {
-            // When a node without a session has been left, nobody knows.
-            let back = leaving.values().filter(|p| cluster.is_live(p.node));
+            // When a node without a session has been left, nobody knows. Who may not run twice is waited for.
+            let waits = blueprint.spec().singleton;
+            let back = leaving
+                .values()
+                .filter(|p| waits || cluster.is_live(p.node));
             let new = (0..=u32::MAX).filter(|slot| !leaving.contains_key(slot));
             let slots = back.map(|place| place.slot).chain(new);
             slots.filter(is_open).take(missing).collect()
@@ -266,7 +290,7 @@ impl<'a> Roster<'a> {
             .collect();
         // A slot is free again in the plan that deletes its last trace.
         let traces = places(service).filter(|place| {
-            place.seat.state.is_some() && !cluster.has_lost(place.node, Some(spec))
+            place.seat.state.is_some() && !cluster.has_lost_seat(place.node, place.seat, Some(spec))
         });
         let spare = self.spare.iter().map(|(place, _)| *place);
         let spare = spare.filter(|place| !is_deleted(cluster, place.node));
@@ -294,10 +318,10 @@ impl<'a> Roster<'a> {
     }
 }
 
-/// Whether what a service has on `node` counts as lost. One per node stays where it is.
-fn is_lost(cluster: &Cluster, spec: &ServiceSpec, node: &Name) -> bool {
-    let stays = spec.one_per_node && !is_deleted(cluster, node);
-    !stays && cluster.has_lost(node, Some(spec))
+/// Whether an instance counts as lost. One per node stays where it is.
+fn is_lost(cluster: &Cluster, spec: &ServiceSpec, place: Place<'_>) -> bool {
+    let stays = spec.one_per_node && !is_deleted(cluster, place.node);
+    !stays && cluster.has_lost_seat(place.node, place.seat, Some(spec))
 }
 
 fn is_deleted(cluster: &Cluster, node: &Name) -> bool {
@@ -328,6 +352,8 @@ fn spare(
     };
     if node.live().is_none() {
         Some(Spare::Away)
+    } else if spec.singleton {
+        None
     } else if is_replaced && !cluster.has_settled(node) {
         Some(Spare::Unsettled)
     } else if serves(place) && !serves(stays) && is_fit(cluster, spec, stays.node) {
@@ -339,17 +365,24 @@ fn spare(
 
 /// How well founded an instance is where it is. With `compare_work`, one that works on something comes before
 /// one that is idle.
-fn rank(cluster: &Cluster, spec: &ServiceSpec, place: Place<'_>, compare_work: bool) -> [bool; 6] {
+fn rank(cluster: &Cluster, spec: &ServiceSpec, place: Place<'_>, compare_work: bool) -> [bool; 7] {
     let node = cluster.nodes().get(place.node);
     let instance = || place.seat.asked().map(|asked| &asked.instance);
     let works = || {
         let node = node.filter(|node| cluster.has_settled(node))?;
         node.is_working(instance()?)
     };
+    let is_meant = match place.seat.asked() {
+        Some(asked) => !asked.replaced,
+        // What cannot be read may be anybody's.
+        None => place.seat.state.is_some(),
+    };
     [
+        // What was replaced has stopped, and what replaced it runs.
+        !spec.singleton || is_meant,
         is_fit(cluster, spec, place.node),
         compare_work && works().unwrap_or(false),
-        place.seat.asked().is_none_or(|asked| !asked.replaced),
+        is_meant,
         place.seat.assignment.is_some(),
         cluster.is_live(place.node),
         place.seat.observed().is_some_and(|state| state.ready),

@@ -16,6 +16,7 @@ use super::{
     room::Numbers,
     roster::{Opening, Place, Roster},
     service::Draft,
+    stored::Stored,
 };
 
 /// What the steps of a plan for a running service share.
@@ -121,7 +122,7 @@ impl<'a> Draft<'a, '_> {
         for (place, why) in roster.spare {
             match closed.get(&place.slot) {
                 // Who it goes on beside ends, and its slot is not wanted.
-                Some(cause) if !self.cluster.has_lost(place.node, Some(spec)) => {
+                Some(cause) if !self.is_lost(place) => {
                     self.end(place, object.generation, cause.clone());
                 }
                 _ => self.spare(place, why, spec),
@@ -219,7 +220,7 @@ impl<'a> Draft<'a, '_> {
         let stable = stable.filter(|it| runs == Some(it.revision_of(place.slot).as_str()));
         let blueprint = stable.unwrap_or(course.blueprint);
         let spec = blueprint.spec();
-        let is_lost = self.cluster.has_lost(place.node, Some(spec));
+        let is_lost = self.is_lost(place);
         if is_lost {
             // One per node waits for its node; clients are sent elsewhere.
             self.forget_state(place, "its node has been away for too long");
@@ -236,21 +237,31 @@ impl<'a> Draft<'a, '_> {
             None => external || runs.is_none_or(|runs| runs == revision),
         };
         let leaves = self.misfit(blueprint, place, current);
+        let shown = state.is_some_and(|state| state.revision == revision);
         let mut member = Member {
             slot: place.slot,
             node: place.node,
             live: self.cluster.is_live(place.node),
             state,
             current,
-            shown: state.is_some_and(|state| state.revision == revision),
+            shown,
             leaves: leaves.is_some(),
             held: holds && (stable.is_some() || !current),
-            steady: external || state.is_some_and(|s| runs == Some(s.revision.as_str())),
+            // Another address needs no turn: this plan assigns it.
+            steady: match external && current {
+                true => shown,
+                false => state.is_some_and(|state| runs == Some(state.revision.as_str())),
+            },
             generation: asked.map(|asked| asked.generation),
         };
         if member.is_due() {
             course.report.members.push(member);
             return Some(Turn { place, leaves });
+        }
+        if spec.singleton && !member.live {
+            // What its agent has not taken up would say what is not so: whether it stops by itself, for one.
+            course.report.members.push(member);
+            return None;
         }
         if !current {
             // Of its template nothing more is known than its assignment, so that is left as it is.
@@ -288,7 +299,8 @@ impl<'a> Draft<'a, '_> {
         if let Some(asked) = asked {
             // A generation that changes nothing here is not worth a write.
             let generation = std::mem::replace(&mut target.generation, asked.generation);
-            if target == *asked {
+            let stored = place.seat.assignment.as_ref();
+            if stored.is_some_and(|stored| stored.holds(&target)) {
                 course.report.members.push(member);
                 return None;
             }
@@ -296,10 +308,13 @@ impl<'a> Draft<'a, '_> {
         }
         let cause = match (&place.seat.assignment, asked) {
             (None, _) => "it runs without an assignment, and is wanted".to_owned(),
-            (Some(stored), None) => format!(
-                "its assignment cannot be read: {}",
-                stored.problem.as_deref().unwrap_or_default()
-            ),
+            (
+                Some(Stored {
+                    problem: Some(problem),
+                    ..
+                }),
+                _,
+            ) => format!("its assignment cannot be read: {problem}"),
             _ => format!(
                 "generation {} changes what needs no new process",
                 target.generation

@@ -162,7 +162,7 @@ impl<'a> Draft<'a, '_> {
             });
             return;
         }
-        if self.is_gone(node) {
+        if self.is_lost(place) {
             return self.give_up(place, format!("{cause}, and its node is lost"));
         }
         self.leaving.push((instance.clone(), node.clone()));
@@ -182,14 +182,15 @@ impl<'a> Draft<'a, '_> {
         }
     }
 
-    /// Whether nothing that is to end on `node` is waited for: nobody is there to end it.
-    fn is_gone(&self, node: &Name) -> bool {
+    /// Whether an instance counts as lost: if it is to end, nobody is there to end it.
+    pub(super) fn is_lost(&self, place: Place<'_>) -> bool {
         let spec = self
             .service
             .spec
             .as_ref()
             .and_then(|spec| spec.value.as_ref());
-        self.cluster.has_lost(node, spec.map(|object| &object.spec))
+        let spec = spec.map(|object| &object.spec);
+        self.cluster.has_lost_seat(place.node, place.seat, spec)
     }
 
     /// Leaves an instance as it is beside the one that stays, as far as `why` lets it be. What is lost is not
@@ -198,9 +199,9 @@ impl<'a> Draft<'a, '_> {
         let is_fit = roster::is_fit(self.cluster, spec, place.node);
         if why == Spare::Serving && is_fit {
             let cause = "the one on a node that is back works on something, and stays".to_owned();
-            return self.mark_replaced(place, cause);
+            return self.mark_replaced(place, cause, None);
         }
-        if why != Spare::Away || !self.cluster.has_lost(place.node, Some(spec)) {
+        if why != Spare::Away || !self.is_lost(place) {
             return;
         }
         let is_deleted = (self.cluster.nodes().get(place.node)).is_some_and(Node::is_deleted);
@@ -208,16 +209,22 @@ impl<'a> Draft<'a, '_> {
             let cause = "its node was deleted".to_owned();
             return self.give_up(place, cause);
         }
-        self.mark_replaced(place, "its node has been away for too long".to_owned());
-        self.forget_state(place, "its node has been away for too long");
+        let cause = "its node has been away for too long";
+        // Should its agent be back, it may go on after all.
+        let unless = Key::Session(place.node.clone());
+        self.mark_replaced(place, cause.to_owned(), Some(unless));
+        self.forget_state(place, cause);
     }
 
     /// Says that an instance runs elsewhere as well, and is not to be started again here.
-    fn mark_replaced(&mut self, place: Place<'_>, cause: String) {
+    fn mark_replaced(&mut self, place: Place<'_>, cause: String, unless: Option<Key>) {
         if let Some(asked) = place.seat.asked().filter(|asked| !asked.replaced) {
             let mut assignment = asked.clone();
             assignment.replaced = true;
             self.assign(place.node, assignment, cause);
+            if let Some(write) = self.writes.last_mut() {
+                write.unless = unless;
+            }
         }
     }
 
@@ -285,7 +292,7 @@ impl<'a> Draft<'a, '_> {
             generation: object.generation,
         };
         let stored = self.service.route.as_ref();
-        if stored.and_then(|stored| stored.value.as_ref()) != Some(&route) {
+        if !stored.is_some_and(|stored| stored.holds(&route)) {
             let cause = format!("generation {} is in force", object.generation);
             let expects = stored.map(|stored| stored.revision);
             let key = Key::Route(self.name.clone());
@@ -300,8 +307,9 @@ impl<'a> Draft<'a, '_> {
 
     /// Reports the service, if that differs from what was reported last.
     pub(super) fn report(&mut self, status: ServiceStatus) {
-        if self.before() != Some(&status) {
-            let expects = self.service.status.as_ref().map(|stored| stored.revision);
+        let stored = self.service.status.as_ref();
+        if !stored.is_some_and(|stored| stored.holds(&status)) {
+            let expects = stored.map(|stored| stored.revision);
             let key = Key::ServiceStatus(self.name.clone());
             let cause = "what is reported of the service changed".to_owned();
             self.write(key, Some(Value::ServiceStatus(status)), expects, cause);
@@ -373,6 +381,7 @@ fn bare(instance: &Instance, seat: &Seat) -> Assignment {
         adopt: false,
         tickets: None,
         on_partition: Default::default(),
+        singleton: false,
         logs: Default::default(),
     }
 }

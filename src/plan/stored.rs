@@ -13,6 +13,13 @@ pub struct Stored<T> {
     pub problem: Option<String>,
 }
 
+impl<T: PartialEq> Stored<T> {
+    /// Whether the key holds `value`, and not something that cannot be read since.
+    pub fn holds(&self, value: &T) -> bool {
+        self.problem.is_none() && self.value.as_ref() == Some(value)
+    }
+}
+
 /// Takes in what a key holds now. What cannot be read, or is refused, leaves the last value in force.
 pub(super) fn set<T: DeserializeOwned>(
     slot: &mut Option<Stored<T>>,

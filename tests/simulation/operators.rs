@@ -16,7 +16,12 @@ use serde_json::json;
 use super::{planted::Planted, trace::Trace};
 
 /// The services of every world, with the names that clients ask for.
-pub const SERVICES: [(&str, &str); 3] = [("web", "Web"), ("job", "Job"), ("each", "Each")];
+pub const SERVICES: [(&str, &str); 4] = [
+    ("web", "Web"),
+    ("job", "Job"),
+    ("each", "Each"),
+    ("one", "One"),
+];
 
 /// What rollouts of a service may do to it, as its manifest is meant.
 pub struct Budget {
@@ -266,9 +271,14 @@ fn manifest(service: usize, wanted: Wanted, planted: Planted) -> (Metadata, Serv
             spec["rollout"] = json!({"maxUnavailable": 0, "maxSurge": 1});
             spec["health"] = health;
         }
-        _ => {
+        "each" => {
             spec["onePerNode"] = json!(true);
             spec["ports"] = json!([{"name": "grpc", "port": 7000}]);
+        }
+        _ => {
+            spec["singleton"] = json!(true);
+            spec["onPartition"] = json!("stop");
+            spec["ports"] = json!([{"name": "grpc"}]);
         }
     }
     match planted {

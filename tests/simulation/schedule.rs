@@ -6,6 +6,7 @@ use super::{
     cast::{AGENTS, BALANCERS, CONTROLLERS, STORE},
     chance::Dice,
     network::HostId,
+    operators::SERVICES,
 };
 
 /// Faults of a schedule.
@@ -179,7 +180,7 @@ fn fault(dice: &mut Dice) -> Fault {
     let roles: Vec<HostId> = [&AGENTS[..], &CONTROLLERS, &BALANCERS].concat();
     let host = *dice.pick(&roles);
     let nth = dice.bits();
-    let service = dice.between(0, 2) as usize;
+    let service = dice.between(0, SERVICES.len() as u64 - 1) as usize;
     match dice.between(0, 99) {
         0..=8 => Fault::Crash {
             host,

@@ -45,6 +45,7 @@ impl Managed {
             next_start_at: self.next_start_at,
             observed_generation: self.assignment.generation,
             revision: self.life.revision().to_owned(),
+            self_stop: self.self_stop(),
             epoch: 0,
         }
     }

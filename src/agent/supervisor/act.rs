@@ -138,6 +138,7 @@ impl Supervisor {
             None => Life::started(revision, now),
         });
         managed.started_at = Some(self.host.clock.timestamp());
+        managed.stop_grace = Some(managed.assignment.stop.grace);
         managed.incarnation += 1;
         let incarnation = managed.incarnation;
         let place = self.home.place(name, &managed.uuid);

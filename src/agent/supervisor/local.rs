@@ -100,6 +100,7 @@ impl Supervisor {
             next_start_at: None,
             observed_generation: theirs.generation,
             revision: String::new(),
+            self_stop: None,
             epoch: 0,
         };
         self.reporter.want(&name, Some(state));

@@ -2,7 +2,7 @@
 //! is confirmed, the agent moves the end on.
 
 use super::{super::instance::Managed, Supervisor};
-use crate::model::{Moment, service::OnPartition};
+use crate::model::{Moment, quantity::Period, service::OnPartition};
 
 impl Supervisor {
     /// Takes in that the store has confirmed the session: what stops without that may live on, or again.
@@ -30,6 +30,18 @@ impl Managed {
     /// nobody else's to run.
     pub(in super::super) fn stops_when_cut_off(&self) -> bool {
         !self.is_local && self.assignment.on_partition == OnPartition::Stop
+    }
+
+    /// How long what may run of it takes to stop, if it does so by itself.
+    pub(in super::super) fn self_stop(&self) -> Option<Period> {
+        let lives_on = self.process.is_some() && self.told_deadline == Some(None);
+        if !self.stops_when_cut_off() || self.assignment.adopt || lives_on {
+            return None;
+        }
+        match self.process {
+            Some(_) => self.stop_grace,
+            None => Some(self.assignment.stop.grace),
+        }
     }
 
     /// Tells its process until when it may live without another word, if that has changed. The session is

@@ -25,7 +25,8 @@ pub struct Placement {
     #[schemars(range(min = 1))]
     pub max_per_node: Option<u32>,
     /// For how long a node has to be away before its instances are replaced elsewhere. Default: the
-    /// controllers' `--node-grace`, 60s.
+    /// controllers' `--node-grace`, 60s. A `singleton` is only replaced with `onPartition: stop`, at the earliest
+    /// 25s and `stop.grace` after its node was cut off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replace_after: Option<Period>,
 }

@@ -49,6 +49,7 @@ fn assignment(revision: &str, desired: Desired) -> Assignment {
         adopt: false,
         tickets: None,
         on_partition: Default::default(),
+        singleton: false,
         logs: Default::default(),
     }
 }
@@ -292,6 +293,27 @@ fn a_back_off_ends_early_for_a_new_revision_and_for_good_when_absent() {
         decide(&goal(&absent), &life, true, at(1)),
         Decision::Do(Action::Forget)
     );
+}
+
+#[test]
+fn a_singleton_that_was_taken_from_its_node_is_not_started_there_again() {
+    let mut wanted = assignment("a", Desired::Present);
+    let mut back_off = BackOff::default();
+    let alive = Life::started("a", at(0));
+    let ended = alive
+        .clone()
+        .ended(&wanted.restart, &mut back_off, exit(1), 0.5, at(1));
+    let orphan = |wanted: &Assignment, life: &Life| {
+        let goal = Goal {
+            orphaned: true,
+            ..goal(wanted)
+        };
+        decide(&goal, life, true, at(600))
+    };
+    assert_eq!(orphan(&wanted, &ended), Decision::Do(Action::Start));
+    wanted.singleton = true;
+    assert_eq!(orphan(&wanted, &ended), Decision::Do(Action::Forget));
+    assert_eq!(orphan(&wanted, &alive), Decision::Wait(Wait::Content));
 }
 
 #[test]

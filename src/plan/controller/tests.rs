@@ -3,6 +3,7 @@
 //! - `world`: the world
 //! - `cases`: what happens in one situation each
 //! - `chance`: what holds whatever happens
+//! - `garbage`: what cannot be read, under any key
 //! - `histories`: what once did not hold
 //! - `lifecycle`: restarts, and services that come before others
 //! - `nodes`: nodes that are away, drained, cordoned or full
@@ -10,6 +11,7 @@
 
 mod cases;
 mod chance;
+mod garbage;
 mod histories;
 mod lifecycle;
 mod nodes;

@@ -81,6 +81,7 @@ impl World {
             next_start_at: None,
             observed_generation: 1,
             revision: String::new(),
+            self_stop: None,
             epoch: 1,
         };
         let fact = Fact::State("qa".parse().unwrap(), instance, Some(Box::new(state)));

@@ -49,6 +49,7 @@ fn state(node: &str, instance_name: &str, port: u16, ready: bool) -> Fact {
         next_start_at: None,
         observed_generation: 1,
         revision: String::new(),
+        self_stop: None,
         epoch: 1,
     };
     Fact::State(name(node), instance(instance_name), Some(Box::new(state)))

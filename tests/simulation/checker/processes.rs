@@ -56,7 +56,7 @@ impl Processes {
         let mut wrong = Vec::new();
         for record in &records {
             if self.started.insert(record.pid) {
-                wrong.extend(alone(record, &records));
+                wrong.extend(alone(record, &records, history));
                 wrong.extend(no_step_back(record, &records, history));
                 wrong.extend(may_start(record, history, cast));
                 wrong.extend(no_spin(record, &records));
@@ -138,11 +138,22 @@ fn lives_on(
     })
 }
 
-fn alone(record: &Record, records: &[Record]) -> Option<(&'static str, String)> {
+/// Whether it may not run on another node at the same time either.
+fn is_singleton(history: &History, record: &Record) -> bool {
+    let mut versions = history.versions(&seat(record)).iter();
+    versions.any(|version| {
+        version
+            .value
+            .as_ref()
+            .is_some_and(|value| value["singleton"] == true)
+    })
+}
+
+fn alone(record: &Record, records: &[Record], history: &History) -> Option<(&'static str, String)> {
     let other = records.iter().find(|other| {
         other.pid < record.pid
             && other.instance == record.instance
-            && other.node == record.node
+            && (other.node == record.node || is_singleton(history, record))
             && other.ended.is_none_or(|ended| ended > record.started)
     })?;
     Some((

@@ -1,7 +1,11 @@
 //! `placement` and `singleton`: what has no meaning beside each other.
 
 use super::Problem;
-use crate::model::{manifest::tree::Path, service::ServiceSpec};
+use crate::model::{
+    manifest::tree::Path,
+    quantity::Period,
+    service::{OnPartition, SELF_STOP, ServiceSpec},
+};
 
 pub(super) fn check(spec: &ServiceSpec) -> Vec<Problem> {
     let path = Path::of("spec");
@@ -29,11 +33,30 @@ pub(super) fn check(spec: &ServiceSpec) -> Vec<Problem> {
         let problem = Problem::new(path.clone().key("singleton"), message);
         problems.push(problem.considering("onePerNode").help("remove one of them"));
     }
-    if spec.singleton && spec.placement.replace_after.is_some() {
-        let message = "a `singleton` is not replaced by itself, so `replaceAfter` means nothing";
-        let path = path.key("placement").key("replaceAfter");
-        let problem = Problem::new(path, message).considering("singleton");
-        problems.push(problem.help("remove one of them").at_key());
-    }
+    problems.extend(replacement(spec));
     problems
+}
+
+/// A singleton is replaced elsewhere only once it is certain to have stopped.
+fn replacement(spec: &ServiceSpec) -> Option<Problem> {
+    let after = spec.placement.replace_after.filter(|_| spec.singleton)?;
+    let path = Path::of("spec.placement").key("replaceAfter");
+    if spec.on_partition != OnPartition::Stop {
+        let message = "a `singleton` that runs on while its node is cut off is not replaced by itself, so \
+                       `replaceAfter` means nothing";
+        let problem = Problem::new(path, message).considering("singleton");
+        let help = "remove it, or add `onPartition: stop`";
+        return Some(problem.considering("onPartition").help(help).at_key());
+    }
+    let grace = spec.stop.grace;
+    let least = Period(SELF_STOP.get() + grace.get());
+    (after < least).then(|| {
+        let message = format!(
+            "a `singleton` whose node is cut off may still run for {least}: it is asked to stop within \
+             {SELF_STOP}, and killed after `stop.grace`, which is {grace}"
+        );
+        let problem = Problem::new(path, message).considering("singleton");
+        let problem = problem.considering("onPartition").considering("stop");
+        problem.help(format!("at least {least}, or a shorter `stop.grace`"))
+    })
 }

@@ -61,6 +61,11 @@ pub(super) enum Event {
     LoseAssignments {
         service: usize,
     },
+    /// Somebody writes garbage over one of the keys that are about a service.
+    Spoil {
+        service: usize,
+        nth: usize,
+    },
     Lead,
     Act,
 }
@@ -85,7 +90,7 @@ const MOST_WRITES: usize = 200;
 fn event() -> impl Strategy<Value = Event> {
     let service = 0..SERVICES.len();
     let node = 0..NODES.len();
-    let spec = (service.clone(), 1..5_u32, 0..3_u8, 0..3_usize, 0..8_u8);
+    let spec = (service.clone(), 1..5_u32, 0..3_u8, 0..3_usize, 0..9_u8);
     prop_oneof![
         2 => (node.clone(), 0..2_usize).prop_map(|(node, pool)| Event::Node { node, pool }),
         1 => node.clone().prop_map(|node| Event::Lose { node }),
@@ -104,7 +109,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => service.clone().prop_map(|service| Event::Garbage { service }),
         1 => (service.clone(), 0..4_u32).prop_map(|(service, slot)| Event::Break { service, slot }),
         1 => Just(Event::Mend),
-        1 => service.prop_map(|service| Event::LoseAssignments { service }),
+        1 => service.clone().prop_map(|service| Event::LoseAssignments { service }),
+        1 => (service, 0..8_usize).prop_map(|(service, nth)| Event::Spoil { service, nth }),
         6 => Just(Event::Lead),
         6 => Just(Event::Act),
     ]
@@ -122,6 +128,8 @@ fn spec(replicas: u32, version: u8, pool: usize, kind: u8) -> serde_json::Value 
             "ports": [{"name": "grpc", "port": 5012}]}),
         6 => json!({"command": command, "replicas": replicas, "singleton": true,
             "requests": {"cpu": 1, "memory": "1GiB"}, "ports": [{"name": "grpc"}]}),
+        8 => json!({"command": command, "replicas": replicas, "singleton": true,
+            "onPartition": "stop", "stop": {"grace": "5s"}, "ports": [{"name": "grpc"}]}),
         7 => json!({"command": command, "replicas": replicas, "ports": [{"name": "grpc"}],
             "placement": {"spreadBy": "pool", "maxPerNode": 1, "replaceAfter": "20s"}}),
         4 => json!({"external": ["one:1", "two:2"]}),
@@ -185,6 +193,12 @@ fn happen(world: &mut World, event: &Event, generation: u64) {
                 if asked.instance.service.as_str() == SERVICES[service] {
                     world.cluster.delete(&Key::Assignment(node, asked.instance));
                 }
+            }
+        }
+        Event::Spoil { service, nth } => {
+            let keys = world.keys_of(SERVICES[service]);
+            if let Some(key) = keys.get(nth % keys.len().max(1)) {
+                world.put_text(key.clone(), "garbage");
             }
         }
         Event::Lead => {

@@ -198,3 +198,29 @@ fn a_service_hears_that_another_one_is_ready_where_an_agent_is_connected() {
         Lead,
     ]);
 }
+
+#[test]
+fn a_process_that_becomes_an_external_endpoint_is_reported_the_same_by_the_next_plan() {
+    live(&[
+        node(0, 0),
+        spec(2, 1, 0, 2, 7),
+        Lead,
+        Act,
+        spec(2, 1, 0, 0, 4),
+        Lead,
+        Act,
+        Lead,
+    ]);
+}
+
+#[test]
+fn what_becomes_an_external_endpoint_counts_as_replaced_until_its_agent_says_so() {
+    live(&[
+        node(0, 0),
+        spec(1, 2, 0, 0, 8),
+        Lead,
+        Act,
+        spec(1, 1, 0, 0, 4),
+        Lead,
+    ]);
+}

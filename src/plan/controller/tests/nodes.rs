@@ -3,7 +3,11 @@
 use serde_json::json;
 
 use super::world::World;
-use crate::model::ConditionStatus::{False, True};
+use crate::{
+    keys::Key,
+    model::ConditionStatus::{False, True},
+    plan::scope::Scope,
+};
 
 fn worker(replicas: u32) -> serde_json::Value {
     json!({"command": ["x"], "replicas": replicas, "load": {"reportLoad": {}},
@@ -105,6 +109,68 @@ fn a_singleton_waits_for_its_node_until_an_operator_says_that_it_is_gone() {
     assert_ne!(world.placed("worker"), before);
 }
 
+/// A singleton that stops by itself, within 75 s, on one of three nodes; and which.
+fn self_stopping() -> (World, String) {
+    let mut world = World::with_nodes(&["a", "b", "c"]);
+    let spec = json!({"command": ["x"], "singleton": true, "onPartition": "stop", "stop": {"grace": "50s"}});
+    world.spec("worker", 1, spec);
+    world.settle();
+    let placed = world.placed("worker");
+    let (_, node) = placed[0].split_once('@').unwrap();
+    (world, node.to_owned())
+}
+
+#[test]
+fn a_singleton_that_stops_by_itself_is_replaced_once_it_certainly_has() {
+    let (mut world, node) = self_stopping();
+    world.lose_node(&node);
+    world.settle();
+    world.pass(74);
+    world.settle();
+    assert_eq!(world.placed("worker"), [format!("worker-0@{node}")]);
+    world.pass(1);
+    let plan = world.plan(&Scope::everything());
+    let marks = plan.writes().find(|intent| intent.expects.is_some());
+    let absent = Key::Session(node.parse().unwrap());
+    assert_eq!(marks.unwrap().unless, Some(absent), "only while it is away");
+    world.settle();
+    let (status, ..) = world.verdict("worker", "Ready");
+    assert_eq!((status, world.placed("worker").len()), (True, 2));
+    let successor = world.placed("worker").into_iter();
+    let successor: Vec<String> = successor.filter(|it| !it.ends_with(&node)).collect();
+    world.node(&node, json!({}));
+    world.settle();
+    assert_eq!(world.placed("worker"), successor);
+}
+
+#[test]
+fn a_singleton_whose_agent_has_not_heard_that_it_is_to_stop_waits_for_its_node() {
+    let mut world = World::with_nodes(&["a", "b", "c"]);
+    world.spec("worker", 1, json!({"command": ["x"], "singleton": true}));
+    world.settle();
+    let before = world.placed("worker");
+    world.lose_node(before[0].split_once('@').unwrap().1);
+    let spec = json!({"command": ["x"], "singleton": true, "onPartition": "stop"});
+    world.spec("worker", 2, spec);
+    world.settle();
+    world.pass(600);
+    world.settle();
+    assert_eq!(world.placed("worker"), before);
+}
+
+#[test]
+fn a_singleton_that_was_to_move_is_waited_for_where_its_node_is_away() {
+    let (mut world, node) = self_stopping();
+    world.wish(&node, &json!({"draining": true}));
+    world.lead();
+    world.lose_node(&node);
+    world.settle();
+    assert_eq!(world.placed("worker"), [format!("worker-0@{node}")]);
+    world.pass(75);
+    world.settle();
+    assert_eq!(world.placed("worker").len(), 2);
+}
+
 #[test]
 fn a_drain_moves_one_at_a_time_and_ends_nothing_before_its_successor_is_ready() {
     let mut world = World::with_nodes(&["a", "b"]);
@@ -167,7 +233,7 @@ fn a_store_that_fell_back_is_followed_once_an_operator_has_said_so() {
     world.settle();
     assert_eq!(world.placed("worker"), [""; 0]);
     let spec = json!({"restoreConfirmed": 1_000});
-    world.put(crate::keys::Key::ClusterSpec, &spec);
+    world.put(Key::ClusterSpec, &spec);
     world.settle();
     assert_eq!(world.placed("worker").len(), 1);
 }

@@ -10,8 +10,9 @@ use serde_json::{Value as Json, json};
 use crate::{
     keys::Key,
     model::{
-        Assignment, Condition, ConditionStatus, Desired, Instance, InstanceState, Name, Phase,
-        ServiceStatus, Timestamp,
+        Assignment, Condition, ConditionStatus, Desired, Instance, InstanceState, Moment, Name,
+        Phase, ServiceStatus, Timestamp,
+        service::{OnPartition, SELF_STOP},
     },
     plan::{
         check,
@@ -31,6 +32,12 @@ pub(super) struct World {
     pub(super) broken: BTreeSet<Instance>,
     /// What the agents have running, and say of it.
     running: BTreeMap<(Name, Instance), InstanceState>,
+    /// Of those, the ones that were started as singletons, and are still meant to be.
+    singletons: BTreeSet<(Name, Instance)>,
+    /// Since when nodes are away.
+    away: BTreeMap<Name, Moment>,
+    /// Nodes that an operator has given up once: what runs there is not looked for.
+    given_up: BTreeSet<Name>,
 }
 
 pub(super) fn name(text: &str) -> Name {
@@ -63,6 +70,9 @@ impl World {
             now: 0,
             broken: BTreeSet::new(),
             running: BTreeMap::new(),
+            singletons: BTreeSet::new(),
+            away: BTreeMap::new(),
+            given_up: BTreeSet::new(),
         }
     }
 
@@ -90,11 +100,13 @@ impl World {
             "version": "0", "startedAt": "2026-01-01T00:00:00Z", "reconciled": true,
             "capacity": {"memory": "3GiB", "cpu": 2},
         });
+        self.away.remove(&name(node));
         self.put(Key::Session(name(node)), &session);
     }
 
     pub(super) fn lose_node(&mut self, node: &str) {
         self.cluster.delete(&Key::Session(name(node)));
+        self.away.entry(name(node)).or_insert(self.cluster.now());
     }
 
     /// The node's host fails: nothing runs there any more.
@@ -106,6 +118,9 @@ impl World {
     /// What an operator wants of a node; null takes it back.
     pub(super) fn wish(&mut self, node: &str, spec: &Json) {
         let key = Key::NodeSpec(name(node));
+        if !spec["deletedAt"].is_null() && !self.cluster.is_live(&name(node)) {
+            self.given_up.insert(name(node));
+        }
         match spec {
             Json::Null => self.cluster.delete(&key),
             spec => self.put(key, spec),
@@ -129,9 +144,22 @@ impl World {
     pub(super) fn pass(&mut self, seconds: u64) {
         let now = self.cluster.now() + Duration::from_secs(seconds);
         self.cluster.advance(now);
+        // What stops by itself has, at the last moment that it may.
+        let away = &self.away;
+        self.running.retain(|(node, _), state| {
+            let bound = state.self_stop.map(|grace| SELF_STOP.get() + grace.get());
+            let until = away
+                .get(node)
+                .zip(bound)
+                .map(|(since, bound)| *since + bound);
+            until.is_none_or(|until| now < until)
+        });
     }
 
     pub(super) fn spec(&mut self, service: &str, generation: u64, spec: Json) {
+        if spec["singleton"] != true {
+            (self.singletons).retain(|(_, instance)| instance.service.as_str() != service);
+        }
         let object = json!({
             "metadata": {"name": service}, "generation": generation, "spec": spec,
         });
@@ -224,6 +252,30 @@ impl World {
             .collect()
     }
 
+    /// Every key that is about a service, but for what operators write.
+    pub(super) fn keys_of(&self, service: &str) -> Vec<Key> {
+        let Some(known) = self.cluster.services().get(&name(service)) else {
+            return Vec::new();
+        };
+        let seats = known.seats.iter().flat_map(|((slot, node), seat)| {
+            let who = Instance::new(name(service), *slot);
+            let assignment = Key::Assignment(node.clone(), who.clone());
+            let state = Key::State(node.clone(), who);
+            let assignment = seat.assignment.as_ref().map(|_| assignment);
+            assignment
+                .into_iter()
+                .chain(seat.state.as_ref().map(|_| state))
+        });
+        let revisions = known.revisions.keys();
+        let revisions = revisions.map(|hash| Key::Revision(name(service), hash.clone()));
+        let route = known.route.as_ref().map(|_| Key::Route(name(service)));
+        let status = known
+            .status
+            .as_ref()
+            .map(|_| Key::ServiceStatus(name(service)));
+        seats.chain(revisions).chain(route).chain(status).collect()
+    }
+
     /// What nodes are asked to run.
     pub(super) fn assignments(&self) -> Vec<(Name, Assignment)> {
         let services = self.cluster.services().values();
@@ -278,6 +330,14 @@ impl World {
             true => (Phase::CrashLoop, "CrashLoop", "exited with code 1"),
             false => (Phase::Running, "", ""),
         };
+        if asked.singleton && !runs {
+            let elsewhere = self.running.keys().find(|(other, who)| {
+                let same = *who == asked.instance && !self.given_up.contains(other);
+                same && self.singletons.contains(&(other.clone(), who.clone()))
+            });
+            assert_eq!(elsewhere, None, "{} is started on {node}", asked.instance);
+            (self.singletons).insert((node.clone(), asked.instance.clone()));
+        }
         let numbers = asked.ports.iter();
         let state = InstanceState {
             instance: asked.instance.clone(),
@@ -299,6 +359,7 @@ impl World {
             next_start_at: None,
             observed_generation: asked.generation,
             revision: asked.revision.clone(),
+            self_stop: (asked.on_partition == OnPartition::Stop).then_some(asked.stop.grace),
             epoch: 1,
         };
         (self.running).insert((node.clone(), asked.instance.clone()), state.clone());
