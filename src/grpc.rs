@@ -23,7 +23,7 @@ use tonic::transport::{
     server::{Connected, Router},
 };
 
-use crate::host::{Clock, Listener, Stream};
+use crate::host::{Clock, Listener, Peer, Stream};
 use authority::Authorities;
 
 /// Why a server ended by itself.
@@ -160,9 +160,11 @@ impl Connection {
 }
 
 impl Connected for Connection {
-    type ConnectInfo = ();
+    type ConnectInfo = Peer;
 
-    fn connect_info(&self) {}
+    fn connect_info(&self) -> Peer {
+        self.stream.peer().clone()
+    }
 }
 
 impl AsyncRead for Connection {

@@ -19,7 +19,11 @@
 //!                     event/controller/leader/<id>, event/agent/<node>/<id>
 //! ```
 
+mod rights;
+
 use crate::model::{Instance, Name, event::Recorder};
+
+pub use rights::{Access, Right};
 
 /// Builds and reads the keys of one cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | 0 nouns | [`model`], [`keys`], [`proto`] | types, validation, key names, wire messages; no I/O, no clock |
 //! | 1 decisions | [`plan`], [`view`] | pure functions and indexes; time and randomness are arguments |
-//! | 2 adapters | [`host`], [`store`], [`process`], [`probe`], [`grpc`], [`retry`], [`task`] | the outside world, no policy |
+//! | 2 adapters | [`host`], [`store`], [`process`], [`probe`], [`grpc`], [`tls`], [`retry`], [`task`] | the outside world, no policy |
 //! | 3 loops | [`agent`], [`controller`], [`balancer`], [`operator`] | gather, decide, act, report |
 //! | 4 surfaces | [`rpc`], [`http`], [`worker`] | what others call |
 //! | 5 entry | [`cli`] | the command line |
@@ -40,6 +40,8 @@ pub mod retry;
 pub mod store;
 #[cfg(feature = "cluster")]
 pub mod task;
+#[cfg(feature = "cluster")]
+pub mod tls;
 
 #[cfg(feature = "cluster")]
 pub mod agent;

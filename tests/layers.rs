@@ -99,6 +99,11 @@ const BANS: &[Ban] = &[
         why: "wire formats stay at the edges; what is behind them speaks `model`",
     },
     Ban {
+        names: &["rustls", "tokio_rustls", "rcgen", "x509_parser"],
+        place: Place::Only(&["tls/"]),
+        why: "whom to trust is decided in one place",
+    },
+    Ban {
         names: &["axum"],
         place: Place::Only(&["http/"]),
         why: "one surface speaks HTTP; others use what answers it",
@@ -143,7 +148,7 @@ const BANS: &[Ban] = &[
             "async",
             "await",
         ],
-        place: Place::Not(&["model/", "keys.rs", "proto.rs", "plan/", "view/"]),
+        place: Place::Not(&["model/", "keys.rs", "keys/", "proto.rs", "plan/", "view/"]),
         why: "nouns and decisions are pure: time, randomness and the world's state are arguments",
     },
 ];

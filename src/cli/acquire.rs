@@ -1,6 +1,6 @@
 //! `quaestor acquire`: an instance for oneself, for as long as a command runs.
 
-use std::{process::ExitCode, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use futures::StreamExt as _;
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     balancer::reservations::{Progress, Refusal, Ticket},
-    host::Host,
+    host::{Host, Network},
     model::{Moment, ticket::Age},
     process::{Foreground, Terminations},
     rpc::connections::Connections,
@@ -26,10 +26,14 @@ const ROUNDS: u32 = 6;
 /// How long a release may take: a ticket that is not released ends by itself.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-pub(super) async fn run(host: &Host, args: AcquireArgs) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(
+    host: &Host,
+    network: Arc<dyn Network>,
+    args: AcquireArgs,
+) -> anyhow::Result<ExitCode> {
     let desk = Desk {
         host: host.clone(),
-        connections: Connections::new(host.network.clone()),
+        connections: Connections::new(network),
         balancers: args.balancer,
     };
     let mut signals = Terminations::listen().context("cannot listen for signals")?;

@@ -8,25 +8,25 @@
 //! ```
 //!
 //! A key is a flag's long name; above the sections stand flags of every command, in a section those of that
-//! command. A flag overrides the environment, which overrides the file, which overrides the default. Every flag
+//! command, and there flags of every command hold for that one alone. A flag overrides the environment, which overrides the file, which overrides the default. Every flag
 //! there is can be written, because the file only changes what the flags' defaults are.
+
+mod check;
 
 use std::{
     collections::BTreeMap,
     ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
-    process::ExitCode,
 };
 
 use anyhow::{Context as _, bail};
-use clap::{Arg, ArgAction, Command, CommandFactory as _};
+use clap::{Arg, ArgAction, Command};
 use serde_yaml::{Mapping, Value};
 
-use super::{
-    args::Cli,
-    output::{failure, say, table},
-};
+pub(super) use check::check;
+
+use super::output::failure;
 use crate::model::manifest::closest;
 
 /// Where the file is when nobody says otherwise. There need not be one.
@@ -60,12 +60,14 @@ pub(super) fn layered(command: Command, arguments: &[OsString]) -> anyhow::Resul
         .disable_help_flag(true)
         .disable_version_flag(true);
     let named = early.try_get_matches_from(arguments).ok();
+    let chosen = named.as_ref().and_then(|matches| matches.subcommand_name());
+    let chosen = chosen.map(str::to_owned);
     let named = named.and_then(|matches| matches.get_one::<PathBuf>(FLAG).cloned());
     let Some((path, text)) = read(named)? else {
         return Ok(command);
     };
     let config = Config::parse(&text, &command).map_err(|wrong| in_file(&path, &wrong))?;
-    Ok(config.apply(command))
+    Ok(config.apply(command, chosen.as_deref()))
 }
 
 /// The file's path and text; none where none is named and none is in its place.
@@ -105,12 +107,19 @@ impl Config {
         let mut wrong = Vec::new();
         for (key, value) in map {
             let name = key.as_str().unwrap_or_default().to_owned();
-            let section = command.find_subcommand(&name);
+            // `etcd` is both: where it is, and what can be done about it.
+            let is_flag = find(command, &name).is_some();
+            let section = command
+                .find_subcommand(&name)
+                .filter(|_| !is_flag || value.is_mapping());
             match (section, value) {
                 (Some(section), Value::Mapping(flags)) => {
                     for (key, value) in flags {
                         let flag = key.as_str().unwrap_or_default();
-                        let taken = config.take(section, &name, flag, &value);
+                        let is_everywhere =
+                            find(section, flag).is_none() && find(command, flag).is_some();
+                        let owner = if is_everywhere { command } else { section };
+                        let taken = config.take(owner, &name, flag, &value);
                         wrong.extend(taken.err());
                     }
                 }
@@ -141,7 +150,7 @@ impl Config {
         } else {
             format!("{section}.{flag}")
         };
-        let Some(argument) = flags(owner).find(|argument| argument.get_long() == Some(flag)) else {
+        let Some(argument) = find(owner, flag) else {
             return Err(unknown(owner, section, flag, &path));
         };
         let values = texts(value)
@@ -152,11 +161,16 @@ impl Config {
         Ok(())
     }
 
-    /// `command` with these defaults.
-    fn apply(&self, mut command: Command) -> Command {
+    /// `command` with these defaults. Of flags of every command those count that the section of the `chosen` one
+    /// has, before those that stand above the sections.
+    fn apply(&self, mut command: Command, chosen: Option<&str>) -> Command {
+        // Those above the sections come first in the order of keys.
         for ((section, flag), values) in &self.settings {
+            let is_everywhere = find(&command, flag).is_some();
             command = match section.as_str() {
                 "" => set(command, flag, values),
+                section if is_everywhere && Some(section) == chosen => set(command, flag, values),
+                _ if is_everywhere => command,
                 section => command.mut_subcommand(section, |owner| set(owner, flag, values)),
             };
         }
@@ -186,6 +200,11 @@ fn flags(owner: &Command) -> impl Iterator<Item = &Arg> {
         long.is_some_and(|long| ![FLAG, "help", "version"].contains(&long))
     };
     owner.get_arguments().filter(is_setting)
+}
+
+/// The flag of that name.
+fn find<'a>(owner: &'a Command, long: &str) -> Option<&'a Arg> {
+    flags(owner).find(|argument| argument.get_long() == Some(long))
 }
 
 fn unknown(owner: &Command, section: &str, flag: &str, path: &str) -> String {
@@ -260,30 +279,11 @@ fn reason(error: &clap::Error) -> String {
     line.replace(&place, "")
 }
 
-/// `quaestor config check`: whether the file can be used, and what it says.
-pub(super) fn check(file: Option<PathBuf>) -> anyhow::Result<ExitCode> {
-    let Some((path, text)) = read(file)? else {
-        bail!("there is no {DEFAULT}, and none is named: write `quaestor config check FILE`");
-    };
-    let command = &Cli::command();
-    let config = Config::parse(&text, command).map_err(|wrong| in_file(&path, &wrong))?;
-    let rows = config.settings.iter().map(|((section, flag), values)| {
-        let everywhere = section.is_empty();
-        let section = if everywhere {
-            "every command".to_owned()
-        } else {
-            section.clone()
-        };
-        [section, format!("--{flag}"), values.join(", ")]
-    });
-    let empty = "it says nothing";
-    say(table(["COMMAND", "FLAG", "VALUE"], rows, empty))?;
-    Ok(ExitCode::SUCCESS)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use clap::CommandFactory as _;
+
+    use super::{super::args::Cli, *};
 
     fn parse(text: &str) -> Result<Config, String> {
         Config::parse(text, &Cli::command()).map_err(|wrong| wrong.join("\n"))
@@ -292,10 +292,10 @@ mod tests {
     /// What comes of `arguments` over the file `text`.
     fn over(text: &str, arguments: &[&str]) -> clap::ArgMatches {
         let config = parse(text).unwrap();
-        let arguments = ["quaestor"].iter().chain(arguments);
+        let words = ["quaestor"].iter().chain(arguments);
         config
-            .apply(Cli::command())
-            .try_get_matches_from(arguments)
+            .apply(Cli::command(), Some(arguments[0]))
+            .try_get_matches_from(words)
             .unwrap()
     }
 
@@ -318,6 +318,14 @@ mod tests {
         assert_eq!(labels.count(), 2);
         let etcd: Vec<&String> = agent.get_many("etcd").unwrap().collect();
         assert_eq!(etcd, ["http://a:1", "http://b:2"]);
+        // In a section, a flag of every command is for that command alone.
+        let text = "tls-ca: a\nagent: {tls-ca: b, node: x}\nbalancer: {tls-ca: c}";
+        for (command, expected) in [("agent", "b"), ("balancer", "c"), ("controller", "a")] {
+            let matches = over(text, &[command]);
+            let (_, flags) = matches.subcommand().unwrap();
+            let found = flags.get_one::<PathBuf>("tls_ca").unwrap();
+            assert_eq!(found, Path::new(expected), "{command}");
+        }
         let matches = over(FILE, &["agent", "--node", "other"]);
         let (_, agent) = matches.subcommand().unwrap();
         assert_eq!(

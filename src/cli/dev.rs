@@ -20,6 +20,7 @@ use super::{
     files,
     output::{note, say},
     roles,
+    security::Security,
 };
 use crate::{
     agent,
@@ -40,7 +41,7 @@ use crate::{
     plan::absence::GRACE,
     process,
     retry::Retry,
-    store::{Config, Store, embedded::Embedded},
+    store::embedded::Embedded,
     task::Tasks,
 };
 
@@ -82,7 +83,8 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
     )?;
 
     let processes = process::ShimProcesses::new(&host)?.tethered()?;
-    let store = Store::new(Config::new(place.endpoints.clone()), host.clone())?;
+    // Its own parts speak without TLS: nobody else reaches them.
+    let store = Security::read(global, &host)?.store(place.endpoints.clone(), &host)?;
     let mut tasks = Tasks::new(CancellationToken::new());
     let stop = tasks.stop().clone();
     let controller = controller::Config {
@@ -129,6 +131,8 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
         roles::Surfaces {
             grpc: balancer,
             http,
+            plain: None,
+            network: host.network.clone(),
             advertise: None,
             recently_used: RECENTLY_USED,
             labels: Labels::default(),

@@ -7,6 +7,7 @@
 //! - [`explain`], [`init`], [`completion`]: help with manifests, and with typing
 //! - [`events`]: what happened, for `get` and `describe`
 //! - [`config`]: what a host's file says of their flags
+//! - [`security`]: how others are reached, and let in; [`pki`], [`members`], [`rbac`]: what that takes
 //! - [`nodes`]: what operators do to nodes, and the cluster as a whole
 //! - [`roles`]: the long-running parts, one process each
 //! - [`dev`]: all of them in one process
@@ -32,13 +33,17 @@ mod import;
 mod init;
 mod install;
 mod logs;
+mod members;
 mod nodes;
 mod output;
 mod pick;
+mod pki;
 mod prune;
+mod rbac;
 mod restart;
 mod roles;
 mod rollout;
+mod security;
 mod validate;
 mod wait;
 mod xds;
@@ -49,15 +54,10 @@ use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _, parser::ValueSource};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::{
-    host::Host,
-    model::manifest::Diagnostics,
-    operator::Operator,
-    process,
-    store::{Config, Store},
-};
-use args::{Cli, Command, ConfigCommand, Global, LogFormat};
+use crate::{host::Host, model::manifest::Diagnostics, operator::Operator, process, store::Store};
+use args::{Cli, Command, ConfigCommand, EtcdCommand, Global, LogFormat, TlsArgs};
 use output::BAD;
+use security::{Security, endpoints};
 
 /// Where the store is when nobody says otherwise.
 const DEFAULT_STORE: &str = "http://127.0.0.1:2379";
@@ -107,6 +107,7 @@ fn parse(arguments: &[OsString]) -> anyhow::Result<Cli> {
             );
         }
         cli.global.etcd = None;
+        cli.global.tls = TlsArgs::default();
     }
     Ok(cli)
 }
@@ -134,16 +135,31 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Wait(args) => wait::run(&operator(&global, &host)?, &host, args).await,
         Command::Get(args) => get::run(&operator(&global, &host)?, &host, args).await,
         Command::Describe(args) => describe::run(&operator(&global, &host)?, &host, args).await,
-        Command::Logs(args) => logs::run(&operator(&global, &host)?, &host, args).await,
-        Command::Pick(args) => pick::run(&host, args).await,
-        Command::Acquire(args) => acquire::run(&host, args).await,
+        Command::Logs(args) => {
+            let security = Security::read(&global, &host)?;
+            let store = security.store(endpoints(&global), &host)?;
+            let operator = Operator::new(store, &global.cluster);
+            logs::run(&operator, security.network(&host), args).await
+        }
+        Command::Pick(args) => {
+            let network = Security::read(&global, &host)?.network(&host);
+            pick::run(network, args).await
+        }
+        Command::Acquire(args) => {
+            let network = Security::read(&global, &host)?.network(&host);
+            acquire::run(&host, network, args).await
+        }
         Command::Cancel(args) => cancel::run(&operator(&global, &host)?, &host, args).await,
         Command::Xds(command) => {
-            xds::run(&global, &operator(&global, &host)?, &host, command).await
+            let operator = operator(&global, &host)?;
+            host.network = Security::read(&global, &host)?.network(&host);
+            xds::run(&global, &operator, &host, command).await
         }
         Command::Validate(args) => validate::run(args),
         Command::Import(args) => import::run(args),
-        Command::Config(ConfigCommand::Check(args)) => config::check(args.file.or(global.config)),
+        Command::Config(ConfigCommand::Check(args)) => {
+            config::check(args.file.or(global.config), &host)
+        }
         Command::Schema => validate::schema(),
         Command::Explain(args) => explain::run(args),
         Command::Init(args) => init::run(args),
@@ -152,6 +168,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Agent(args) => roles::agent(&global, host, args).await,
         Command::Controller(args) => roles::controller(&global, host, args).await,
         Command::Balancer(args) => roles::balancer(&global, host, args).await,
+        Command::Pki(command) => pki::run(&host, command),
+        Command::Etcd(EtcdCommand::Config(args)) => members::run(&global, &host, args),
+        Command::Rbac(args) => rbac::run(&global, &args),
         Command::Install(args) => install::install(&global, &host, args).await,
         Command::Uninstall(args) => install::uninstall(&host, args).await,
         Command::DemoWorker(args) => roles::demo_worker(host, args).await,
@@ -170,14 +189,8 @@ fn runtime(command: &Command) -> anyhow::Result<Runtime> {
         .context("cannot start the runtime")
 }
 
-/// The store's endpoints: those that the flags name, else the local one.
-fn endpoints(global: &Global) -> Vec<String> {
-    let local = || vec![DEFAULT_STORE.to_owned()];
-    global.etcd.clone().unwrap_or_else(local)
-}
-
 fn store(global: &Global, host: &Host) -> anyhow::Result<Store> {
-    Ok(Store::new(Config::new(endpoints(global)), host.clone())?)
+    Security::read(global, host)?.store(endpoints(global), host)
 }
 
 fn operator(global: &Global, host: &Host) -> anyhow::Result<Operator> {

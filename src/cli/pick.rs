@@ -1,13 +1,13 @@
 //! `quaestor pick`: where to send the next request.
 
-use std::{collections::HashMap, process::ExitCode, time::Duration};
+use std::{collections::HashMap, process::ExitCode, sync::Arc, time::Duration};
 
 use super::{
     args::PickArgs,
     output::{clean, failure, or_dash, print},
 };
 use crate::{
-    host::Host,
+    host::Network,
     proto::v1::{Address, Endpoint, PickRequest},
     rpc::client,
 };
@@ -15,7 +15,7 @@ use crate::{
 /// How long one balancer may take before the next is asked.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-pub(super) async fn run(host: &Host, args: PickArgs) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(network: Arc<dyn Network>, args: PickArgs) -> anyhow::Result<ExitCode> {
     let request = PickRequest {
         service: args.service,
         count: u32::from(args.count),
@@ -25,8 +25,7 @@ pub(super) async fn run(host: &Host, args: PickArgs) -> anyhow::Result<ExitCode>
     };
     let mut failures = Vec::new();
     for balancer in &args.balancer {
-        let network = host.network.clone();
-        match client::pick(network, balancer, request.clone(), PATIENCE).await {
+        match client::pick(network.clone(), balancer, request.clone(), PATIENCE).await {
             Ok(answer) => {
                 let picks: Vec<Pick> = answer.endpoints.into_iter().map(Pick::new).collect();
                 print(args.output, &picks, lines)?;

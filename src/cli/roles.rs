@@ -9,18 +9,18 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     args::{AgentArgs, BalancerArgs, ControllerArgs, DemoWorkerArgs, Global},
-    endpoints, store,
+    security::{Security, endpoints, warn_of_strangers},
 };
 use crate::{
     agent::{self, logs::Logs},
     balancer::{self, answers::Answers, reservations::Reservations},
     controller,
-    host::{Clock, Host, Listener},
+    host::{Clock, Host, Listener, Network},
     http,
     model::{
         quantity::{Cores, Period, Size},
@@ -29,6 +29,7 @@ use crate::{
     process::{self, ShimProcesses, Terminations},
     rpc::{self, connections::Connections},
     task::Tasks,
+    tls::{self, Door},
     view::Directory,
     worker,
 };
@@ -69,8 +70,10 @@ pub(super) async fn agent(
             "whoever writes to the store can start anything here as root: name the users with --allow-user"
         );
     }
+    let security = Security::read(global, &host)?;
     let processes = ShimProcesses::new(&host)?;
     let listener = listen(&host, &args.listen, "the agent", "--listen").await?;
+    let listener = security.guard(listener, "the agent", Door::Known)?;
     let config = agent::Config {
         cluster: global.cluster.clone(),
         node: args.node,
@@ -86,9 +89,10 @@ pub(super) async fn agent(
         quaestor: this_program()?,
         endpoints: endpoints(global),
     };
-    let store = store(global, &host)?;
+    let store = security.store(endpoints(global), &host)?;
     let clock = host.clock.clone();
     let mut tasks = Tasks::new(CancellationToken::new());
+    security.keep(&mut tasks);
     serve_agent(&mut tasks, config, store, host, processes, listener);
     until_stopped(tasks, &*clock).await
 }
@@ -165,9 +169,11 @@ pub(super) async fn controller(
         node_grace: args.node_grace.get(),
         compacts: !args.no_compaction,
     };
-    let store = store(global, &host)?;
+    let security = Security::read(global, &host)?;
+    let store = security.store(endpoints(global), &host)?;
     let clock = host.clock.clone();
     let mut tasks = Tasks::new(CancellationToken::new());
+    security.keep(&mut tasks);
     let stop = tasks.stop().clone();
     tasks.spawn("controller", controller::run(config, store, host, stop));
     until_stopped(tasks, &*clock).await
@@ -194,19 +200,40 @@ pub(super) async fn balancer(
     host: Host,
     args: BalancerArgs,
 ) -> anyhow::Result<ExitCode> {
+    let security = Security::read(global, &host)?;
     let listener = listen(&host, &args.listen, "the balancer", "--listen").await?;
+    let door = match args.anonymous {
+        true => Door::Open,
+        false => Door::Known,
+    };
+    let http = listen_for_http(&host, args.http.as_deref()).await?;
+    let http = http.map(|listener| security.guard(listener, "the HTTP/JSON surface", Door::Web));
+    let plain = match &args.plain {
+        Some(_) if !security.is_on() => bail!(
+            "--plain is for balancers that speak TLS, and this one does not: name its files, with --tls-ca and others"
+        ),
+        Some(address) => {
+            let listener = listen(&host, address, "the balancer", "--plain").await?;
+            warn_of_strangers("the balancer", listener.local_address()?);
+            Some(tls::unguarded(listener))
+        }
+        None => None,
+    };
     let surfaces = Surfaces {
-        grpc: listener,
-        http: listen_for_http(&host, args.http.as_deref()).await?,
+        grpc: security.guard(listener, "the balancer", door)?,
+        http: http.transpose()?,
+        plain,
+        network: security.network(&host),
         advertise: args.advertise,
         recently_used: args.recently_used.get(),
         labels: args.labels.into_iter().collect(),
         view_cache: args.view_cache,
         most_watches: args.max_watches,
     };
-    let store = store(global, &host)?;
+    let store = security.store(endpoints(global), &host)?;
     let clock = host.clock.clone();
     let mut tasks = Tasks::new(CancellationToken::new());
+    security.keep(&mut tasks);
     serve_balancer(&mut tasks, global, store, host, surfaces);
     until_stopped(tasks, &*clock).await
 }
@@ -216,6 +243,10 @@ pub(super) struct Surfaces {
     pub grpc: Box<dyn Listener>,
     /// None: no HTTP/JSON.
     pub http: Option<Box<dyn Listener>>,
+    /// Where gRPC is answered without TLS as well; none: nowhere.
+    pub plain: Option<Box<dyn Listener>>,
+    /// How agents and other balancers are reached.
+    pub network: Arc<dyn Network>,
     /// Where clients and other balancers reach `grpc`.
     pub advertise: Option<String>,
     /// For how long an answered endpoint comes after the others.
@@ -279,7 +310,7 @@ pub(super) fn serve_balancer(
              name its address with --advertise"
         );
     }
-    let connections = Arc::new(Connections::new(host.network.clone()));
+    let connections = Arc::new(Connections::new(surfaces.network));
     let (reservations, inbox) = Reservations::new(host.clone(), connections.clone(), connections);
     tasks.spawn(
         "balancer's queues",
@@ -297,10 +328,12 @@ pub(super) fn serve_balancer(
         let serving = http::serve(listener, answers.clone(), host.clone(), stop.clone());
         tasks.spawn("balancer's HTTP server", serving);
     }
-    tasks.spawn(
-        "balancer's server",
-        rpc::serve(listener, answers, Some(reservations), host, stop),
-    );
+    let all = std::iter::once(listener).chain(surfaces.plain);
+    for listener in all {
+        let (answers, reservations) = (answers.clone(), Some(reservations.clone()));
+        let serving = rpc::serve(listener, answers, reservations, host.clone(), stop.clone());
+        tasks.spawn("balancer's server", serving);
+    }
 }
 
 pub(super) async fn demo_worker(host: Host, args: DemoWorkerArgs) -> anyhow::Result<ExitCode> {
@@ -356,7 +389,7 @@ pub(super) async fn until_stopped(tasks: Tasks, clock: &dyn Clock) -> anyhow::Re
             outcome?;
             Ok(ExitCode::SUCCESS)
         }
-        () = second_signal => anyhow::bail!("stopped by a second signal before everything had ended"),
+        () = second_signal => bail!("stopped by a second signal before everything had ended"),
     }
 }
 

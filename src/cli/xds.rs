@@ -7,7 +7,7 @@ use futures::future;
 use serde_json::json;
 
 use super::{
-    args::{Global, XdsBootstrapArgs, XdsClientsArgs, XdsCommand},
+    args::{Global, TlsArgs, XdsBootstrapArgs, XdsClientsArgs, XdsCommand},
     output::{age, clean, note, or_dash, print, say, table},
 };
 use crate::{
@@ -78,7 +78,7 @@ async fn bootstrap(
     let file = json!({
         "xds_servers": [{
             "server_uri": format!("{scheme}:{}", places.join(",")),
-            "channel_creds": [{"type": "insecure"}],
+            "channel_creds": [credentials(&global.tls)],
             "server_features": ["xds_v3", "ignore_resource_deletion"],
         }],
         "node": {
@@ -90,6 +90,17 @@ async fn bootstrap(
     });
     say(serde_json::to_string_pretty(&file).context("cannot print as JSON")?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// How its readers connect: as this command does.
+fn credentials(tls: &TlsArgs) -> serde_json::Value {
+    match (&tls.tls_ca, &tls.tls_cert, &tls.tls_key) {
+        (None, ..) => json!({"type": "insecure"}),
+        (Some(ca), Some(certificate), Some(key)) => json!({"type": "tls", "config": {
+            "ca_certificate_file": ca, "certificate_file": certificate, "private_key_file": key,
+        }}),
+        (Some(ca), ..) => json!({"type": "tls", "config": {"ca_certificate_file": ca}}),
+    }
 }
 
 /// Host and port.

@@ -15,7 +15,7 @@ pub use clock::{Clock, SystemClock};
 pub use disk::{Disk, Foreign, Handed, Identity, LocalDisk, Parts};
 pub use entropy::{Entropy, OsEntropy};
 pub use manager::{Manager, Nobody, Pulse};
-pub use network::{Listener, Network, Stream, TcpNetwork};
+pub use network::{Listener, Network, Peer, Stream, TcpNetwork};
 
 /// What a role gets from the machine it runs on. Cheap to clone.
 #[derive(Clone)]

@@ -4,7 +4,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
 };
 
@@ -14,6 +14,8 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
 };
+
+use crate::model::Caller;
 
 /// Connects, listens, looks names up.
 pub trait Network: Send + Sync {
@@ -42,12 +44,54 @@ trait Io: AsyncRead + AsyncWrite + Send {}
 impl<T: AsyncRead + AsyncWrite + Send> Io for T {}
 
 /// A connection.
-pub struct Stream(Pin<Box<dyn Io>>);
+pub struct Stream {
+    io: Pin<Box<dyn Io>>,
+    peer: Peer,
+}
 
 impl Stream {
-    /// A connection carried by `io`.
+    /// A connection carried by `io`, which does not tell who is at its other end.
     pub fn new(io: impl AsyncRead + AsyncWrite + Send + 'static) -> Self {
-        Self(Box::pin(io))
+        Self::with_peer(io, Peer::default())
+    }
+
+    /// A connection carried by `io`, with who is at its other end.
+    pub fn with_peer(io: impl AsyncRead + AsyncWrite + Send + 'static, peer: Peer) -> Self {
+        let io = Box::pin(io);
+        Self { io, peer }
+    }
+
+    /// Who is at its other end.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+}
+
+/// Who is at the other end of an accepted connection. A connection that is secured tells it once that is done,
+/// which is before the first byte can be read.
+#[derive(Clone, Debug, Default)]
+pub struct Peer(Option<Arc<OnceLock<Caller>>>);
+
+impl Peer {
+    /// Somebody who is yet to show who it is.
+    pub fn arriving() -> Self {
+        Self(Some(Arc::default()))
+    }
+
+    /// It has shown that. What it said first stays.
+    pub fn is(&self, caller: Caller) {
+        if let Some(said) = &self.0 {
+            // Nobody says it twice.
+            let _ = said.set(caller);
+        }
+    }
+
+    /// Who it is.
+    pub fn caller(&self) -> Caller {
+        match &self.0 {
+            None => Caller::Unasked,
+            Some(said) => said.get().cloned().unwrap_or(Caller::Anonymous),
+        }
     }
 }
 
@@ -57,7 +101,7 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.0.as_mut().poll_read(cx, buf)
+        self.io.as_mut().poll_read(cx, buf)
     }
 }
 
@@ -67,15 +111,15 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.0.as_mut().poll_write(cx, bytes)
+        self.io.as_mut().poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.as_mut().poll_flush(cx)
+        self.io.as_mut().poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.as_mut().poll_shutdown(cx)
+        self.io.as_mut().poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
@@ -83,11 +127,11 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.0.as_mut().poll_write_vectored(cx, slices)
+        self.io.as_mut().poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.io.is_write_vectored()
     }
 }
 

@@ -53,6 +53,7 @@ fn title(reason: &str) -> &'static str {
         "NothingHealthy" => "No healthy instance",
         "AllExcluded" => "All healthy instances are excluded",
         "NotSynced" => "The balancer does not know the cluster yet",
+        "Forbidden" => "The service is not for everybody",
         "Exclusive" => "The service is given out by tickets only",
         "TooLarge" => "The question is too large",
         "Overloaded" => "The balancer has too much to do",
@@ -71,6 +72,7 @@ impl From<Refused> for Problem {
             ) => StatusCode::SERVICE_UNAVAILABLE,
             Refused::View(Refusal::Unknown(_)) => StatusCode::NOT_FOUND,
             Refused::View(Refusal::Exclusive(_)) => StatusCode::CONFLICT,
+            Refused::View(Refusal::Forbidden { .. }) => StatusCode::FORBIDDEN,
             Refused::TooLarge(_) => StatusCode::BAD_REQUEST,
             Refused::Overloaded(_) => StatusCode::TOO_MANY_REQUESTS,
         };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Router,
+    Extension, Router,
     body::Body,
     extract::{Path, RawQuery, State},
     response::{IntoResponse as _, Response},
@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use super::{document, events, json, problem::Problem, query};
 use crate::{
     balancer::answers::Answers,
-    host::Clock,
+    host::{Clock, Peer},
+    model::Caller,
     view::{NotSynced, Refusal},
 };
 
@@ -74,7 +75,9 @@ async fn pick(
     State(surface): State<Surface>,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
+    peer: Option<Extension<Peer>>,
 ) -> Result<Response, Problem> {
+    surface.answers.admit(&name, &caller(peer))?;
     let question = query::question(name, query.as_deref().unwrap_or_default());
     let picked = surface
         .answers
@@ -88,7 +91,9 @@ async fn pick(
 async fn endpoints(
     State(surface): State<Surface>,
     Path(name): Path<String>,
+    peer: Option<Extension<Peer>>,
 ) -> Result<Response, Problem> {
+    surface.answers.admit(&name, &caller(peer))?;
     let all = surface.answers.endpoints(&name)?;
     Ok(answer(&json::Endpoints {
         endpoints: all.iter().map(json::Endpoint::from).collect(),
@@ -99,7 +104,9 @@ async fn endpoints(
 async fn watch(
     State(surface): State<Surface>,
     Path(name): Path<String>,
+    peer: Option<Extension<Peer>>,
 ) -> Result<Response, Problem> {
+    surface.answers.admit(&name, &caller(peer))?;
     let watching = surface.answers.watch(&name)?;
     let events = events::events(watching, surface.clock, surface.stop);
     let headers = [
@@ -107,6 +114,11 @@ async fn watch(
         (header::CACHE_CONTROL, "no-store"),
     ];
     Ok((headers, Body::from_stream(events)).into_response())
+}
+
+/// Who asks, as its connection told.
+fn caller(peer: Option<Extension<Peer>>) -> Caller {
+    peer.map_or(Caller::Anonymous, |Extension(peer)| peer.caller())
 }
 
 /// Whether this balancer should be asked.

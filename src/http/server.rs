@@ -4,12 +4,13 @@ use std::{io, time::Duration};
 
 use axum::Router;
 use futures::{StreamExt as _, stream::FuturesUnordered};
-use hyper::server::conn::http1;
+use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
 use crate::host::{Host, Listener, Stream};
 
@@ -63,7 +64,12 @@ pub(super) async fn run(
 
 /// Answers the requests of one connection until it ends; after `stop`, the one at hand.
 async fn converse(stream: Stream, router: Router, stop: CancellationToken) {
-    let service = TowerToHyperService::new(router);
+    let peer = stream.peer().clone();
+    let named = router.map_request(move |mut request: http::Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
+        request
+    });
+    let service = TowerToHyperService::new(named);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)

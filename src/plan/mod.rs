@@ -12,6 +12,7 @@
 //! - [`lineage`]: which template is in force, and what becomes of its rollout
 //! - [`placement`], [`room`]: which node takes a new instance; ports and load of the nodes
 //! - [`merge`], [`impact`]: what becomes of a manifest that others have changed, and what a change does to what runs
+//! - [`access`]: who may ask for what
 //! - [`queue`]: who gets the next ticket of a service
 //! - [`xds`]: what stock gRPC clients are told, and when
 //! - [`stored`]: a key, and what is made of values that cannot be read
@@ -20,6 +21,7 @@
 //! - [`check`]: an independent judge of the leader's plans
 
 pub mod absence;
+pub mod access;
 pub mod agent;
 pub mod blueprint;
 pub mod check;

@@ -4,7 +4,7 @@ use futures::{StreamExt as _, stream::BoxStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::{discovery::LARGEST_REQUEST, refusal::refused};
+use super::{access, discovery::LARGEST_REQUEST, refusal::refused};
 use crate::{
     balancer::answers::{self, Answers, Changes, Seen},
     proto::v1::{
@@ -30,7 +30,9 @@ impl Balancer for Service {
         &self,
         request: Request<wire::PickRequest>,
     ) -> Result<Response<wire::PickResponse>, Status> {
+        let caller = access::caller(&request);
         let request = request.into_inner();
+        (self.answers.admit(&request.service, &caller)).map_err(refused)?;
         let excluded = request.exclude.into_iter();
         let picked = self.answers.pick(&answers::Request {
             service: request.service,
@@ -50,7 +52,9 @@ impl Balancer for Service {
         &self,
         request: Request<wire::ReportOutcomeRequest>,
     ) -> Result<Response<wire::ReportOutcomeResponse>, Status> {
+        let caller = access::caller(&request);
         let request = request.into_inner();
+        (self.answers.admit(&request.service, &caller)).map_err(refused)?;
         let tallies = request.outcomes.into_iter().map(|outcome| {
             let place = outcome.address.unwrap_or_default();
             answers::Tally {
@@ -71,7 +75,9 @@ impl Balancer for Service {
         &self,
         request: Request<wire::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let watching = self.answers.watch(&request.get_ref().service);
+        let (caller, service) = (access::caller(&request), &request.get_ref().service);
+        self.answers.admit(service, &caller).map_err(refused)?;
+        let watching = self.answers.watch(service);
         let changes = watching.map_err(refused)?.until(self.stop.clone());
         let told = changes.map(|changes| changes.map(response).map_err(refused));
         Ok(Response::new(told.boxed()))

@@ -1,6 +1,6 @@
 //! Connections to others: one way to make them, one error for those that cannot be made.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error as _, sync::Arc, time::Duration};
 
 use tonic::{
     Code, Status,
@@ -97,8 +97,24 @@ fn target(address: &str, timeouts: Timeouts) -> Result<Target, Error> {
 pub(super) fn refusal(status: &Status, unknown: &str) -> String {
     match status.code() {
         Code::Unimplemented => unknown.to_owned(),
-        code if status.message().is_empty() => format!("{code}"),
-        _ => status.message().to_owned(),
+        _ => words(status),
+    }
+}
+
+/// Why there is no answer: what the other end said, or else what became of the connection to it.
+pub(super) fn words(status: &Status) -> String {
+    match (status.source(), status.message()) {
+        (Some(cause), _) => match root_cause(cause) {
+            // What one makes of an answer in TLS.
+            cause if cause.contains("frame with invalid size") => {
+                format!(
+                    "{cause}; maybe TLS is spoken there: then name the authorities, with --tls-ca"
+                )
+            }
+            cause => cause,
+        },
+        (None, "") => status.code().to_string(),
+        (None, message) => message.to_owned(),
     }
 }
 

@@ -13,7 +13,7 @@ use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream, stream:
 use tonic::{Code, Request, Status, transport::Channel};
 
 use super::{
-    connect::{Timeouts, connect_lazily, root_cause},
+    connect::{Timeouts, connect_lazily, words},
     reservations::{read_stamp, stamp},
 };
 use crate::{
@@ -315,10 +315,7 @@ fn progress(answer: wire::AcquireResponse) -> Result<Progress, Refusal> {
 
 /// Why a balancer gives no ticket.
 fn refusal(status: Status) -> Refusal {
-    let text = match status.message() {
-        "" => root_cause(&status),
-        message => message.to_owned(),
-    };
+    let text = words(&status);
     match status.code() {
         Code::Aborted => Refusal::Moved,
         Code::DeadlineExceeded => Refusal::TooLate(text),
@@ -353,8 +350,5 @@ fn patient<T>(message: T, patience: Duration) -> Request<T> {
 }
 
 fn silent(status: Status) -> Unreachable {
-    Unreachable(match status.message() {
-        "" => root_cause(&status),
-        message => message.to_owned(),
-    })
+    Unreachable(words(&status))
 }

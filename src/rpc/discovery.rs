@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
+use super::access;
 use crate::{
     host::Host,
     proto::service_discovery::{
@@ -33,13 +34,27 @@ struct Discovery {
     host: Host,
 }
 
+impl Discovery {
+    /// The question, if its caller may ask it.
+    fn admitted(
+        &self,
+        request: Request<DiscoverServicesRequest>,
+    ) -> Result<DiscoverServicesRequest, Status> {
+        let caller = access::caller(&request);
+        let request = request.into_inner();
+        let admitted = self.directory.admit(&request.service_name, &caller);
+        admitted.map_err(super::refusal::view)?;
+        Ok(request)
+    }
+}
+
 #[tonic::async_trait]
 impl ServiceDiscoveryGrpc for Discovery {
     async fn discover_services(
         &self,
         request: Request<DiscoverServicesRequest>,
     ) -> Result<Response<DiscoverServicesResponse>, Status> {
-        let request = request.into_inner();
+        let request = self.admitted(request)?;
         let seed = self.host.entropy.bits();
         let found = self
             .directory
@@ -51,7 +66,7 @@ impl ServiceDiscoveryGrpc for Discovery {
         &self,
         request: Request<DiscoverServicesRequest>,
     ) -> Result<Response<DiscoverServicesResponse>, Status> {
-        let request = request.into_inner();
+        let request = self.admitted(request)?;
         let now = self.host.clock.now();
         let found = self
             .directory

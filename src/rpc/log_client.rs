@@ -87,9 +87,5 @@ fn line(line: wire::LogLine) -> LogLine {
 }
 
 fn refused(status: tonic::Status) -> Error {
-    let text = match status.message() {
-        "" => status.code().description().to_owned(),
-        text => text.to_owned(),
-    };
-    Error::Refused(text)
+    Error::Refused(connect::words(&status))
 }

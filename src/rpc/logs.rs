@@ -6,9 +6,11 @@ use futures::{StreamExt as _, stream, stream::BoxStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+use super::access;
 use crate::{
     agent::logs::{LogError, Logs, Reader},
     model::{Instance, LogBatch, LogLine, LogQuery, LogSource, Name},
+    plan::access::Deed,
     proto::v1 as wire,
     proto::v1::agent_logs_server::{AgentLogs, AgentLogsServer},
 };
@@ -40,6 +42,7 @@ impl AgentLogs for Service {
         &self,
         request: Request<wire::ReadLogsRequest>,
     ) -> Result<Response<Self::ReadStream>, Status> {
+        access::check(&request, Deed::ReadLogs)?;
         let request = request.into_inner();
         if request.node != self.node.as_str() {
             return Err(Status::failed_precondition(format!(

@@ -1,6 +1,7 @@
 //! The gRPC surfaces. [`serve`] is the balancer's: answers come from the view in memory, never from the store
 //! or from a worker.
 //!
+//! - `access`: who calls, and whether it may
 //! - `balancer`: the questions of clients of our own
 //! - [`client`]: asking a balancer, as any client would; [`worker_client`]: asking a worker to cancel requests
 //! - [`connect`]: how all of them connect
@@ -11,6 +12,7 @@
 //! - [`log_client`]: asking it for logs
 //! - `xds`: the questions of stock gRPC clients
 
+mod access;
 pub mod agent;
 mod balancer;
 pub mod client;
@@ -88,9 +90,9 @@ pub async fn serve(
         .add_service(xds::status::service(told))
         .add_service(balancer::service(answers, stop.clone()))
         .add_service(discovery::service(Arc::clone(&directory), host.clone()))
-        .add_optional_service(
-            reservations.map(|reservations| reservations::service(reservations, host.clone())),
-        )
+        .add_optional_service(reservations.map(|reservations| {
+            reservations::service(reservations, Arc::clone(&directory), host.clone())
+        }))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);

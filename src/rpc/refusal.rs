@@ -28,6 +28,7 @@ pub(super) fn refused(refused: Refused) -> Status {
         ) => Code::Unavailable,
         Refused::View(Refusal::Unknown(_)) => Code::NotFound,
         Refused::View(Refusal::Exclusive(_)) => Code::FailedPrecondition,
+        Refused::View(Refusal::Forbidden { .. }) => Code::PermissionDenied,
         Refused::TooLarge(_) => Code::InvalidArgument,
         Refused::Overloaded(_) => Code::ResourceExhausted,
     };

@@ -1,11 +1,11 @@
 //! `quaestor.v1.Reservations`: tickets for exclusive services.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use tonic::{Code, Request, Response, Status, metadata::MetadataMap};
 
-use super::refusal::status;
+use super::{access, refusal::status};
 use crate::{
     balancer::reservations::{Call, Failed, Progress, Refusal, Reservations, Ticket, Waiting},
     host::Host,
@@ -13,23 +13,35 @@ use crate::{
         Moment, TicketId,
         ticket::{Age, Stamp},
     },
+    plan::access::Deed,
     proto::v1::{
         self as wire, acquire_response,
         reservations_server::{Reservations as Service, ReservationsServer},
     },
+    view::Directory,
 };
 
 /// The largest question that is read, in bytes: a name and a number, with room to spare.
 const LARGEST_REQUEST: usize = 16 * 1024;
 
 /// The service, answering by `reservations`.
-pub(super) fn service(reservations: Reservations, host: Host) -> ReservationsServer<impl Service> {
-    ReservationsServer::new(Answers { reservations, host })
-        .max_decoding_message_size(LARGEST_REQUEST)
+pub(super) fn service(
+    reservations: Reservations,
+    directory: Arc<Directory>,
+    host: Host,
+) -> ReservationsServer<impl Service> {
+    let answers = Answers {
+        reservations,
+        directory,
+        host,
+    };
+    ReservationsServer::new(answers).max_decoding_message_size(LARGEST_REQUEST)
 }
 
 struct Answers {
     reservations: Reservations,
+    /// Who may ask for what.
+    directory: Arc<Directory>,
     host: Host,
 }
 
@@ -42,6 +54,12 @@ impl Service for Answers {
         request: Request<wire::AcquireRequest>,
     ) -> Result<Response<Self::AcquireStream>, Status> {
         let patience = patience(request.metadata());
+        if request.get_ref().forwarded {
+            access::check(&request, Deed::PassOn)?;
+        }
+        let caller = access::caller(&request);
+        let admitted = self.directory.admit(&request.get_ref().service, &caller);
+        admitted.map_err(super::refusal::view)?;
         let request = request.into_inner();
         let now = self.host.clock.now();
         let age = Age {

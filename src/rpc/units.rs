@@ -4,13 +4,14 @@ use futures::{StreamExt as _, stream, stream::BoxStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+use super::access;
 use crate::{
     agent::reservations::{Denied, Reservations, Standing, Wish},
     model::{
         Instance, Name, Units,
         ticket::{Board, is_serial},
     },
-    plan::reservation::Refusal,
+    plan::{access::Deed, reservation::Refusal},
     proto::v1::{
         self as wire,
         agent_reservations_server::{AgentReservations, AgentReservationsServer},
@@ -78,6 +79,7 @@ impl AgentReservations for Service {
         &self,
         request: Request<wire::GrantRequest>,
     ) -> Result<Response<wire::GrantResponse>, Status> {
+        access::check(&request, Deed::HandOutUnits)?;
         let request = request.into_inner();
         let asked = self.ask(
             &request.node,
@@ -119,6 +121,7 @@ impl AgentReservations for Service {
         &self,
         request: Request<wire::RenewGrantRequest>,
     ) -> Result<Response<wire::RenewGrantResponse>, Status> {
+        access::check(&request, Deed::HandOutUnits)?;
         let request = request.into_inner();
         let asked = self.ask(
             &request.node,
@@ -136,6 +139,7 @@ impl AgentReservations for Service {
         &self,
         request: Request<wire::ReleaseGrantRequest>,
     ) -> Result<Response<wire::ReleaseGrantResponse>, Status> {
+        access::check(&request, Deed::HandOutUnits)?;
         let request = request.into_inner();
         let asked = self.ask(
             &request.node,
@@ -156,6 +160,7 @@ impl AgentReservations for Service {
         &self,
         request: Request<wire::WatchUnitsRequest>,
     ) -> Result<Response<Self::WatchUnitsStream>, Status> {
+        access::check(&request, Deed::HandOutUnits)?;
         self.check(&request.get_ref().node)?;
         let mut board = self.reservations.board();
         board.mark_changed();

@@ -55,7 +55,7 @@ impl Store {
         let endpoints = config
             .endpoints
             .iter()
-            .map(|text| Endpoint::parse(text))
+            .map(|text| Endpoint::new(text, &config, &host))
             .collect::<Result<Vec<_>, _>>()?;
         if endpoints.is_empty() {
             return Err(Error::Address {
@@ -216,7 +216,9 @@ impl Store {
     {
         let limit = self.request_timeout();
         let request = async {
-            let client = self.shared.endpoints[index].client(self.host()).await?;
+            let client = self.shared.endpoints[index]
+                .client(&self.host().clock)
+                .await?;
             call(client).await
         };
         match endpoint::within(&*self.host().clock, limit, request).await {

@@ -1,13 +1,13 @@
 //! One member of the store: its address, and the connection to it.
 
-use std::{fmt, io, net::Ipv6Addr, time::Duration};
+use std::{fmt, io, net::Ipv6Addr, sync::Arc, time::Duration};
 
 use etcd_client::{Channel, Client, ConnectOptions};
 use hyper_util::rt::TokioIo;
 use tokio::sync::OnceCell;
 
-use super::Error;
-use crate::host::{Clock, Host};
+use super::{Config, Error, Login};
+use crate::host::{Clock, Host, Network};
 
 /// How often an open connection is asked for a sign of life, in use or not.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -22,32 +22,52 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// A member of the store.
 pub(super) struct Endpoint {
     address: Address,
+    /// What it is connected to by.
+    network: Arc<dyn Network>,
+    login: Option<Login>,
     /// Made at the first use, because making it needs a runtime; connected anew when it breaks.
     client: OnceCell<Client>,
 }
 
 impl Endpoint {
-    /// The member at `text`: `http://host:port` or `host:port`.
-    pub(super) fn parse(text: &str) -> Result<Self, Error> {
-        let address = Address::parse(text).map_err(|cause| Error::Address {
+    /// The member at `text`: `https://host:port`, `http://host:port` or `host:port`.
+    pub(super) fn new(text: &str, config: &Config, host: &Host) -> Result<Self, Error> {
+        let wrong = |cause| Error::Address {
             endpoint: text.to_owned(),
             cause,
-        })?;
+        };
+        let address = Address::parse(text).map_err(wrong)?;
+        let network = match (address.secure, &config.secured) {
+            (false, _) => &host.network,
+            (true, Some(secured)) => secured,
+            (true, None) => {
+                return Err(wrong(
+                    "for TLS it has to be known whose certificates count: name the authority's with --etcd-ca \
+                     or --tls-ca"
+                        .to_owned(),
+                ));
+            }
+        };
         Ok(Self {
+            network: Arc::clone(network),
+            login: config.login.clone(),
             address,
             client: OnceCell::new(),
         })
     }
 
-    /// The client of this member alone. Connects only when it is used.
-    pub(super) async fn client(&self, host: &Host) -> Result<Client, etcd_client::Error> {
-        let client = self.client.get_or_try_init(|| self.connect(host)).await?;
+    /// The client of this member alone. Connects only when it is used; with a user, at once.
+    pub(super) async fn client(
+        &self,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Client, etcd_client::Error> {
+        let client = self.client.get_or_try_init(|| self.connect(clock)).await?;
         Ok(client.clone())
     }
 
-    async fn connect(&self, host: &Host) -> Result<Client, etcd_client::Error> {
-        let (network, clock) = (host.network.clone(), host.clock.clone());
-        let Address { name, port } = self.address.clone();
+    async fn connect(&self, clock: &Arc<dyn Clock>) -> Result<Client, etcd_client::Error> {
+        let (network, clock) = (self.network.clone(), clock.clone());
+        let Address { name, port, .. } = self.address.clone();
         let connector = tower::service_fn(move |_: http::Uri| {
             let connection = network.connect(&name, port);
             let clock = clock.clone();
@@ -61,14 +81,25 @@ impl Endpoint {
                 }
             }
         });
-        let channel = tonic::transport::Endpoint::from_shared(self.address.to_string())?
+        // The library would secure `https` itself. What it says in its requests has to be the truth all the same: etcd
+        // takes no notice of our certificate otherwise.
+        let plain = Address {
+            secure: false,
+            ..self.address.clone()
+        };
+        let origin = self.address.to_string().parse()?;
+        let channel = tonic::transport::Endpoint::from_shared(plain.to_string())?
+            .origin(origin)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE_ANSWER)
             .keep_alive_while_idle(true)
             .connect_with_connector_lazy(connector);
         // A member without a leader says so at once, and ends its streams, instead of keeping
         // everybody waiting.
-        let options = ConnectOptions::new().with_require_leader(true);
+        let mut options = ConnectOptions::new().with_require_leader(true);
+        if let Some(Login { user, password }) = &self.login {
+            options = options.with_user(user, password);
+        }
         Client::from_channel(Channel::Tonic(channel), Some(options)).await
     }
 }
@@ -95,6 +126,8 @@ pub(super) async fn within<T>(
 /// A host and a port. Shown as a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Address {
+    /// Whether it is reached by TLS.
+    secure: bool,
     /// A name or an address, without brackets.
     name: String,
     port: u16,
@@ -102,14 +135,17 @@ struct Address {
 
 impl Address {
     fn parse(text: &str) -> Result<Self, String> {
-        let rest = match text.split_once("://") {
-            None => text,
-            Some(("http", rest)) => rest.strip_suffix('/').unwrap_or(rest),
-            Some(("https", _)) => {
-                return Err("connections with TLS are not supported yet; use http://".to_owned());
+        let (secure, rest) = match text.split_once("://") {
+            None => (false, text),
+            Some(("http", rest)) => (false, rest),
+            Some(("https", rest)) => (true, rest),
+            Some((scheme, _)) => {
+                return Err(format!(
+                    "`{scheme}` is not a scheme; use https:// or http://"
+                ));
             }
-            Some((scheme, _)) => return Err(format!("`{scheme}` is not a scheme; use http://")),
         };
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (name, port) = rest
             .rsplit_once(':')
             .filter(|(name, _)| !name.is_empty() && (!name.contains(':') || name.starts_with('[')))
@@ -132,6 +168,7 @@ impl Address {
             None => return Err(format!("`{name}` is not a host name or address")),
         };
         Ok(Self {
+            secure,
             name: name.to_owned(),
             port,
         })
@@ -140,11 +177,12 @@ impl Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, port } = self;
+        let Self { secure, name, port } = self;
+        let scheme = if *secure { "https" } else { "http" };
         if name.contains(':') {
-            write!(f, "http://[{name}]:{port}")
+            write!(f, "{scheme}://[{name}]:{port}")
         } else {
-            write!(f, "http://{name}:{port}")
+            write!(f, "{scheme}://{name}:{port}")
         }
     }
 }
@@ -152,6 +190,10 @@ impl fmt::Display for Address {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(text: &str) -> Result<Endpoint, Error> {
+        Endpoint::new(text, &Config::new([text]), &Host::system())
+    }
 
     #[test]
     fn endpoints_with_and_without_a_scheme_mean_the_same() {
@@ -162,11 +204,7 @@ mod tests {
             ("[::1]:2379", "http://[::1]:2379"),
             ("http://[fd00::7]:2379", "http://[fd00::7]:2379"),
         ] {
-            assert_eq!(
-                Endpoint::parse(text).ok().unwrap().to_string(),
-                shown,
-                "{text}"
-            );
+            assert_eq!(parse(text).ok().unwrap().to_string(), shown, "{text}");
         }
     }
 
@@ -183,11 +221,11 @@ mod tests {
             ("localhost:http", "1 to 65535"),
             ("localhost:99999", "1 to 65535"),
             ("http://localhost:2379/v3", "1 to 65535"),
-            ("https://localhost:2379", "TLS"),
+            ("https://localhost:2379", "--etcd-ca"),
             ("unix://localhost:2379", "scheme"),
             ("user@localhost:2379", "host name"),
         ] {
-            let error = Endpoint::parse(text).err().unwrap().to_string();
+            let error = parse(text).err().unwrap().to_string();
             assert!(error.contains(hint), "{text}: {error}");
             assert!(error.contains(&format!("`{text}`")), "{text}: {error}");
         }

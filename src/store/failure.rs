@@ -50,14 +50,19 @@ fn judge(status: &Status) -> Failure {
         Some(error) if own.is_none() => root(error).to_string(),
         // Servers that are no etcd say nothing more.
         _ if status.code() == Code::Unimplemented => "what answers there is no etcd".to_owned(),
-        _ => own.unwrap_or(message).to_owned(),
+        _ => match own.and_then(|own| remedy(status.code(), own)) {
+            Some(remedy) => format!("{}: {remedy}", own.unwrap_or(message)),
+            None => own.unwrap_or(message).to_owned(),
+        },
     };
     match (status.code(), own) {
         (Code::ResourceExhausted, Some(text)) if text.contains("space exceeded") => Failure::Full,
         // Turned away before anything was proposed.
         (Code::ResourceExhausted, Some(_))
         | (Code::Unavailable, Some("no leader" | "not capable"))
-        | (Code::Unavailable, Some("rpc not supported for learner")) => Failure::NotDone(cause),
+        | (Code::Unavailable, Some("rpc not supported for learner"))
+        // Users and their rights have just changed: the next attempt is judged by the new ones.
+        | (Code::InvalidArgument, Some("revision of auth store is old")) => Failure::NotDone(cause),
         (Code::NotFound, Some("requested lease not found")) => Failure::LeaseEnded,
         (Code::OutOfRange, Some(text)) if text.contains("compacted") => Failure::Compacted,
         // A member that lags behind, or a store restored from a backup.
@@ -80,6 +85,19 @@ fn judge(status: &Status) -> Failure {
             _,
         ) => Failure::Refused(cause),
         _ => Failure::Lost(cause),
+    }
+}
+
+/// What to do about the store's not knowing us, or not enough.
+fn remedy(code: Code, text: &str) -> Option<&'static str> {
+    match (code, text) {
+        (Code::PermissionDenied, _) => Some(
+            "its user of that name lacks the right; `quaestor rbac` prints what each role needs",
+        ),
+        (Code::InvalidArgument, "user name is empty") => Some(
+            "it wants to know who this is; name a certificate (--etcd-cert, --etcd-key) or a user (--etcd-user)",
+        ),
+        _ => None,
     }
 }
 
@@ -151,7 +169,15 @@ mod tests {
             (
                 Code::PermissionDenied,
                 "etcdserver: permission denied",
-                refused("permission denied"),
+                refused(
+                    "permission denied: its user of that name lacks the right; \
+                     `quaestor rbac` prints what each role needs",
+                ),
+            ),
+            (
+                Code::InvalidArgument,
+                "etcdserver: revision of auth store is old",
+                not_done("revision of auth store is old"),
             ),
             (
                 Code::InvalidArgument,

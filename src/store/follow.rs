@@ -361,6 +361,10 @@ impl Follow {
             self.relist_at = self.now();
             return self.proceed();
         }
+        if matches!(failure, Failure::Refused(_)) {
+            // A stream does not renew a login that has run out; a listing does.
+            self.relist_at = self.now();
+        }
         self.store.avoid(endpoint);
         let cause = self.store.error(failure, "to be watched").to_string();
         self.failed(&cause);

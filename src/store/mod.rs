@@ -27,9 +27,11 @@ mod ledger;
 mod range;
 mod watch;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+
+use crate::host::Network;
 
 pub use chronicle::Chronicle;
 pub use client::Store;
@@ -37,13 +39,26 @@ pub use election::Leadership;
 pub use follow::{Change, Follow, Update};
 pub use lease::Lease;
 
-/// Where the store is and how long to wait for it.
-#[derive(Clone, Debug)]
+/// Where the store is, who we are to it, and how long to wait for it.
+#[derive(Clone)]
 pub struct Config {
-    /// `http://host:port` of every member; `host:port` means the same.
+    /// `https://host:port` or `http://host:port` of every member; `host:port` means the latter.
     pub endpoints: Vec<String>,
     /// How long one request may take on one endpoint before the next is tried.
     pub request_timeout: Duration,
+    /// What members at `https://` are connected to by.
+    pub secured: Option<Arc<dyn Network>>,
+    /// Who we are, where the store does not take that from our certificate.
+    pub login: Option<Login>,
+}
+
+/// A user of the store.
+#[derive(Clone)]
+pub struct Login {
+    /// Its name.
+    pub user: String,
+    /// Its password.
+    pub password: String,
 }
 
 impl Config {
@@ -52,6 +67,8 @@ impl Config {
         Self {
             endpoints: endpoints.into_iter().map(Into::into).collect(),
             request_timeout: Duration::from_secs(5),
+            secured: None,
+            login: None,
         }
     }
 }

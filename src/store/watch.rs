@@ -87,8 +87,11 @@ impl Watch {
             Err(error) => return Err(error.into()),
         };
         if answer.canceled() {
+            let reason = answer.cancel_reason();
             return Err(match answer.compact_revision() {
-                0 => Failure::Lost(format!("watch ended: {}", answer.cancel_reason())),
+                // A right that we do not have, or a login that has run out.
+                0 if reason.contains("permission denied") => Failure::Refused(reason.to_owned()),
+                0 => Failure::Lost(format!("watch ended: {reason}")),
                 _ => Failure::Compacted,
             });
         }

@@ -25,7 +25,7 @@ use super::{
     random, ranking, top,
     watched::{Described, Watched},
 };
-use crate::model::{Moment, service::Labels};
+use crate::model::{Caller, Moment, service::Labels};
 
 /// For how long an endpoint that was just handed out comes after the others, unless told otherwise.
 const RECENTLY_USED: Duration = Duration::from_secs(5);
@@ -247,6 +247,25 @@ impl Directory {
             1 => top::first(members, self.recently_used, now),
             _ => top::choose(members, at_most, |_| true, self.recently_used, now),
         })
+    }
+
+    /// Turns away callers for whom `name` is not. To be asked before anything is told of it.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`].
+    pub fn admit(&self, name: &str, caller: &Caller) -> Result<(), Refusal> {
+        let names = self.names.load();
+        let Some(cell) = names.as_ref().and_then(|names| names.get(name)) else {
+            return Ok(());
+        };
+        let members = cell.members.load();
+        match &members.rules().spec.allow {
+            Some(allowed) if !caller.is_among(allowed) => Err(Refusal::Forbidden {
+                name: name.to_owned(),
+                caller: caller.clone(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Whether the store was read completely at least once.

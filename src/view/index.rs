@@ -145,14 +145,14 @@ impl Index {
     }
 
     /// The members of `name`; none when no published service has it. Of several services the first one's rules
-    /// hold for all, save that all are exclusive when one is.
+    /// hold for all, save that all are exclusive when one is, and that a caller must be allowed by each.
     fn members(&self, name: &str) -> Option<Members> {
         let served = self.names.get(name)?;
-        let mut routes = (served.services.iter()).filter_map(|service| self.routes.get(service));
+        let routes = (served.services.iter()).filter_map(|service| self.routes.get(service));
         let first = routes.clone().next()?;
-        let rules = routes
-            .find(|route| route.rules.spec.exclusive)
-            .unwrap_or(first);
+        let mut exclusive = routes.clone().filter(|route| route.rules.spec.exclusive);
+        let rules = &exclusive.next().unwrap_or(first).rules;
+        let rules = Rules::guarded(rules, routes.map(|route| &*route.rules));
         let rosters = (served.services.iter()).filter_map(|service| self.rosters.get(service));
         let candidates = rosters.flat_map(Roster::ready).map(|endpoint| Candidate {
             endpoint: Arc::clone(endpoint),
@@ -161,7 +161,7 @@ impl Index {
         Some(Members::new(
             candidates.collect(),
             Arc::clone(self.directory.dial()),
-            Arc::clone(&rules.rules),
+            rules,
             Arc::clone(&served.round),
         ))
     }

@@ -45,6 +45,24 @@ impl Rules {
         Self { spec, score }
     }
 
+    /// `own`, with only those callers whom all rules `of` a name allow: an answer may be of any of its services.
+    pub(super) fn guarded<'a>(own: &Arc<Self>, of: impl Iterator<Item = &'a Self>) -> Arc<Self> {
+        let mut allow = own.spec.allow.clone();
+        for others in of.filter_map(|rules| rules.spec.allow.as_ref()) {
+            match &mut allow {
+                None => allow = Some(others.clone()),
+                Some(allow) => allow.retain(|name| others.contains(name)),
+            }
+        }
+        if allow == own.spec.allow {
+            return Arc::clone(own);
+        }
+        Arc::new(Self::new(BalanceSpec {
+            allow,
+            ..own.spec.clone()
+        }))
+    }
+
     /// What `weighted` goes by.
     fn weight(&self, endpoint: &Endpoint) -> u64 {
         let label = self.spec.weight_label.as_deref().unwrap_or("weight");

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use super::Endpoint;
-use crate::model::Moment;
+use crate::model::{Caller, Moment};
 
 /// A question for the instances that the next request should go to.
 #[derive(Clone, Copy)]
@@ -64,6 +64,16 @@ pub enum Refusal {
         "`{0}` is exclusive: its instances are given to one client at a time, by Acquire of quaestor.v1.Reservations"
     )]
     Exclusive(String),
+    /// The service is not for everybody, and this caller is none of those whom it is for.
+    #[error(
+        "{caller}, and none of those who may ask for `{name}` (`balance.allow` in its manifest)"
+    )]
+    Forbidden {
+        /// The name that was asked for.
+        name: String,
+        /// Who asked.
+        caller: Caller,
+    },
     /// The service has no instance that is healthy and takes requests.
     #[error("no healthy instance of `{name}` takes requests now{}", heard(*age))]
     NothingHealthy {
@@ -86,6 +96,7 @@ impl Refusal {
             Self::NotSynced(_) => "NotSynced",
             Self::Unknown(_) => "NotFound",
             Self::Exclusive(_) => "Exclusive",
+            Self::Forbidden { .. } => "Forbidden",
             Self::NothingHealthy { .. } => "NothingHealthy",
             Self::AllExcluded(_) => "AllExcluded",
         }

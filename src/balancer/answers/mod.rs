@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     host::Host,
+    model::Caller,
     view::{Described, Directory, Endpoint, Listed, Outcome, Question, Refusal},
 };
 
@@ -106,6 +107,14 @@ impl Answers {
             watches: Arc::new(Semaphore::new(most_watches)),
             most_watches,
         }
+    }
+
+    /// Turns away callers for whom `service` is not. To be asked before anything is told of it.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`].
+    pub fn admit(&self, service: &str, caller: &Caller) -> Result<(), Refused> {
+        Ok(self.directory.admit(service, caller)?)
     }
 
     /// The instances that the next request should go to, the best first; at least one.

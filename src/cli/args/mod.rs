@@ -7,6 +7,7 @@
 //! - [`rollout`]: of those that steer rollouts, and wait
 //! - [`roles`]: of the long-running parts
 //! - [`xds`]: of those about stock gRPC clients
+//! - [`security`]: of all of them for TLS; of those that make a cluster secure
 //! - [`service`]: of those that make such a part a service of this host
 
 mod apply;
@@ -15,6 +16,7 @@ mod look;
 mod operate;
 mod roles;
 mod rollout;
+mod security;
 mod service;
 mod xds;
 
@@ -36,6 +38,9 @@ pub use operate::{
 pub use roles::{AgentArgs, BalancerArgs, ControllerArgs, DemoWorkerArgs, DevArgs};
 pub use rollout::{
     HistoryArgs, PauseArgs, RolloutCommand, ScaleArgs, StatusArgs, UndoArgs, WaitArgs, WaitFor,
+};
+pub use security::{
+    EtcdCommand, EtcdConfigArgs, Owner, PkiCommand, PkiInitArgs, PkiIssueArgs, RbacArgs, TlsArgs,
 };
 pub use service::{InstallArgs, ServiceRole, UninstallArgs, UnitPlace};
 pub use xds::{XdsBootstrapArgs, XdsClientsArgs, XdsCommand};
@@ -114,6 +119,9 @@ pub struct Global {
         value_name = "FORMAT"
     )]
     pub log_format: LogFormat,
+    /// For TLS.
+    #[command(flatten)]
+    pub tls: TlsArgs,
 }
 
 /// How log lines look.
@@ -192,6 +200,14 @@ pub enum Command {
     Controller(ControllerArgs),
     /// Run a balancer
     Balancer(BalancerArgs),
+    /// Make certificates for a small cluster: an authority of its own, and what it issues
+    #[command(subcommand)]
+    Pki(PkiCommand),
+    /// Write what an etcd for the cluster needs
+    #[command(subcommand)]
+    Etcd(EtcdCommand),
+    /// Print the commands by which etcd gives each part of the cluster the rights it needs, and no others
+    Rbac(RbacArgs),
     /// Make an agent, controller or balancer a service of this host, run by systemd
     Install(InstallArgs),
     /// Undo what `install` did

@@ -163,7 +163,7 @@ pub enum ConfigCommand {
 /// What stands below the help of `config check`.
 const CONFIG: &str = "\
 A key is the long name of a flag: above the sections those of every command, in a section those of that \
-command. A flag overrides the environment, which overrides the file.
+command, or of every command for that one alone. A flag overrides the environment, which overrides the file.
 
     etcd: [http://etcd-1:2379, http://etcd-2:2379]
     agent:

@@ -131,6 +131,17 @@ pub struct BalancerArgs {
         value_name = "ADDR"
     )]
     pub http: Option<String>,
+    /// With --tls-ca: answer gRPC callers without a certificate as well, as HTTP/JSON always does
+    #[arg(long, env = "QUAESTOR_ANONYMOUS", hide_env_values = true)]
+    pub anonymous: bool,
+    /// With --tls-ca: where it answers without TLS as well, for clients that know none [default: nowhere]
+    #[arg(
+        long,
+        env = "QUAESTOR_PLAIN",
+        hide_env_values = true,
+        value_name = "ADDR"
+    )]
+    pub plain: Option<String>,
     /// A file to keep the view in: restarted while etcd is away, it answers from there
     #[arg(
         long,

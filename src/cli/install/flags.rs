@@ -1,6 +1,9 @@
 //! What a service is started with: checked as the role itself would, before anything is written.
 
-use std::{ffi::OsString, path::Path};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use anyhow::bail;
 use clap::{
@@ -8,7 +11,7 @@ use clap::{
 };
 
 use super::super::{
-    args::{Cli, Command, Global, InstallArgs, LogFormat},
+    args::{Cli, Command, Global, InstallArgs, LogFormat, TlsArgs},
     config,
     output::note,
 };
@@ -40,6 +43,22 @@ pub(super) fn complete(global: &Global, args: &InstallArgs) -> anyhow::Result<Ve
     if !is_given("cluster") && role.global.cluster != global.cluster {
         flags.extend(["--cluster".to_owned(), global.cluster.to_string()]);
     }
+    let (told, known) = (files(&global.tls), files(&role.global.tls));
+    for ((id, flag, path), (.., of_role)) in told.into_iter().zip(known) {
+        if let Some(path) = path
+            && !is_given(id)
+            && of_role != Some(path)
+        {
+            check_path(flag, path)?;
+            flags.extend([flag.to_owned(), path.display().to_string()]);
+        }
+    }
+    if let Some(user) = &global.tls.etcd_user
+        && !is_given("etcd_user")
+        && role.global.tls.etcd_user.as_ref() != Some(user)
+    {
+        flags.extend(["--etcd-user".to_owned(), user.clone()]);
+    }
     if !is_given("log_format") && matches!(global.log_format, LogFormat::Json) {
         flags.extend(["--log-format".to_owned(), "json".to_owned()]);
     }
@@ -57,6 +76,23 @@ pub(super) fn complete(global: &Global, args: &InstallArgs) -> anyhow::Result<Ve
         }
     }
     Ok(flags)
+}
+
+/// The files that TLS takes, each with its flag, and what that is called within.
+fn files(tls: &TlsArgs) -> [(&'static str, &'static str, Option<&PathBuf>); 7] {
+    [
+        ("tls_ca", "--tls-ca", tls.tls_ca.as_ref()),
+        ("tls_cert", "--tls-cert", tls.tls_cert.as_ref()),
+        ("tls_key", "--tls-key", tls.tls_key.as_ref()),
+        ("etcd_ca", "--etcd-ca", tls.etcd_ca.as_ref()),
+        ("etcd_cert", "--etcd-cert", tls.etcd_cert.as_ref()),
+        ("etcd_key", "--etcd-key", tls.etcd_key.as_ref()),
+        (
+            "etcd_password_file",
+            "--etcd-password-file",
+            tls.etcd_password_file.as_ref(),
+        ),
+    ]
 }
 
 /// Reads `flags` as the role does, but for the environment.

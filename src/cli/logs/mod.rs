@@ -9,7 +9,7 @@
 mod merge;
 mod text;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use anyhow::bail;
 use futures::{FutureExt as _, StreamExt as _, future, stream::FuturesUnordered};
@@ -20,7 +20,7 @@ use super::{
     output::{Lines, clean, unknown},
 };
 use crate::{
-    host::Host,
+    host::Network,
     model::{Instance, LogBatch, LogQuery, LogSource, Name},
     operator::{
         Operator,
@@ -31,7 +31,7 @@ use crate::{
 
 pub(super) async fn run(
     operator: &Operator,
-    host: &Host,
+    network: Arc<dyn Network>,
     args: LogsArgs,
 ) -> anyhow::Result<ExitCode> {
     let inventory = operator.inventory().await?;
@@ -45,7 +45,7 @@ pub(super) async fn run(
     let width = targets.iter().map(|it| it.instance.to_string().len()).max();
     let width = width.filter(|_| targets.len() > 1);
 
-    let asked = targets.iter().map(|target| target.read(host, query));
+    let asked = targets.iter().map(|target| target.read(&network, query));
     let mut failures = Vec::new();
     let mut reading = FuturesUnordered::new();
     let mut merge = Merge::new(targets.len());
@@ -159,13 +159,12 @@ impl Target {
         }
     }
 
-    async fn read(&self, host: &Host, query: LogQuery) -> Result<LogStream, String> {
+    async fn read(&self, network: &Arc<dyn Network>, query: LogQuery) -> Result<LogStream, String> {
         let address = match &self.agent {
             Ok(address) => address,
             Err(cause) => return Err(self.explain(cause)),
         };
-        let network = host.network.clone();
-        let stream = log_client::read(network, address, &self.node, &self.instance, query);
+        let stream = log_client::read(network.clone(), address, &self.node, &self.instance, query);
         stream.await.map_err(|error| self.failure(&error))
     }
 

@@ -51,6 +51,10 @@ pub struct BalanceSpec {
     /// is what the load report says, else 1. Default false.
     #[serde(default, skip_serializing_if = "is_false")]
     pub exclusive: bool,
+    /// Who may ask for it, by the names of their certificates: clients by their own, as in `billing`, others with their
+    /// role, as in `agent.qa-1`. Operators always may. It takes balancers with TLS. Default: everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Vec<String>>,
     /// How long a ticket lasts from its grant or its last renewal on. Only with `exclusive`. Default 30s.
     #[serde(default, rename = "ticketTTL", skip_serializing_if = "Option::is_none")]
     pub ticket_ttl: Option<Period>,

@@ -11,12 +11,16 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use super::refusal::{refused, status};
+use super::{
+    access,
+    refusal::{refused, status},
+};
 use crate::{
     balancer::{
         answers::Answers,
         xds::{Connection, Update, Who, Xds},
     },
+    model::Caller,
     plan::xds::{Kind, Request as Asked},
     proto::standard::envoy::{
         config::core::v3::{Node, node::UserAgentVersionType},
@@ -57,6 +61,8 @@ impl AggregatedDiscoveryService for Service {
         request: Request<Streaming<DiscoveryRequest>>,
     ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
         let client = Client {
+            caller: access::caller(&request),
+            answers: self.answers.clone(),
             _place: self.answers.place().map_err(refused)?,
             connection: self.xds.connect(),
             requests: request.into_inner(),
@@ -76,6 +82,9 @@ impl AggregatedDiscoveryService for Service {
 struct Client {
     connection: Connection,
     requests: Streaming<DiscoveryRequest>,
+    caller: Caller,
+    /// Says what the caller may ask for.
+    answers: Answers,
     _place: OwnedSemaphorePermit,
 }
 
@@ -104,10 +113,19 @@ impl Client {
         let Some(kind) = resources::kind(&request.type_url) else {
             return Ok(());
         };
+        let mut names = request.resource_names;
+        // The other names of the stream are none the worse for it: to this caller there is no such service.
+        names.retain(|name| match self.answers.admit(name, &self.caller) {
+            Ok(()) => true,
+            Err(refused) => {
+                tracing::warn!("an xDS client is not told of a service: {refused}");
+                false
+            }
+        });
         let asked = Asked {
             kind,
             nonce: request.response_nonce,
-            names: request.resource_names,
+            names,
             refusal: request.error_detail.map(|status| status.message),
         };
         let heard = self.connection.hear(request.node.map(who), asked);

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
+use super::super::access;
 use crate::{
     balancer::xds::{Assigned, Connected, Xds},
-    plan::xds::Subscription,
+    plan::{access::Deed, xds::Subscription},
     proto::v1::{
         self as wire,
         xds_status_server::{XdsStatus, XdsStatusServer},
@@ -24,8 +25,9 @@ struct Service(Xds);
 impl XdsStatus for Service {
     async fn list_clients(
         &self,
-        _: Request<wire::ListXdsClientsRequest>,
+        request: Request<wire::ListXdsClientsRequest>,
     ) -> Result<Response<wire::ListXdsClientsResponse>, Status> {
+        access::check(&request, Deed::SeeClients)?;
         let clients = self.0.clients().into_iter().map(client).collect();
         Ok(Response::new(wire::ListXdsClientsResponse { clients }))
     }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Moment, Phase, ServerStats, Timestamp, state};
+use crate::model::{Caller, Identity, Moment, Phase, ServerStats, Timestamp, state};
 
 const START: Moment = Moment::new(Duration::from_secs(100));
 
@@ -423,4 +423,36 @@ fn with_many_endpoints_the_kept_order_answers_as_looking_at_all_of_them_does() {
         now = now + Duration::from_millis(20);
         kept.settle(now);
     }
+}
+
+#[test]
+fn who_asks_for_a_name_must_be_allowed_by_all_services_that_have_it() {
+    let allowing = |service: &str, allow: Option<&[&str]>| {
+        let Fact::Route(_, Some(mut it)) = route(service, &["Worker"], true) else {
+            unreachable!()
+        };
+        it.balance.allow = allow.map(|names| names.iter().map(|&name| name.to_owned()).collect());
+        Fact::Route(name(service), Some(it))
+    };
+    let mut index = index([route("worker", &["Worker"], true)]);
+    let client = |name: &str| Caller::Known(Identity::of(format!("client.{name}")));
+    let admits = |index: &Index, caller: &Caller| index.directory.admit("Worker", caller).is_ok();
+    assert!(admits(&index, &Caller::Unasked));
+
+    index.apply([allowing("another", Some(&["x", "y"]))], START);
+    assert!(admits(&index, &client("x")) && admits(&index, &client("y")));
+    assert!(!admits(&index, &client("z")) && !admits(&index, &Caller::Unasked));
+
+    index.apply([allowing("worker", Some(&["y", "z"]))], START);
+    let refusal = index.directory.admit("Worker", &client("x")).unwrap_err();
+    let text = refusal.to_string();
+    assert!(
+        text.contains("client.x") && text.contains("`Worker`"),
+        "{text}"
+    );
+    assert!(admits(&index, &client("y")) && !admits(&index, &client("z")));
+
+    index.apply([allowing("worker", None), allowing("another", None)], START);
+    assert!(admits(&index, &Caller::Anonymous));
+    assert!(index.directory.admit("Nobody", &Caller::Anonymous).is_ok());
 }

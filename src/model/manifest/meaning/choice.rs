@@ -37,6 +37,7 @@ pub(super) fn check(balance: &BalanceSpec) -> Vec<Problem> {
             );
         }
     }
+    problems.extend(balance.allow.iter().filter_map(|allow| callers(allow)));
     if balance.weight_label.is_some() && balance.policy != Some(Policy::Weighted) {
         problems.push(
             Problem::new(
@@ -122,4 +123,33 @@ fn ejection(balance: &BalanceSpec, root: &Path) -> Option<Problem> {
         .considering("balance")
         .help("make `duration` shorter, or `maxDuration` longer")
     })
+}
+
+/// What is wrong with the names of those who may ask.
+fn callers(allow: &[String]) -> Option<Problem> {
+    let path = Path::of("spec.balance.allow");
+    let Some(at) = allow.iter().position(|name| !is_common_name(name)) else {
+        let nobody = Problem::new(path, "nobody but operators could ask for it");
+        return allow
+            .is_empty()
+            .then(|| nobody.help("name the clients, as in `allow: [billing]`, or remove `allow`"));
+    };
+    Some(
+        Problem::new(
+            path.index(at),
+            format!(
+                "`{}` cannot stand in a certificate",
+                allow[at].escape_debug()
+            ),
+        )
+        .help("1 to 64 letters, digits and any of . - _ @, as in `billing`"),
+    )
+}
+
+/// Whether a certificate's owner can be called so.
+fn is_common_name(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b".-_@".contains(&byte))
 }
