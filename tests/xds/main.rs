@@ -1,6 +1,7 @@
 //! Stock gRPC clients, with nothing of ours in them, against real balancers by xDS.
 //!
 //! - [`only_served_endpoints_are_called_in_proportion_to_what_is_free`]
+//! - [`clients_weigh_by_what_endpoints_report_where_the_manifest_says_so`]
 //! - [`an_endpoint_that_goes_is_left_without_an_error`]
 //! - [`an_unknown_service_fails_fast_and_who_waits_for_it_is_served_once_it_is_there`]
 //! - [`a_balancer_that_is_killed_and_comes_back_finds_its_clients_still_calling`]
@@ -77,6 +78,45 @@ fn only_served_endpoints_are_called_in_proportion_to_what_is_free() {
 }
 
 #[test]
+fn clients_weigh_by_what_endpoints_report_where_the_manifest_says_so() {
+    let mut setting = Setting::new(1);
+    setting.route("worker", "Worker", serde_json::json!({"weights": "orca"}));
+    setting.start_backends(0..3);
+    setting.say_all(0..3, true);
+    setting.start_balancer(0);
+    let mut clients = setting.clients();
+    together(&mut clients, |client| {
+        assert_eq!(client.calls("Worker", 1, 30, true).errors, [""; 0]);
+        // Reports count after a while.
+        let start = Instant::now();
+        loop {
+            const CALLS: u32 = 700;
+            let seen = client.calls("Worker", CALLS, 10, false);
+            assert_eq!(seen.errors, [""; 0], "{}", client.kind);
+            let is_right = |(slot, part): (u16, f64)| {
+                let got = seen.by.get(&format!("worker-{slot}")).copied();
+                (got.unwrap_or_default() as f64 / f64::from(CALLS) - part).abs() < 0.05
+            };
+            let parts = [(0, 4.0 / 7.0), (1, 2.0 / 7.0), (2, 1.0 / 7.0)];
+            if parts.into_iter().all(is_right) {
+                println!("{}: {seen:?}", client.kind);
+                break;
+            }
+            assert!(
+                start.elapsed() < Duration::from_secs(60),
+                "{}: {seen:?}",
+                client.kind
+            );
+        }
+    });
+    let shown = setting.ok(&["xds", "clients"]);
+    assert!(
+        shown.lines().skip(1).all(|row| row.ends_with('-')),
+        "a client has refused: {shown}"
+    );
+}
+
+#[test]
 fn an_endpoint_that_goes_is_left_without_an_error() {
     let mut setting = Setting::new(1);
     setting.start_backends(0..4);
@@ -147,8 +187,8 @@ fn a_balancer_that_is_killed_and_comes_back_finds_its_clients_still_calling() {
     together(&mut clients, |client| client.begin());
     await_only(&mut clients, &[0, 1]);
     setting.kill_balancer(0);
-    setting.say_all(0..2, false);
     setting.say_all(2..4, true);
+    setting.say_all(0..2, false);
     await_only(&mut clients, &[0, 1]);
     setting.start_balancer(0);
     let start = Instant::now();
@@ -167,8 +207,8 @@ fn clients_go_over_to_another_balancer() {
     together(&mut clients, |client| client.begin());
     await_only(&mut clients, &[0, 1]);
     setting.kill_balancer(0);
-    setting.say_all(0..2, false);
     setting.say_all(2..4, true);
+    setting.say_all(0..2, false);
     let start = Instant::now();
     await_only(&mut clients, &[2, 3]);
     println!("followed within {:?}", start.elapsed());

@@ -14,17 +14,27 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::{StreamExt as _, stream::BoxStream};
 use quaestor::{
     host::Host,
-    proto::demo::{
-        WorkRequest, WorkResponse,
-        demo_worker_server::{DemoWorker, DemoWorkerServer},
+    proto::{
+        demo::{
+            WorkRequest, WorkResponse,
+            demo_worker_server::{DemoWorker, DemoWorkerServer},
+        },
+        standard::xds::{
+            data::orca::v3::OrcaLoadReport,
+            service::orca::v3::{
+                OrcaLoadReportRequest,
+                open_rca_service_server::{OpenRcaService, OpenRcaServiceServer},
+            },
+        },
     },
     store::{self, Outcome, Store, Txn, Write},
 };
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, runtime::Runtime, task::JoinHandle};
-use tokio_stream::wrappers::TcpListenerStream;
+use tokio_stream::wrappers::{IntervalStream, TcpListenerStream};
 use tonic::{Request, Response, Status, transport::Server};
 
 use crate::support::{
@@ -265,8 +275,10 @@ impl Backend {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let service = DemoWorkerServer::new(Counting(Arc::clone(&calls)));
+        let reporting = OpenRcaServiceServer::new(Reporting(utilization(slot)));
         let serving = Server::builder()
             .add_service(service)
+            .add_service(reporting)
             .serve_with_incoming(TcpListenerStream::new(listener));
         let serving = runtime.spawn(async { serving.await.unwrap() });
         Self {
@@ -294,6 +306,33 @@ impl DemoWorker for Counting {
             instance: self.0.name.clone(),
             pid: 0,
         }))
+    }
+}
+
+/// How busy a slot says that it is, by the standard's load report: each is twice as busy as the one before.
+fn utilization(slot: u16) -> f64 {
+    0.2 * f64::from(1 << slot.min(2))
+}
+
+/// Tells how busy it is, and that it has a hundred requests a second.
+struct Reporting(f64);
+
+#[tonic::async_trait]
+impl OpenRcaService for Reporting {
+    type StreamCoreMetricsStream = BoxStream<'static, Result<OrcaLoadReport, Status>>;
+
+    async fn stream_core_metrics(
+        &self,
+        _: Request<OrcaLoadReportRequest>,
+    ) -> Result<Response<Self::StreamCoreMetricsStream>, Status> {
+        let report = OrcaLoadReport {
+            rps_fractional: 100.0,
+            application_utilization: self.0,
+            ..OrcaLoadReport::default()
+        };
+        let ticks = tokio::time::interval(Duration::from_millis(500));
+        let reports = IntervalStream::new(ticks).map(move |_| Ok(report.clone()));
+        Ok(Response::new(reports.boxed()))
     }
 }
 

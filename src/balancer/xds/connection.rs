@@ -88,7 +88,7 @@ impl Connection {
     }
 
     /// What the client is to be told next, if there is anything.
-    pub fn next(&mut self) -> Option<Update> {
+    pub fn update(&mut self) -> Option<Update> {
         let published = self.published.borrow_and_update().clone();
         let now = self.shared.host.clock.now();
         let Push {

@@ -95,7 +95,7 @@ impl World {
     /// The addresses of the next update, which is taken.
     async fn told(&mut self, connection: &mut Connection) -> Vec<String> {
         let update = loop {
-            if let Some(update) = connection.next() {
+            if let Some(update) = connection.update() {
                 break update;
             }
             tokio::select! {
@@ -233,7 +233,7 @@ async fn an_assignment_is_written_once_for_all() {
     let mut written = 0;
     for connection in [&mut one, &mut other] {
         let update = loop {
-            if let Some(update) = connection.next() {
+            if let Some(update) = connection.update() {
                 break update;
             }
             tokio::select! {

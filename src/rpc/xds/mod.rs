@@ -92,7 +92,7 @@ impl Client {
     /// What it is sent next; none once it has gone.
     async fn next(&mut self) -> Option<Result<DiscoveryResponse, Status>> {
         loop {
-            if let Some(update) = self.connection.next() {
+            if let Some(update) = self.connection.update() {
                 return Some(Ok(response(update)));
             }
             tokio::select! {
