@@ -128,7 +128,7 @@ const BANS: &[Ban] = &[
         names: &["rustix::process", "std::os::unix", "std::os::windows"],
         place: Place::Only(&[
             "process/",
-            "host/disk.rs", // file permissions and locks
+            "host/disk", // file permissions and locks
         ]),
         why: "systems differ behind the seams only",
     },
@@ -160,7 +160,7 @@ const SMALL_PROGRAMS: &[&str] = &["bin/quaestor-shim/", "process/shim/wire/"];
 
 /// `cfg(unix)` and its like, which are a [`Ban`] on words inside of an attribute.
 const SYSTEMS: &[&str] = &["unix", "windows", "target_os", "target_family"];
-const SYSTEM_FILES: &[&str] = &["process/", "host/disk.rs"];
+const SYSTEM_FILES: &[&str] = &["process/", "host/disk"];
 
 /// A place that breaks a rule.
 #[derive(Debug, PartialEq)]

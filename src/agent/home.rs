@@ -5,6 +5,7 @@
 //! node-uuid                      who the agent is, across restarts
 //! own-instances.json             how the instances of the agent's own manifests are
 //! logs/<instance>/               what instances print
+//! artifacts/<digest>/            what instances are started from, where that is fetched
 //! run/<instance>/                where they start, unless their manifest says otherwise; their user's
 //! ```
 //!
@@ -26,13 +27,20 @@ use std::{
 };
 
 use super::Error;
-use crate::{host::Host, model::Instance, process::Place};
+use crate::{
+    host::Host,
+    model::{Instance, service::Digest},
+    process::Place,
+};
 
 /// Where the system says which boot this is; another one after each.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Where, within the state directory, the output of instances goes.
 pub(super) const LOGS: &str = "logs";
+
+/// The directory of artifacts.
+const ARTIFACTS: &str = "artifacts";
 
 /// The directory of those that instances start in.
 const STARTS: &str = "run";
@@ -148,6 +156,16 @@ impl Home {
     /// The directory of those.
     pub(super) fn all_files(&self) -> PathBuf {
         self.runtime.join(FILES)
+    }
+
+    /// Where artifacts lie.
+    pub(super) fn artifacts(&self) -> PathBuf {
+        self.root.join(ARTIFACTS)
+    }
+
+    /// Where one of them lies.
+    pub(super) fn artifact(&self, digest: &Digest) -> PathBuf {
+        self.artifacts().join(digest.as_str())
     }
 
     /// Where an instance starts, unless its manifest says otherwise.

@@ -18,7 +18,7 @@ use crate::{
         Assignment, Desired, Exit, Instance, LoadReport, Moment, Name, Run, Timestamp, Units,
         notice::Notice,
         quantity::Period,
-        service::{HealthSpec, OnAgentStop},
+        service::{Digest, HealthSpec, OnAgentStop},
     },
     plan::{
         agent::{Goal, Life},
@@ -95,6 +95,8 @@ pub(super) struct Managed {
     pub(super) unenforced: Option<String>,
     /// Who has its process to himself.
     pub(super) tickets: Ledger,
+    /// The artifact that its process was started from.
+    pub(super) artifact: Option<Digest>,
     /// Since when clients may be sent to it without a break.
     ready_since: Option<Moment>,
     health: Question,
@@ -140,6 +142,7 @@ impl Managed {
             last_exit: None,
             unenforced: None,
             tickets: Ledger::default(),
+            artifact: None,
             ready_since: None,
             health: Question::default(),
             load: Question::default(),
@@ -163,6 +166,7 @@ impl Managed {
             next_start_at: record.next_start_at,
             last_exit: record.last_exit,
             tickets: record.tickets,
+            artifact: record.artifact,
             ready_since: record.ready_since,
             stop_grace: record.stop_grace,
             ..Self::new(record.assignment, record.stored_at, record.uuid)
@@ -190,6 +194,7 @@ impl Managed {
             next_start_at: self.next_start_at,
             last_exit: self.last_exit.clone(),
             tickets: self.tickets.clone(),
+            artifact: self.artifact.clone(),
             ready_since: self.ready_since,
             stop_grace: self.stop_grace,
         }
@@ -209,6 +214,7 @@ impl Managed {
             agent_ends,
             reserved: self.tickets.valid(now) > 0,
             cut_off: false,
+            lacks_artifact: false,
         }
     }
 

@@ -65,6 +65,9 @@ pub(super) struct Record {
     /// Who has the process to himself.
     #[serde(default, skip_serializing_if = "Ledger::is_empty")]
     pub(super) tickets: Ledger,
+    /// The artifact that its process was started from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) artifact: Option<crate::model::service::Digest>,
     /// Since when clients were sent to it without a break.
     #[serde(default)]
     pub(super) ready_since: Option<Moment>,
@@ -267,6 +270,7 @@ mod tests {
             next_start_at: None,
             last_exit: None,
             tickets: Ledger::default(),
+            artifact: None,
             ready_since: None,
             stop_grace: None,
         }

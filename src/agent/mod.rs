@@ -16,6 +16,7 @@
 
 mod account;
 mod allowed;
+mod artifacts;
 mod errands;
 mod home;
 mod instance;

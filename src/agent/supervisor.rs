@@ -6,6 +6,7 @@
 
 mod act;
 mod adopt;
+mod artifacts;
 mod assigned;
 mod claim;
 mod confine;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Config, Home,
+    artifacts::Artifacts,
     instance::{Event, Managed, What},
     load::LoadRecord,
     local::Local,
@@ -96,6 +98,7 @@ pub(super) struct Supervisor {
     reporter: Reporter,
     /// What happens to instances, for people.
     chronicle: Chronicle,
+    artifacts: Artifacts,
     load: LoadRecord,
     usage: usage::Watch,
     /// Of the assignments known at first, those that nothing has been done about yet; none until they
@@ -142,6 +145,7 @@ impl Supervisor {
                 keys.clone(),
                 config.node.clone(),
             ),
+            artifacts: Artifacts::open(&host, home.artifacts()),
             chronicle: tell::chronicle(&store, &keys, &config.node),
             load: LoadRecord::new(store.clone(), host.clone(), load),
             local: config.manifests.clone().map(Local::new),
@@ -203,6 +207,7 @@ impl Supervisor {
                 }
                 done = self.chronicle.done() => self.chronicle.absorb(done, clock.now()),
                 Some(asked) = self.counter.asked.recv() => self.reserve(asked),
+                Some(fetched) = self.artifacts.next() => self.fetched(fetched),
                 Some(event) = self.events.next() => self.hear(event),
                 update = follow.next(), if self.admitted => self.follow(update),
                 () = clock.sleep_until(wake) => {}
@@ -234,6 +239,7 @@ impl Supervisor {
             reporting = self.reporter.advance(now);
             self.check_reconciled();
         }
+        let fetching = self.look_at_artifacts(now);
         let looking = self.look_at_usage(now);
         let loading = self.load.advance(now);
         let telling = self.chronicle.advance(now);
@@ -244,6 +250,7 @@ impl Supervisor {
         let wakes = [
             next,
             reporting,
+            fetching,
             looking,
             loading,
             telling,
@@ -280,6 +287,7 @@ impl Supervisor {
             let room = self.starting.len() < STARTS;
             let goal = Goal {
                 cut_off: self.is_cut_off(now) && !managed.is_local,
+                lacks_artifact: self.lacking(managed).is_some(),
                 ..managed.goal(self.ends_by.is_some(), now)
             };
             match decide(&goal, &managed.life, room, now) {
@@ -339,7 +347,8 @@ impl Supervisor {
             self.counter.show(name, None);
             return;
         }
-        let state = managed.state(&self.config, agent_ends, settled.is_some(), now);
+        let lacking = artifacts::lacking(&self.artifacts, &managed.assignment);
+        let state = managed.state(&self.config, agent_ends, settled.is_some(), lacking, now);
         let news = news::of_instance(self.reporter.last(name), &state);
         self.chronicle.note(news);
         self.reporter.announce_by(name, managed.announced_by());

@@ -60,6 +60,10 @@ impl Words<'_> {
             placeholder::FILES if has_files => {
                 Some(self.home.files(instance).display().to_string())
             }
+            placeholder::ARTIFACT => {
+                let digest = &self.assignment.run.artifact()?.sha256;
+                Some(self.home.artifact(digest).display().to_string())
+            }
             _ => {
                 let port: Name = name.strip_prefix("port.")?.parse().ok()?;
                 self.ports.get(&port).map(u16::to_string)

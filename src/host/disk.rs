@@ -1,10 +1,14 @@
-//! The disk seam: small files, written whole; large ones, read in parts.
+//! The disk seam: small files, written whole; large ones, read in parts; directories, grown and then put in place.
+
+mod tree;
 
 use std::{
     fs,
     io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
 };
+
+pub use tree::Tree;
 
 /// Keeps small files, and reads large ones. Calls are short and synchronous: some kilobytes each, off
 /// every hot path.
@@ -53,6 +57,10 @@ pub trait Disk: Send + Sync {
 
     /// Removes an empty directory, such as a cgroup that nothing lives in; succeeds where there is none.
     fn remove_empty(&self, directory: &Path) -> io::Result<()>;
+
+    /// Begins a directory, in `partial`, that will lie at `place` on the same file system. What lies in `partial` is
+    /// removed.
+    fn plant(&self, partial: &Path, place: &Path) -> io::Result<Box<dyn Tree>>;
 
     /// The files and directories in a directory, sorted; none where there is no such directory.
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
@@ -210,6 +218,10 @@ impl Disk for LocalDisk {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
+    }
+
+    fn plant(&self, partial: &Path, place: &Path) -> io::Result<Box<dyn Tree>> {
+        Ok(Box::new(tree::LocalTree::plant(partial, place)?))
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {

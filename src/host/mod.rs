@@ -12,7 +12,7 @@ pub mod network;
 use std::sync::Arc;
 
 pub use clock::{Clock, SystemClock};
-pub use disk::{Disk, Foreign, Handed, Identity, LocalDisk, Parts};
+pub use disk::{Disk, Foreign, Handed, Identity, LocalDisk, Parts, Tree};
 pub use entropy::{Entropy, OsEntropy};
 pub use manager::{Manager, Nobody, Pulse};
 pub use network::{Listener, Network, Peer, Stream, TcpNetwork};

@@ -10,8 +10,9 @@ use super::{
     resources::Resources,
     run_as::RunAs,
     service::{
-        FileSpec, HealthSpec, Hook, LoadSpec, LogSpec, NotifySpec, OnAgentStop, OnPartition,
-        RecycleSpec, Requests, RestartSpec, StopSpec, Variable, is_default, is_true, yes,
+        ArtifactSpec, FileSpec, HealthSpec, Hook, LoadSpec, LogSpec, NotifySpec, OnAgentStop,
+        OnPartition, RecycleSpec, Requests, RestartSpec, StopSpec, Variable, is_default, is_true,
+        yes,
     },
     ticket::TicketSpec,
 };
@@ -122,6 +123,16 @@ pub enum Run {
     },
 }
 
+impl Run {
+    /// What it is started from, where that is fetched.
+    pub fn artifact(&self) -> Option<&ArtifactSpec> {
+        match self {
+            Self::Process(template) => template.artifact.as_ref(),
+            Self::External { .. } => None,
+        }
+    }
+}
+
 /// The part of a spec that needs a new process when it changes. Placeholders are still in it: only
 /// the agent knows its address and free ports.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -129,6 +140,9 @@ pub enum Run {
 pub struct Template {
     /// Program and arguments.
     pub command: Vec<String>,
+    /// What it is started from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<ArtifactSpec>,
     /// Where it starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_directory: Option<String>,

@@ -11,6 +11,9 @@ pub const GENERAL: [&str; 7] = [
 /// The placeholder for the directory of the files that an instance is given, where it is given any.
 pub const FILES: &str = "files";
 
+/// The placeholder for the directory of what an instance is started from, where that is fetched.
+pub const ARTIFACT: &str = "artifact";
+
 /// Why a text cannot be expanded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {

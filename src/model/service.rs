@@ -1,6 +1,7 @@
 //! The manifest kind `Service`: what an operator asks for.
 
 mod agent_stop;
+mod artifact;
 mod balance;
 mod hooks;
 mod load;
@@ -8,6 +9,7 @@ mod logs;
 mod notify;
 mod partition;
 mod placement;
+mod port;
 mod port_range;
 mod recycle;
 mod restarts;
@@ -22,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::{name::Name, quantity::Period, resources::Resources, run_as::RunAs, time::Timestamp};
 
 pub use agent_stop::OnAgentStop;
+pub use artifact::{ArtifactSpec, Digest};
 pub use balance::{BalanceSpec, EjectionSpec, Policy, PreferSpec, Weighing};
 pub use hooks::{ExecCheck, Hook};
 pub use load::{HttpLoad, LoadSpec, ProcessLoad};
@@ -29,6 +32,7 @@ pub use logs::LogSpec;
 pub use notify::NotifySpec;
 pub use partition::{OnPartition, SELF_STOP};
 pub use placement::{Capacity, Placement, Requests};
+pub use port::PortSpec;
 pub use port_range::PortRange;
 pub use recycle::{RecycleSpec, RecycleWhen};
 pub use restarts::Restarts;
@@ -104,11 +108,14 @@ pub struct ServiceSpec {
     #[serde(default, skip_serializing_if = "is_default")]
     pub singleton: bool,
     /// Program and arguments; no shell. Placeholders: `{host}`, `{port}`, `{port.<name>}`,
-    /// `{instance}`, `{slot}`, `{node}`, `{service}`, `{cluster}`, `{quaestor}`, and `{files}`, the
-    /// directory of `files`; `{{` and `}}` for literal braces. A command that begins with `{quaestor}` finds this cluster by itself.
+    /// `{instance}`, `{slot}`, `{node}`, `{service}`, `{cluster}`, `{quaestor}`, `{files}`, the
+    /// directory of `files`, and `{artifact}`, that of `artifact`; `{{` and `}}` for literal braces. A command that begins with `{quaestor}` finds this cluster by itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1))]
     pub command: Vec<String>,
+    /// The software that it is started from, fetched by its nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<ArtifactSpec>,
     /// Where the process starts; placeholders as in `command`. Default: a directory of its own
     /// under the agent's state directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -193,27 +200,6 @@ pub struct ServiceSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1))]
     pub external: Vec<String>,
-}
-
-/// A port: fixed (`port`), one per instance out of a range (`range`), or any free one (neither).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
-pub struct PortSpec {
-    /// What `{port.<name>}` and checks call it.
-    pub name: Name,
-    /// One number, the same on every node: at most one instance per node.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 65535))]
-    pub port: Option<u16>,
-    /// `first-last`: each instance has one of them for its life, so it must not be shorter than
-    /// `replicas`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub range: Option<PortRange>,
-    /// The host that clients are told, a name or an address without a port. Default: the node's
-    /// address.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub advertise: Option<String>,
 }
 
 /// How health is checked: one kind of check, and its timing.

@@ -15,26 +15,26 @@
 //!   +--start, where another program holds the port and is to be adopted--> Adopted --start--> Alive
 //! ```
 
+mod cause;
 mod life;
 mod time;
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
     drain::{self, Drain},
-    health::{Checks, Failure, Verdict},
+    health::{Checks, Verdict},
     recycle,
 };
-use crate::model::{
-    Assignment, Desired, Exit, Moment, Run, quantity::Period, service::OnPartition,
-};
+use crate::model::{Assignment, Desired, Exit, Moment, Run, service::OnPartition};
 
 /// However long its own grace is, a process gets no longer than this when its agent ends: together with
 /// [`drain::SHUTDOWN_DRAIN`] less than the 90 s after which systemd kills the agent.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(50);
 
+pub use cause::StopCause;
 pub use time::{grace, pre_stop};
 
 /// What is wanted of an instance.
@@ -52,6 +52,8 @@ pub struct Goal<'a> {
     pub reserved: bool,
     /// The agent has not been able to confirm its session for as long as that lasts.
     pub cut_off: bool,
+    /// What it is to be started from does not lie on the node yet: what runs goes on, and nothing is started.
+    pub lacks_artifact: bool,
 }
 
 /// What an instance is, as far as decisions are concerned.
@@ -215,64 +217,6 @@ fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static str, D:
     Ok(known.unwrap_or(START_FAILED))
 }
 
-/// Why a process is stopped. There is no stop without one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum StopCause {
-    /// The assignment written at this revision of the store says `absent`.
-    Absent {
-        /// That revision; 0: the agent's own manifests.
-        stored_at: i64,
-    },
-    /// The assignment written at this revision of the store asks for another process.
-    Replaced {
-        /// The revision of the template that is wanted now.
-        by: String,
-        /// The revision of the store; 0: the agent's own manifests.
-        stored_at: i64,
-    },
-    /// Its checks failed too often in a row.
-    Unhealthy(Failure),
-    /// It is as old as `recycle` lets it become.
-    Recycled {
-        /// How long it has run.
-        age: Duration,
-    },
-    /// The agent ends.
-    AgentEnds,
-    /// The agent could not confirm its session, and `onPartition` asks for a stop then.
-    Partition,
-}
-
-impl fmt::Display for StopCause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Absent { stored_at: 0 } => {
-                f.write_str("the agent's own manifests do not ask for it any more")
-            }
-            Self::Absent { stored_at } => {
-                write!(f, "its assignment says absent (store revision {stored_at})")
-            }
-            Self::Replaced { by, stored_at: 0 } => {
-                write!(f, "the agent's own manifests ask for revision {by}")
-            }
-            Self::Replaced { by, stored_at } => write!(
-                f,
-                "its assignment asks for revision {by} (store revision {stored_at})"
-            ),
-            Self::Unhealthy(failure) => write!(f, "it is unhealthy: {}", failure.why),
-            Self::Recycled { age } => {
-                let age = Period(Duration::from_secs(age.as_secs()));
-                write!(f, "it has run for {age} and is recycled")
-            }
-            Self::AgentEnds => f.write_str("its agent ends"),
-            Self::Partition => {
-                f.write_str("its agent could not confirm its session for 20s (onPartition: stop)")
-            }
-        }
-    }
-}
-
 /// What to do next, or what to wait for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -328,6 +272,8 @@ pub enum Wait {
     Room,
     /// The store's word that the session holds: `onPartition: stop` lets nothing run without it.
     Session,
+    /// What it is to be started from.
+    Artifact,
     /// A new revision: the process has done what it was for, or failed too often.
     Revision,
 }
@@ -347,6 +293,7 @@ impl Wait {
             | Self::Death
             | Self::Room
             | Self::Session
+            | Self::Artifact
             | Self::Revision => None,
         }
     }
@@ -360,6 +307,7 @@ pub fn decide(goal: &Goal<'_>, life: &Life, room: bool, now: Moment) -> Decision
         Run::Process(_) if goal.cut_off && wanted.on_partition == OnPartition::Stop => {
             Decision::Wait(Wait::Session)
         }
+        Run::Process(_) if goal.lacks_artifact => Decision::Wait(Wait::Artifact),
         Run::Process(_) if room => Decision::Do(Action::Start),
         Run::Process(_) => Decision::Wait(Wait::Room),
     };
@@ -473,7 +421,7 @@ fn leaving(goal: &Goal<'_>) -> Option<StopCause> {
 fn outdated(goal: &Goal<'_>, revision: &str) -> Option<StopCause> {
     let wanted = &goal.assignment.revision;
     leaving(goal).or_else(|| {
-        (revision != wanted).then(|| StopCause::Replaced {
+        (revision != wanted && !goal.lacks_artifact).then(|| StopCause::Replaced {
             by: wanted.clone(),
             stored_at: goal.stored_at,
         })

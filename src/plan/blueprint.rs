@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use crate::model::{
     AssignedPort, Assignment, Desired, Instance, Name, Run, RunAs, ServiceObject, ServiceSpec,
     assignment::Template,
-    service::{FileSpec, Hook, NotifySpec, PortSpec, Variable},
+    service::{Digest, FileSpec, Hook, NotifySpec, PortSpec, Variable},
 };
 
 /// Digits of a revision: 40 bits tell apart all templates that one service will ever have.
@@ -30,6 +30,8 @@ struct Substance<'a> {
     env: &'a std::collections::BTreeMap<String, Variable>,
     #[serde(skip_serializing_if = "<[FileSpec]>::is_empty")]
     files: &'a [FileSpec],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    artifact: Option<&'a Digest>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pre_start: Option<&'a Hook>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -109,6 +111,7 @@ impl<'a> Blueprint<'a> {
             working_directory: spec.working_directory.as_deref(),
             env: &spec.env,
             files: &spec.files,
+            artifact: spec.artifact.as_ref().map(|artifact| &artifact.sha256),
             pre_start: spec.pre_start.as_ref(),
             notify: spec.health.notify.as_ref(),
             ports: spec
@@ -161,6 +164,7 @@ impl<'a> Blueprint<'a> {
             Some((host, port)) => Run::External { host, port },
             None => Run::Process(Template {
                 command: spec.command.clone(),
+                artifact: spec.artifact.clone(),
                 working_directory: spec.working_directory.clone(),
                 env: spec.env.clone(),
                 files: spec.files.clone(),

@@ -3,7 +3,7 @@
 //!
 //! - [`agent`], [`health`], [`restart`], [`recycle`], [`drain`], [`report`], [`load`], [`notice`]: one
 //!   instance on its node; [`reservation`]: who has it to himself
-//! - [`local`]: what a node runs by manifests of its own
+//! - [`artifact`]: which artifacts a node fetches and keeps; [`local`]: what it runs by manifests of its own
 //! - [`cluster`], [`node`]: all that the leader knows, kept up to date change by change
 //! - [`absence`]: nodes that are away, and when that is a loss; [`scope`]: what has to be planned again
 //! - [`controller`]: the plan for a cluster: what the leader writes, and what it waits for
@@ -23,6 +23,7 @@
 pub mod absence;
 pub mod access;
 pub mod agent;
+pub mod artifact;
 pub mod blueprint;
 pub mod check;
 pub mod cluster;

@@ -44,6 +44,14 @@ impl Report {
             self.message = format!("{}; {message}", self.message);
         }
     }
+
+    /// Adds why its artifact is not there. What lives goes on without it.
+    pub fn lack(&mut self, reason: &'static str, message: String, lives: bool) {
+        if lives {
+            return self.note(reason, &message);
+        }
+        (self.reason, self.message) = (reason, message);
+    }
 }
 
 /// What to report of an instance.
@@ -236,6 +244,7 @@ mod tests {
             agent_ends: false,
             reserved: false,
             cut_off: false,
+            lacks_artifact: false,
         };
         let report = report(&goal, life);
         (report.phase, report.ready, report.reason)

@@ -357,6 +357,7 @@ fn bare(instance: &Instance, seat: &Seat) -> Assignment {
         revision: state.map_or_else(String::new, |state| state.revision.clone()),
         run: Run::Process(Template {
             command: Vec::new(),
+            artifact: None,
             working_directory: None,
             env: Default::default(),
             files: Vec::new(),

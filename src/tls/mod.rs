@@ -4,6 +4,7 @@
 //! - [`Credentials`]: the files in use, read again whenever they change
 //!   - [`Secured`]: a network whose connections are secured by them
 //!   - `listener`: a listener that secures what it accepts; `arrival`: a connection that is being accepted
+//! - [`protect`]: connections to servers that are no part of a cluster
 //! - `trouble`: why a connection was not secured, in words
 //! - [`Certificate`]: what a certificate says
 //! - [`authority`]: making certificates
@@ -18,6 +19,7 @@ mod credentials;
 mod listener;
 mod loaded;
 mod network;
+mod public;
 #[cfg(test)]
 mod tests;
 mod trouble;
@@ -28,6 +30,7 @@ pub use certificate::Certificate;
 pub use credentials::{Credentials, notice};
 pub use listener::{Door, unguarded};
 pub use network::Secured;
+pub use public::protect;
 
 use crate::model::Timestamp;
 

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use quaestor::host::{Disk, Foreign, Handed, LocalDisk, Parts};
+use quaestor::host::{Disk, Foreign, Handed, LocalDisk, Parts, Tree};
 
 /// Asks `gate` before every change, amid writes, and behind every change, where its answer is ignored.
 pub(super) struct Gated<G>(pub(super) G);
@@ -77,6 +77,10 @@ impl<G: Fn() -> io::Result<()> + Send + Sync> Disk for Gated<G> {
 
     fn remove_empty(&self, directory: &Path) -> io::Result<()> {
         self.around(|| LocalDisk.remove_empty(directory))
+    }
+
+    fn plant(&self, partial: &Path, place: &Path) -> io::Result<Box<dyn Tree>> {
+        LocalDisk.plant(partial, place)
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {

@@ -6,10 +6,11 @@ use quaestor::model::{
     quantity::{Percent, Period, Share, Size},
     run_as::{Ceiling, Limits, RunAs, Umask},
     service::{
-        BalanceSpec, ExecCheck, FileMode, FileSpec, FromFile, HealthSpec, Hook, HttpCheck,
-        HttpLoad, Labels, LoadSpec, LogSpec, Metadata, Nothing, NotifySpec, OnAgentStop,
-        OnPartition, Placement, Policy, PortCheck, PortRange, PortSpec, ProcessLoad, RecycleSpec,
-        RecycleWhen, RestartPolicy, RestartSpec, RolloutSpec, StopSignal, StopSpec, Variable,
+        ArtifactSpec, BalanceSpec, Digest, ExecCheck, FileMode, FileSpec, FromFile, HealthSpec,
+        Hook, HttpCheck, HttpLoad, Labels, LoadSpec, LogSpec, Metadata, Nothing, NotifySpec,
+        OnAgentStop, OnPartition, Placement, Policy, PortCheck, PortRange, PortSpec, ProcessLoad,
+        RecycleSpec, RecycleWhen, RestartPolicy, RestartSpec, RolloutSpec, StopSignal, StopSpec,
+        Variable,
     },
 };
 
@@ -307,7 +308,7 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
         collection::btree_map("[A-Z_]{1,3}[A-Z0-9_a-z]{2,9}", variable(), 0..4),
         collection::btree_set("[A-Za-z.]{1,9}", 0..3),
         (
-            (run_as(), resources()),
+            (run_as(), resources(), option::of(artifact())),
             files(),
             option::of(hook()),
             option::of(hook()),
@@ -336,7 +337,7 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
         |(many, node_selector, start, ports, care, (busy, recycle, balance))| {
             let (mut command, working_directory, env, names, (run_as, files, pre_start, pre_stop)) =
                 start;
-            let (run_as, resources) = run_as;
+            let (run_as, resources, artifact) = run_as;
             let (mut health, load, restart, stop, published) = care;
             let (stop, on_agent_stop, on_partition, (logs, rollout)) = stop;
             if health.none.is_none()
@@ -358,6 +359,7 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
                 requests: Default::default(),
                 singleton: false,
                 command,
+                artifact,
                 working_directory,
                 env,
                 files,
@@ -382,6 +384,18 @@ fn process() -> impl Strategy<Value = ServiceSpec> {
                 logs,
                 external: Vec::new(),
             }
+        },
+    )
+}
+
+fn artifact() -> impl Strategy<Value = ArtifactSpec> {
+    let digest = "[0-9a-f]{64}".prop_map(|digits| Digest::try_from(digits).unwrap());
+    (any::<bool>(), "[a-z]{1,9}", digest, 1..2_000_u64).prop_map(
+        |(is_remote, name, sha256, mebibytes)| ArtifactSpec {
+            url: is_remote.then(|| format!("https://a.example/{name}.tgz")),
+            file: (!is_remote).then(|| format!("/srv/{name}")),
+            sha256,
+            max_size: Size::from_mebibytes(mebibytes),
         },
     )
 }

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use quaestor::host::{Disk, Foreign, Handed, LocalDisk, Parts};
+use quaestor::host::{Disk, Foreign, Handed, LocalDisk, Parts, Tree};
 
 /// Tells what lies in a directory instead of what lies in `/proc/self`.
 pub(super) struct Told(pub(super) PathBuf);
@@ -65,6 +65,10 @@ impl Disk for Told {
 
     fn remove_empty(&self, directory: &Path) -> io::Result<()> {
         LocalDisk.remove_empty(directory)
+    }
+
+    fn plant(&self, partial: &Path, place: &Path) -> io::Result<Box<dyn Tree>> {
+        LocalDisk.plant(partial, place)
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {

@@ -174,6 +174,11 @@ impl host::Disk for Disk {
         self.take_back(directory)
     }
 
+    /// Simulated services have no artifacts.
+    fn plant(&self, _: &Path, _: &Path) -> io::Result<Box<dyn host::Tree>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
         let files = self.files();
         let inside = files

@@ -16,6 +16,7 @@ impl Managed {
         config: &Config,
         agent_ends: bool,
         settling: bool,
+        lacking: Option<(&'static str, String)>,
         now: Moment,
     ) -> InstanceState {
         let mut report = report(&self.goal(agent_ends, now), &self.life);
@@ -23,6 +24,9 @@ impl Managed {
             report.note(NOT_ENFORCED, unenforced);
         }
         let lives = self.life.lives();
+        if let Some((reason, message)) = lacking {
+            report.lack(reason, message, lives);
+        }
         InstanceState {
             instance: self.assignment.instance.clone(),
             node: config.node.clone(),

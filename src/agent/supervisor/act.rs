@@ -139,6 +139,11 @@ impl Supervisor {
         });
         managed.started_at = Some(self.host.clock.timestamp());
         managed.stop_grace = Some(managed.assignment.stop.grace);
+        managed.artifact = managed
+            .assignment
+            .run
+            .artifact()
+            .map(|it| it.sha256.clone());
         managed.incarnation += 1;
         let incarnation = managed.incarnation;
         let place = self.home.place(name, &managed.uuid);
@@ -250,6 +255,7 @@ impl Supervisor {
             }
         };
         managed.process = None;
+        managed.artifact = None;
         managed.last_exit = Some(exit);
         managed.begin(life);
         self.show_next_start(name);

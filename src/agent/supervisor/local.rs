@@ -130,7 +130,10 @@ impl Supervisor {
         }
         let agent_ends = self.ends_by.is_some();
         let own = self.instances.values().filter(|managed| managed.is_local);
-        let own = own.map(|managed| managed.state(&self.config, agent_ends, false, now));
+        let own = own.map(|managed| {
+            let lacking = self.lacking(managed);
+            managed.state(&self.config, agent_ends, false, lacking, now)
+        });
         let own: Vec<_> = own.collect();
         // Plain data with text keys cannot fail to become JSON.
         let mut text = serde_json::to_vec_pretty(&own).unwrap_or_default();

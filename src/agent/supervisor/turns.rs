@@ -16,6 +16,8 @@ impl Supervisor {
         managed.assignment.recycle.as_ref()?;
         let busy = managed.orphaned || !managed.tickets.is_empty();
         let is_away = self.session.held.borrow().is_none();
+        // Nothing could be started in its place.
+        let busy = busy || self.lacking(managed).is_some();
         if busy || (is_away && !managed.is_local) {
             return None;
         }

@@ -264,7 +264,7 @@ mod tests {
             "`spec.replicas` has no field `x`, and no other: it is a value"
         );
         assert!(
-            wrong("spec.stop.zzzzzzzzzz").contains("it has grace"),
+            wrong("spec.stop.zzzzzzzzzz").contains("it has drain, grace"),
             "{}",
             wrong("spec.stop.zzzzzzzzzz")
         );

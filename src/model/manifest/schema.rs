@@ -8,7 +8,7 @@ use super::Document;
 /// The JSON Schema (draft 7, which editors know best) of one manifest.
 ///
 /// `format` says by which rule of ours a text is checked: `name`, `period`, `percent`, `share`, `size`,
-/// `limit`, `umask`, `file-mode` or `port-range`; `pattern` tells editors about the same.
+/// `limit`, `sha256`, `umask`, `file-mode` or `port-range`; `pattern` tells editors about the same.
 pub fn schema() -> Value {
     let mut schema = SchemaSettings::draft07()
         .with_transform(RecursiveTransform(without_null))

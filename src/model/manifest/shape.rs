@@ -17,7 +17,7 @@ use crate::model::{
     Name,
     quantity::{Cores, Percent, Period, Share, Size},
     run_as::{Ceiling, Umask},
-    service::{FileMode, PortRange},
+    service::{Digest, FileMode, PortRange},
 };
 
 /// What is wanted where a number alone does not say enough.
@@ -458,6 +458,7 @@ fn conforms(text: &str, format: &str) -> Result<(), String> {
             .map(drop)
             .map_err(|e| e.to_string()),
         "share" => text.parse::<Share>().map(drop).map_err(|e| e.to_string()),
+        "sha256" => Digest::try_from(text.to_owned()).map(drop),
         "size" => text.parse::<Size>().map(drop).map_err(|e| e.to_string()),
         "cores" => text.parse::<Cores>().map(drop).map_err(|e| e.to_string()),
         "limit" => text.parse::<Ceiling>().map(drop),

@@ -9,7 +9,7 @@ use crate::model::{
     quantity::{Percent, Period},
     service::{HealthSpec, LoadSpec, PortCheck, RecycleSpec, RecycleWhen, RestartSpec, StopSpec},
 };
-use crate::plan::restart::BackOff;
+use crate::plan::{health::Failure, restart::BackOff};
 
 fn at(secs: u64) -> Moment {
     Moment::new(Duration::from_secs(secs))
@@ -62,6 +62,7 @@ fn goal(assignment: &Assignment) -> Goal<'_> {
         agent_ends: false,
         reserved: false,
         cut_off: false,
+        lacks_artifact: false,
     }
 }
 
@@ -406,4 +407,21 @@ fn what_prepares_a_start_is_stopped_without_ado() {
     assert!(matches!(stopping, Life::Stopping { asked_at: None, .. }));
     // Its checks begin with the process itself.
     assert_eq!(life.prepared(at(9)), Life::started("a", at(9)));
+}
+
+#[test]
+fn nothing_is_stopped_or_started_for_an_artifact_that_is_not_there() {
+    let wanted = assignment("b", Desired::Present);
+    let decide = |life: &Life, lacks_artifact| {
+        let goal = Goal {
+            lacks_artifact,
+            ..goal(&wanted)
+        };
+        decide(&goal, life, true, at(30))
+    };
+    let old = Life::started("a", at(0));
+    assert_eq!(decide(&old, true), Decision::Wait(Wait::Content));
+    assert!(matches!(decide(&old, false), Decision::Do(_)));
+    assert_eq!(decide(&Life::Fresh, true), Decision::Wait(Wait::Artifact));
+    assert_eq!(decide(&Life::Fresh, false), Decision::Do(Action::Start));
 }

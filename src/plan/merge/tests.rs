@@ -173,7 +173,7 @@ proptest! {
         for keys in leaves(&stored) {
             // A map that the author takes away as a whole goes with all that is in it, or clashes.
             let unspoken = keys.first().is_some_and(|first| {
-                get(&base, &[first.clone()]).is_none() && get(&wanted, &[first.clone()]).is_none()
+                get(&base, std::slice::from_ref(first)).is_none() && get(&wanted, std::slice::from_ref(first)).is_none()
             });
             if unspoken {
                 prop_assert_eq!(get(&stored, &keys), get(&merged.document, &keys));

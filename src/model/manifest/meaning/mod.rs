@@ -3,6 +3,7 @@
 //! | module | about |
 //! |---|---|
 //! | `workload` | what runs: `command`, `env`, placeholders, or `external` |
+//! | `artifact` | where software comes from |
 //! | `run_as` | `user`, `group`, `nice`, `oomScoreAdjust` |
 //! | `placement` | `placement`, `singleton` |
 //! | `resources` | `resources` |
@@ -12,6 +13,7 @@
 //! | `rollout` | `rollout`, and the ports that stand-ins need |
 //! | `upkeep` | `health`, `load`, `restart`, `logs` |
 
+mod artifact;
 mod choice;
 mod network;
 mod placement;
@@ -164,6 +166,7 @@ fn check_spec(spec: &ServiceSpec) -> Vec<Problem> {
         ];
     }
     let mut problems = workload::check(spec);
+    problems.extend(artifact::check(spec));
     problems.extend(run_as::check(spec));
     problems.extend(resources::check(spec));
     problems.extend(network::check(spec));

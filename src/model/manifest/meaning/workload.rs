@@ -41,6 +41,7 @@ fn what_runs(spec: &ServiceSpec) -> Vec<Problem> {
         // Fields of a process that does not exist must not look as if they did something.
         let idle = [
             ("command", !spec.command.is_empty()),
+            ("artifact", spec.artifact.is_some()),
             ("workingDirectory", spec.working_directory.is_some()),
             ("env", !spec.env.is_empty()),
             ("files", !spec.files.is_empty()),
@@ -208,6 +209,9 @@ fn placeholders(path: &Path, text: &str, spec: &ServiceSpec) -> Vec<Problem> {
     if !spec.files.is_empty() {
         allowed.push(placeholder::FILES.to_owned());
     }
+    if spec.artifact.is_some() {
+        allowed.push(placeholder::ARTIFACT.to_owned());
+    }
     names
         .into_iter()
         .filter(|name| !allowed.contains(name))
@@ -223,6 +227,12 @@ fn placeholders(path: &Path, text: &str, spec: &ServiceSpec) -> Vec<Problem> {
                 return Problem::new(path.clone(), message)
                     .considering("files")
                     .help("add one, as in `files: [{name: license, fromFile: /etc/qa/license}]`");
+            }
+            if name == placeholder::ARTIFACT {
+                let message = "`{artifact}` has no value: the service has no artifact";
+                return Problem::new(path.clone(), message)
+                    .considering("artifact")
+                    .help("add one, as in `artifact: {url: https://..., sha256: ...}`");
             }
             let problem = Problem::new(
                 path.clone(),

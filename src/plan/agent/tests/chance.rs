@@ -170,6 +170,7 @@ impl World {
             agent_ends: self.agent_ends,
             reserved: false,
             cut_off: self.cut_off,
+            lacks_artifact: false,
         };
         let aged = match recycle::next(&self.wanted, &life, true, self.now) {
             recycle::Next::Do(action) => Some(action),
