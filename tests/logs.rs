@@ -4,13 +4,15 @@
 //! - `-f`: later lines, and none lost while files are renamed
 //! - a service: interleaved with prefixes
 //! - agents as processes of their own: on another node, and away
+//! - followed for long: [`following`]
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+#[path = "logs/following.rs"]
+mod following;
 mod support;
 
 use std::{
     io::{BufRead as _, BufReader},
-    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -67,12 +69,17 @@ struct Follower {
 
 impl Follower {
     fn start(cluster: &Cluster, arguments: &[&str]) -> Self {
+        Self::of(cluster.store(), arguments, Stdio::null())
+    }
+
+    /// Of the cluster in `store`; what it says beside goes to `aside`.
+    fn of(store: &str, arguments: &[&str], aside: Stdio) -> Self {
         let mut child = Command::new(QUAESTOR)
             .args(["logs", "-f"])
             .args(arguments)
-            .env("QUAESTOR_ETCD", cluster.store())
+            .env("QUAESTOR_ETCD", store)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(aside)
             .spawn()
             .unwrap();
         let lines = Some(BufReader::new(child.stdout.take().unwrap()).lines());
@@ -207,6 +214,22 @@ struct Roles {
 }
 
 impl Roles {
+    fn new() -> Self {
+        Self {
+            etcd: Etcd::start(),
+            directory: tempfile::tempdir().unwrap(),
+            running: Vec::new(),
+        }
+    }
+
+    /// Applies a manifest, and waits until it is so.
+    fn apply(&self, manifest: &str) {
+        let file = self.directory.path().join("manifest.yaml");
+        std::fs::write(&file, manifest).unwrap();
+        let applied = self.run(&["apply", "-f", file.to_str().unwrap(), "--wait"]);
+        assert!(applied.status.success(), "{applied:?}");
+    }
+
     fn start(&mut self, arguments: &[&str]) -> u32 {
         let child = Command::new(QUAESTOR)
             .args(arguments)
@@ -249,22 +272,13 @@ impl Drop for Roles {
 
 #[test]
 fn logs_come_from_every_node_and_one_whose_agent_is_away_is_named() {
-    let mut roles = Roles {
-        etcd: Etcd::start(),
-        directory: tempfile::tempdir().unwrap(),
-        running: Vec::new(),
-    };
+    let mut roles = Roles::new();
     roles.start(&["controller"]);
     let address = format!("127.0.0.1:{}", free_port());
     let red = roles.agent("red", &address);
     roles.agent("blue", "127.0.0.1:0");
-    let file = roles.directory.path().join("manifest.yaml");
     let script = "echo here is $QUAESTOR_INSTANCE; exec sleep 1000";
-    let manifest = shells(2, script, "").replace("replicas: 2", "onePerNode: true");
-    std::fs::write(&file, manifest).unwrap();
-    let file: &Path = &file;
-    let applied = roles.run(&["apply", "-f", file.to_str().unwrap(), "--wait"]);
-    assert!(applied.status.success(), "{applied:?}");
+    roles.apply(&shells(2, script, "").replace("replicas: 2", "onePerNode: true"));
     let both = || {
         let output = roles.run(&["logs", "worker"]);
         let out = String::from_utf8(output.stdout).unwrap();

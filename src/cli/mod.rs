@@ -139,7 +139,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let security = Security::read(&global, &host)?;
             let store = security.store(endpoints(&global), &host)?;
             let operator = Operator::new(store, &global.cluster);
-            logs::run(&operator, security.network(&host), args).await
+            let network = security.network(&host);
+            logs::run(&operator, &Host { network, ..host }, args).await
         }
         Command::Pick(args) => {
             let network = Security::read(&global, &host)?.network(&host);

@@ -15,6 +15,20 @@ pub struct LogQuery {
     pub follow: bool,
     /// Only lines of the process before the last start.
     pub previous: bool,
+    /// All lines behind this position, whatever else is said of their age and number.
+    pub after: Option<LogPosition>,
+}
+
+/// A place behind a line in the logs of an instance on its node; the default is before the first one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogPosition {
+    /// The number that the file has, or gets when it is full.
+    pub file: u64,
+    /// Where the line ends in it, in bytes.
+    pub offset: u64,
+    /// When the line was read from the process, in milliseconds since 1970: what tells the file from another
+    /// one that got its number.
+    pub at: i64,
 }
 
 /// A line, or a piece of one.

@@ -33,7 +33,7 @@ pub use assignment::{AssignedPort, Assignment, Desired, Run};
 pub use cluster::{ClusterSpec, ClusterStatus};
 pub use identity::{Caller, Identity, Role};
 pub use load::{LoadReport, NodeLoad, ServerStats, Usage};
-pub use log::{LogBatch, LogLine, LogQuery, LogSource};
+pub use log::{LogBatch, LogLine, LogPosition, LogQuery, LogSource};
 pub use name::{Instance, Name};
 pub use node::{NodeSpec, Presence, Session};
 pub use resources::Resources;

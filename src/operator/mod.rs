@@ -13,6 +13,7 @@
 //! - [`restart`]: new processes for what runs
 //! - [`rollout`]: pause, resume, undo, scale; the templates there were
 //! - [`wait`]: until what was asked for has come true
+//! - [`whereabouts`]: on which nodes instances are, and where their agents are asked
 
 pub mod apply;
 mod authorship;
@@ -26,6 +27,7 @@ pub mod prune;
 pub mod restart;
 pub mod rollout;
 pub mod wait;
+pub mod whereabouts;
 
 use serde::{Serialize, de::DeserializeOwned};
 

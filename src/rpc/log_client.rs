@@ -7,7 +7,7 @@ use tonic::Streaming;
 use super::connect::{self, Timeouts};
 use crate::{
     host::Network,
-    model::{Instance, LogBatch, LogLine, LogQuery, LogSource, Name, Timestamp},
+    model::{Instance, LogBatch, LogLine, LogPosition, LogQuery, LogSource, Name, Timestamp},
     proto::v1::{self as wire, agent_logs_client::AgentLogsClient},
 };
 
@@ -25,6 +25,12 @@ pub enum Error {
     /// It was not asked.
     #[error(transparent)]
     Connection(#[from] connect::Error),
+    /// The answer broke off.
+    #[error("the connection to its agent broke: {0}")]
+    Broken(String),
+    /// It answered that it has none: the instance has printed nothing on that node.
+    #[error("{0}")]
+    Nothing(String),
     /// It answered that it cannot.
     #[error("{0}")]
     Refused(String),
@@ -32,7 +38,10 @@ pub enum Error {
 
 /// The lines of one instance, on a connection of their own: on a shared one, lines that nobody has read yet
 /// would hold up those of others.
-pub struct LogStream(Streaming<wire::ReadLogsResponse>);
+pub struct LogStream {
+    answers: Streaming<wire::ReadLogsResponse>,
+    position: Option<LogPosition>,
+}
 
 /// Asks the agent of `node` at `address` (`host:port`) for lines of `instance`.
 ///
@@ -54,22 +63,42 @@ pub async fn read(
         tail: query.tail,
         follow: query.follow,
         previous: query.previous,
+        after: query.after.map(|after| wire::LogPosition {
+            file: after.file,
+            offset: after.offset,
+            at_millis: after.at,
+        }),
     };
     let answer = AgentLogsClient::new(channel).read(request).await;
-    Ok(LogStream(answer.map_err(refused)?.into_inner()))
+    Ok(LogStream {
+        answers: answer.map_err(refused)?.into_inner(),
+        position: query.after,
+    })
 }
 
 impl LogStream {
-    /// What comes next; none after the last line.
+    /// What comes next; none after the last line. Cancel-safe.
     ///
     /// # Errors
     /// See [`Error`].
     pub async fn next(&mut self) -> Result<Option<LogBatch>, Error> {
-        let batch = self.0.message().await.map_err(refused)?;
-        Ok(batch.map(|batch| match batch.caught_up {
+        let Some(batch) = self.answers.message().await.map_err(refused)? else {
+            return Ok(None);
+        };
+        self.position = batch.position.map(|position| LogPosition {
+            file: position.file,
+            offset: position.offset,
+            at: position.at_millis,
+        });
+        Ok(Some(match batch.caught_up {
             true => LogBatch::CaughtUp,
             false => LogBatch::Lines(batch.lines.into_iter().map(line).collect()),
         }))
+    }
+
+    /// Behind what has come so far; none before anything has, and from an agent that knows no positions.
+    pub fn position(&self) -> Option<LogPosition> {
+        self.position
     }
 }
 
@@ -87,5 +116,13 @@ fn line(line: wire::LogLine) -> LogLine {
 }
 
 fn refused(status: tonic::Status) -> Error {
-    Error::Refused(connect::words(&status))
+    let words = connect::words(&status);
+    if std::error::Error::source(&status).is_some() {
+        // No agent says such a thing.
+        return Error::Broken(words);
+    }
+    match status.code() {
+        tonic::Code::NotFound => Error::Nothing(words),
+        _ => Error::Refused(words),
+    }
 }

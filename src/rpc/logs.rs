@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 use super::access;
 use crate::{
     agent::logs::{LogError, Logs, Reader},
-    model::{Instance, LogBatch, LogLine, LogQuery, LogSource, Name},
+    model::{Instance, LogBatch, LogLine, LogPosition, LogQuery, LogSource, Name},
     plan::access::Deed,
     proto::v1 as wire,
     proto::v1::agent_logs_server::{AgentLogs, AgentLogsServer},
@@ -57,6 +57,11 @@ impl AgentLogs for Service {
             tail: request.tail,
             follow: request.follow,
             previous: request.previous,
+            after: request.after.map(|after| LogPosition {
+                file: after.file,
+                offset: after.offset,
+                at: after.at_millis,
+            }),
         };
         let reader = self.logs.read(&instance, query).await;
         let reader = reader.map_err(|error| refusal(&error))?;
@@ -74,14 +79,17 @@ fn batches(
     stream::unfold(Some((reader, stop)), async |state| {
         let (mut reader, stop) = state?;
         match stop.run_until_cancelled(reader.next()).await {
-            Some(Ok(batch)) => Some((Ok(to_wire(batch?)), Some((reader, stop)))),
+            Some(Ok(batch)) => {
+                let answer = to_wire(batch?, reader.position());
+                Some((Ok(answer), Some((reader, stop))))
+            }
             Some(Err(error)) => Some((Err(refusal(&error)), None)),
             None => Some((Err(Status::unavailable("the agent is ending")), None)),
         }
     })
 }
 
-fn to_wire(batch: LogBatch) -> wire::ReadLogsResponse {
+fn to_wire(batch: LogBatch, position: LogPosition) -> wire::ReadLogsResponse {
     let line = |line: LogLine| wire::LogLine {
         at_millis: line.at.as_millis(),
         source: match line.source {
@@ -93,15 +101,18 @@ fn to_wire(batch: LogBatch) -> wire::ReadLogsResponse {
         continues: line.continues,
         text: line.text,
     };
-    match batch {
-        LogBatch::CaughtUp => wire::ReadLogsResponse {
-            lines: Vec::new(),
-            caught_up: true,
-        },
-        LogBatch::Lines(lines) => wire::ReadLogsResponse {
-            lines: lines.into_iter().map(line).collect(),
-            caught_up: false,
-        },
+    let (lines, caught_up) = match batch {
+        LogBatch::CaughtUp => (Vec::new(), true),
+        LogBatch::Lines(lines) => (lines.into_iter().map(line).collect(), false),
+    };
+    wire::ReadLogsResponse {
+        lines,
+        caught_up,
+        position: Some(wire::LogPosition {
+            file: position.file,
+            offset: position.offset,
+            at_millis: position.at,
+        }),
     }
 }
 

@@ -13,6 +13,12 @@ pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {
     text.split(|byte| *byte == b'\n').filter_map(Line::read)
 }
 
+/// When the last line of a text was read, in milliseconds since 1970.
+pub(super) fn last_time(text: &[u8]) -> Option<i64> {
+    let mut backwards = text.rsplit(|byte| *byte == b'\n');
+    backwards.find_map(Line::read).map(|line| millis(&line))
+}
+
 /// The line as others read it.
 pub(super) fn owned(line: &Line<'_>) -> LogLine {
     LogLine {

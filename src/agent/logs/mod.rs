@@ -18,7 +18,7 @@ use self::{
 };
 use crate::{
     host::Host,
-    model::{Instance, LogBatch, LogLine, LogQuery, LogSource},
+    model::{Instance, LogBatch, LogLine, LogPosition, LogQuery, LogSource},
 };
 
 /// How often a follower looks for new lines.
@@ -89,8 +89,18 @@ impl Logs {
             walk,
             choice,
             follow: query.follow,
+            missed: false,
             caught_up: false,
         };
+        if let Some(position) = query.after {
+            let mut walk = walk();
+            let is_found = walk.resume(position).map_err(broken)?;
+            let since = (!is_found).then_some(position.at);
+            return Ok(Reader {
+                missed: !is_found,
+                ..reader(walk, Choice::since(since))
+            });
+        }
         if query.tail.is_none() && !query.previous {
             return Ok(reader(walk(), Choice::since(since)));
         }
@@ -133,6 +143,8 @@ pub struct Reader {
     walk: Walk,
     choice: Choice,
     follow: bool,
+    /// Lines before the first one that is read are missing, which is still to be said.
+    missed: bool,
     caught_up: bool,
 }
 
@@ -142,6 +154,9 @@ impl Reader {
     /// # Errors
     /// See [`LogError`].
     pub async fn next(&mut self) -> Result<Option<LogBatch>, LogError> {
+        if std::mem::take(&mut self.missed) {
+            return Ok(Some(LogBatch::Lines(vec![self.missed()])));
+        }
         loop {
             tokio::task::yield_now().await;
             let step = self.walk.step().map_err(|cause| LogError::Disk {
@@ -181,6 +196,11 @@ impl Reader {
                 Step::End => self.host.clock.sleep(LOOK).await,
             }
         }
+    }
+
+    /// Behind what was read so far: where another reader goes on (`LogQuery::after`).
+    pub fn position(&self) -> LogPosition {
+        self.walk.position()
     }
 
     fn missed(&self) -> LogLine {

@@ -87,6 +87,7 @@ const FOLLOW: LogQuery = LogQuery {
     tail: None,
     follow: true,
     previous: false,
+    after: None,
 };
 
 const PREVIOUS: LogQuery = LogQuery {
@@ -184,6 +185,90 @@ async fn a_follower_says_when_files_were_removed_before_it_could_read_them() {
     for expected in ["4", "5"] {
         assert_eq!(next(&mut reader).await, expected);
     }
+}
+
+/// What a reader gets that goes on where `reader` was, in another agent.
+async fn rest_after(fixture: &Fixture, reader: &Reader) -> Vec<String> {
+    let query = LogQuery {
+        after: Some(reader.position()),
+        ..LogQuery::default()
+    };
+    let mut rest = Vec::new();
+    let mut reader = fixture.read(query).await.unwrap();
+    while let Some(LogBatch::Lines(lines)) = reader.next().await.unwrap() {
+        rest.extend(
+            lines
+                .into_iter()
+                .map(|line| String::from_utf8(line.text).unwrap()),
+        );
+    }
+    rest
+}
+
+#[tokio::test]
+async fn another_reader_goes_on_behind_any_line_whatever_was_renamed_meanwhile() {
+    let fixture = Fixture::new();
+    let say = |number: u64| fixture.append(&line(Source::Out, 1_000 + number, &number.to_string()));
+    say(0);
+    let mut reader = fixture.read(FOLLOW).await.unwrap();
+    assert_eq!(
+        rest_after(&fixture, &reader).await,
+        ["0"],
+        "nothing was read"
+    );
+    assert_eq!(texts(&mut reader).await, ["0"]);
+    assert_eq!(rest_after(&fixture, &reader).await, [""; 0]);
+    say(1);
+    assert_eq!(rest_after(&fixture, &reader).await, ["1"]);
+    fixture.rotate(1);
+    assert_eq!(
+        rest_after(&fixture, &reader).await,
+        ["1"],
+        "by its new name"
+    );
+    for number in 2..5 {
+        say(number);
+        fixture.rotate(number);
+    }
+    assert_eq!(rest_after(&fixture, &reader).await, ["1", "2", "3", "4"]);
+    // At the end of a full file, and in the middle of one.
+    for expected in ["1", "2"] {
+        assert_eq!(next(&mut reader).await, expected);
+    }
+    assert_eq!(rest_after(&fixture, &reader).await, ["3", "4"]);
+}
+
+#[tokio::test]
+async fn another_reader_says_when_what_it_is_to_go_on_with_is_gone() {
+    let fixture = Fixture::new();
+    let say = |number: u64| fixture.append(&line(Source::Out, 1_000 + number, &number.to_string()));
+    say(0);
+    let mut reader = fixture.read(FOLLOW).await.unwrap();
+    assert_eq!(texts(&mut reader).await, ["0"]);
+    say(1);
+    for number in 1..4 {
+        fixture.rotate(number);
+        say(number + 1);
+    }
+    fs::remove_file(fixture.path(&archived(1))).unwrap();
+    let rest = rest_after(&fixture, &reader).await;
+    assert!(rest[0].starts_with("lines are missing"), "{rest:?}");
+    assert_eq!(rest[1..], ["2", "3", "4"]);
+    // A file of that number, where as long a line ends at the same place.
+    fs::copy(fixture.path(&archived(2)), fixture.path(&archived(1))).unwrap();
+    let rest = rest_after(&fixture, &reader).await;
+    assert!(rest[0].starts_with("lines are missing"), "{rest:?}");
+    // Only the current file is ever kept, so that its number does not grow.
+    for number in 1..4 {
+        fs::remove_file(fixture.path(&archived(number))).unwrap();
+    }
+    let mut reader = fixture.read(FOLLOW).await.unwrap();
+    assert_eq!(texts(&mut reader).await, ["4"]);
+    fs::remove_file(fixture.path(CURRENT)).unwrap();
+    say(5);
+    let rest = rest_after(&fixture, &reader).await;
+    assert!(rest[0].starts_with("lines are missing"), "{rest:?}");
+    assert_eq!(rest[1..], ["5"]);
 }
 
 #[tokio::test]

@@ -7,8 +7,11 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use crate::{
     host::{Disk, Parts},
+    model::LogPosition,
     process::shim::wire::log::{CURRENT, LONGEST, LONGEST_HEAD, archived, number},
 };
+
+use super::choice;
 
 /// How much is read at once, in bytes: any line fits.
 const CHUNK: usize = 2 * LONGEST;
@@ -24,6 +27,8 @@ pub(super) struct Walk {
     /// The number of the file that was read last; 0 before the first.
     last: u64,
     finished: bool,
+    /// Behind the last line that was read.
+    position: LogPosition,
     buffer: Vec<u8>,
 }
 
@@ -59,6 +64,7 @@ impl Walk {
             began_at: None,
             last: 0,
             finished: false,
+            position: LogPosition::default(),
             buffer: vec![0; CHUNK],
         }
     }
@@ -74,6 +80,49 @@ impl Walk {
     /// The number of the file that was read first.
     pub(super) fn began_at(&self) -> Option<u64> {
         self.began_at
+    }
+
+    /// Behind the last line that was read, here or by who read before: where another walk goes on.
+    pub(super) fn position(&self) -> LogPosition {
+        self.position
+    }
+
+    /// Goes on behind `position`, to be called before anything else. False: what stood there is gone, and this
+    /// begins with the oldest line that is left.
+    pub(super) fn resume(&mut self, position: LogPosition) -> io::Result<bool> {
+        if position == LogPosition::default() {
+            return Ok(true);
+        }
+        self.position = position;
+        // This comes first: if it is renamed now, it is found by its new name.
+        let current = self.disk.open(&self.directory.join(CURRENT))?;
+        let full = (self.disk).open(&self.directory.join(archived(position.file)))?;
+        for (file, is_full) in [(full, true), (current, false)] {
+            let Some(file) = file else {
+                continue;
+            };
+            if self.ends_line_at(&*file, position)? {
+                self.began_at = Some(position.file);
+                self.open = Some(Open {
+                    file,
+                    number: position.file,
+                    is_full,
+                    offset: position.offset,
+                });
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether the line that `position` is behind ends there in `file`.
+    fn ends_line_at(&mut self, file: &dyn Parts, position: LogPosition) -> io::Result<bool> {
+        let start = position.offset.saturating_sub(CHUNK as u64);
+        let length = (position.offset - start) as usize;
+        let read = file.read_at(start, &mut self.buffer[..length])?;
+        let text = &self.buffer[..read];
+        let is_whole = read == length && text.ends_with(b"\n");
+        Ok(is_whole && choice::last_time(text) == Some(position.at))
     }
 
     /// From now on there is nothing more.
@@ -99,7 +148,13 @@ impl Walk {
             };
             if whole > 0 {
                 open.offset += whole as u64;
-                return Ok(Step::Lines(&self.buffer[..whole]));
+                let lines = &self.buffer[..whole];
+                self.position = LogPosition {
+                    file: open.number,
+                    offset: open.offset,
+                    at: choice::last_time(lines).unwrap_or(self.position.at),
+                };
+                return Ok(Step::Lines(lines));
             }
             if open.is_full {
                 self.last = open.number;
