@@ -293,6 +293,7 @@ fn command(command: &[&str]) -> Assignment {
         load: LoadSpec::default(),
         restart: Default::default(),
         recycle: None,
+        recycle_turn: None,
         min_ready: Period::from_secs(0),
         pre_stop: None,
         resources: Default::default(),

@@ -9,11 +9,18 @@
 mod support;
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
+use quaestor::{
+    host::Host,
+    keys::Keys,
+    model::InstanceState,
+    store::{self, Store},
+};
 use serde_json::Value as Json;
 use support::{
     cluster::{QUAESTOR, kill_shims, lives},
@@ -297,4 +304,37 @@ fn manifests_and_assignments_deleted_by_hand_stop_nothing() {
     let nothing = hosts.run(&["cluster", "confirm", "restore"]);
     assert!(!nothing.status.success());
     signal(hosts.roles[0].1.id(), "TERM");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_processes_on_several_nodes_are_recycled_one_after_the_other() {
+    let hosts = Hosts::start();
+    let manifest = "{apiVersion: quaestor/v1, kind: Service, metadata: {name: worker}, spec: {\
+         replicas: 3, command: [sleep, '1000'], stop: {grace: 1s}, rollout: {maxUnavailable: 1}, \
+         recycle: {every: 3s, jitter: 0%, when: always}}}";
+    let file = hosts.directory.path().join("old.yaml");
+    std::fs::write(&file, manifest).unwrap();
+    hosts.ok(&["apply", "-f", file.to_str().unwrap(), "--wait"]);
+    let config = store::Config::new([hosts.etcd.endpoint()]);
+    let store = Store::new(config, Host::system()).unwrap();
+    let keys = Keys::new(&"default".parse().unwrap());
+    let mut follow = store.follow(vec![keys.states()]);
+    let mut states: BTreeMap<String, InstanceState> = BTreeMap::new();
+    let mut nodes = BTreeSet::new();
+    let deadline = Instant::now() + support::PATIENCE;
+    // All are old at the same moment, again and again.
+    while states.len() < 3 || states.values().any(|state| state.restarts < 3) {
+        let update = tokio::time::timeout_at(deadline.into(), follow.next());
+        for change in update.await.expect("all are recycled").changes {
+            let store::Change::Put(entry) = change else {
+                panic!("{change:?}");
+            };
+            let state: InstanceState = serde_json::from_slice(&entry.value).unwrap();
+            nodes.insert(state.node.clone());
+            states.insert(entry.key, state);
+            let away = states.values().filter(|state| !state.ready).count();
+            assert!(away <= 1, "{states:#?}");
+        }
+    }
+    assert_eq!(nodes.len(), 3);
 }

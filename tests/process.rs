@@ -4,6 +4,7 @@
 //! 2. Ending: `the_exit_code_...`, `a_kill_reaches_...`
 //! 3. Finding again: `a_process_outlives_...`, `an_end_is_known_...`, `a_place_is_never_...`,
 //!    `a_stranger_...`, `what_is_forgotten_...`, `a_shim_that_is_just_dying_...`
+//!    `a_shim_that_is_replaced_...`
 //! 4. Tethers: `tethered_processes_...`
 //! 5. Limits: `who_cannot_enter_...`
 //! 6. Pids that were ours: [`pid_reuse`]
@@ -303,6 +304,48 @@ async fn a_shim_that_is_just_dying_is_waited_for_and_its_end_is_no_doubt() {
         };
         assert_eq!(last, Some((1, End::UNKNOWN)));
     }
+}
+
+#[tokio::test]
+async fn a_shim_that_is_replaced_by_rename_keeps_its_process_and_the_next_start_uses_the_new_one() {
+    let world = World::new();
+    let path = world.path("quaestor-shim");
+    let install = || {
+        let next = world.path("quaestor-shim.next");
+        fs::copy(env!("CARGO_BIN_EXE_quaestor-shim"), &next).unwrap();
+        fs::rename(next, &path).unwrap();
+    };
+    let serves = |pid: u32| fs::read_link(format!("/proc/{pid}/exe")).unwrap();
+    install();
+    let processes = ShimProcesses::by(path.clone(), &Host::system());
+    let program = world.script("exec sleep 1000");
+    let started = processes.start(&world.place, 1, &program).await.unwrap();
+    let pid = started.process.pid();
+    let shim = support::cluster::parent(pid);
+    install();
+    assert!(serves(shim).to_str().unwrap().ends_with(" (deleted)"));
+
+    // Whoever comes finds the process, and starts the next one by the same shim, which is there.
+    let (incarnation, found) = world.found().await;
+    assert_eq!((incarnation, found.process.pid()), (1, pid));
+    found.process.signal(StopSignal::SigKill).unwrap();
+    found.ended.await;
+    let again = processes.start(&world.place, 2, &program).await.unwrap();
+    assert_eq!(support::cluster::parent(again.process.pid()), shim);
+
+    // Another instance gets the new one.
+    let other = Place {
+        directory: world.path("worker-1"),
+        uuid: Host::system().entropy.uuid(),
+    };
+    let beside = processes.start(&other, 1, &program).await.unwrap();
+    let new = support::cluster::parent(beside.process.pid());
+    assert_eq!(serves(new), path);
+    // And so does the first, once it was forgotten.
+    processes.forget(&world.place).await.unwrap();
+    assert!(!lives(again.process.pid()) && !lives(shim));
+    let anew = processes.start(&world.place, 3, &program).await.unwrap();
+    assert_eq!(serves(support::cluster::parent(anew.process.pid())), path);
 }
 
 #[tokio::test]

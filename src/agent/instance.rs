@@ -19,16 +19,18 @@ use crate::{
         notice::Notice,
         quantity::Period,
         service::{Digest, HealthSpec, OnAgentStop},
+        state::HookFailure,
     },
     plan::{
         agent::{Goal, Life},
         drain::Drain,
         health::{Checks, Failure, Verdict},
+        recycle::Turn,
         reservation::Ledger,
         restart::BackOff,
     },
     probe::{Check, Load, Prober, Target, Unhealthy},
-    process::{End, Process},
+    process::{End, Found, Process},
 };
 
 /// Something that happened to the `run`th start of an instance.
@@ -49,6 +51,8 @@ pub(super) enum What {
     },
     /// The `preStop` command ended; why it failed, if it did.
     PreStopped(Result<(), String>),
+    /// What there is of its process, which could not be found out at first.
+    Found(std::io::Result<Found>),
     /// Its process is another one than before, of the same start, or says something new of itself.
     Changed,
     /// A load report came, or did not.
@@ -91,6 +95,13 @@ pub(super) struct Managed {
     pub(super) started_at: Option<Timestamp>,
     pub(super) next_start_at: Option<Timestamp>,
     pub(super) last_exit: Option<Exit>,
+    /// How its `preStop` command failed before the last stop.
+    pub(super) pre_stop_failure: Option<HookFailure>,
+    /// Why it cannot be found out whether the process lives that `life` tells of. Until it is, nothing is
+    /// done about it.
+    pub(super) doubt: Option<String>,
+    /// Whether it may be recycled.
+    pub(super) turn: Turn,
     /// What of its resources is not enforced while it lives, and why; none: all of them are.
     pub(super) unenforced: Option<String>,
     /// Who has its process to himself.
@@ -101,13 +112,24 @@ pub(super) struct Managed {
     ready_since: Option<Moment>,
     health: Question,
     load: Question,
-    /// The `preStop` command was sent.
-    pre_stopping: bool,
+    pre_stop: PreStop,
     /// What its process last said of itself.
     notice: Option<Notice>,
     next_load: Moment,
     /// The last load report, and when it was asked for.
     report: Option<(LoadReport, Moment)>,
+}
+
+/// How far the `preStop` command of a process is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum PreStop {
+    /// It was not sent.
+    #[default]
+    Unsent,
+    /// It runs.
+    Running,
+    /// It has ended, or the time for it has.
+    Over,
 }
 
 /// Something that is asked over and over.
@@ -140,13 +162,16 @@ impl Managed {
             started_at: None,
             next_start_at: None,
             last_exit: None,
+            pre_stop_failure: None,
+            doubt: None,
+            turn: Turn::default(),
             unenforced: None,
             tickets: Ledger::default(),
             artifact: None,
             ready_since: None,
             health: Question::default(),
             load: Question::default(),
-            pre_stopping: false,
+            pre_stop: PreStop::default(),
             notice: None,
             next_load: Moment::default(),
             report: None,
@@ -165,6 +190,7 @@ impl Managed {
             started_at: record.started_at,
             next_start_at: record.next_start_at,
             last_exit: record.last_exit,
+            pre_stop_failure: record.pre_stop_failure,
             tickets: record.tickets,
             artifact: record.artifact,
             ready_since: record.ready_since,
@@ -193,6 +219,7 @@ impl Managed {
             started_at: self.started_at,
             next_start_at: self.next_start_at,
             last_exit: self.last_exit.clone(),
+            pre_stop_failure: self.pre_stop_failure.clone(),
             tickets: self.tickets.clone(),
             artifact: self.artifact.clone(),
             ready_since: self.ready_since,
@@ -238,7 +265,8 @@ impl Managed {
         self.run += 1;
         self.health = Question::default();
         self.load = Question::default();
-        self.pre_stopping = false;
+        self.pre_stop = PreStop::default();
+        self.turn = Turn::default();
         self.notice = None;
         self.report = None;
         self.ready_since = None;

@@ -14,13 +14,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use futures::future;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{Error, Home, ports::Ports};
 use crate::{
     host::Host,
-    model::{Assignment, Exit, Instance, Moment, Timestamp, quantity::Period},
+    model::{Assignment, Exit, Instance, Moment, Timestamp, quantity::Period, state::HookFailure},
     plan::{agent::Life, reservation::Ledger, restart::BackOff},
     process::{Found, Processes},
 };
@@ -62,6 +63,9 @@ pub(super) struct Record {
     pub(super) started_at: Option<Timestamp>,
     pub(super) next_start_at: Option<Timestamp>,
     pub(super) last_exit: Option<Exit>,
+    /// How its `preStop` command failed before the last stop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) pre_stop_failure: Option<HookFailure>,
     /// Who has the process to himself.
     #[serde(default, skip_serializing_if = "Ledger::is_empty")]
     pub(super) tickets: Ledger,
@@ -145,7 +149,7 @@ pub(super) async fn recall(
         path: home.runtime().to_owned(),
         cause,
     })?;
-    let mut memories = Vec::new();
+    let mut records = Vec::new();
     let files = host.disk.list(&home.all_files()).unwrap_or_default();
     for path in &listed {
         let Some((instance, is_record)) = subject(path) else {
@@ -162,17 +166,15 @@ pub(super) async fn recall(
             clear(&instance, home, processes).await;
             continue;
         };
-        let place = home.place(&instance, &record.uuid);
-        let found = processes.find(&place).await;
-        if let Err(error) = &found {
-            tracing::error!(%instance, %error, "its process cannot be found out about");
-        }
-        memories.push(Memory {
-            life: serde_json::from_value(record.life.clone()).ok(),
-            record,
-            found,
-        });
+        records.push((home.place(&instance, &record.uuid), record));
     }
+    // Side by side: one that does not answer holds up nobody else.
+    let finding = records.into_iter().map(async |(place, record)| Memory {
+        life: serde_json::from_value(record.life.clone()).ok(),
+        record,
+        found: processes.find(&place).await,
+    });
+    let memories = future::join_all(finding).await;
     for directory in files {
         let name = directory.file_name().map(|name| name.to_string_lossy());
         let lives = |memory: &Memory| {
@@ -269,6 +271,7 @@ mod tests {
             started_at: None,
             next_start_at: None,
             last_exit: None,
+            pre_stop_failure: None,
             tickets: Ledger::default(),
             artifact: None,
             ready_since: None,

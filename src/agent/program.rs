@@ -222,6 +222,7 @@ mod tests {
             load: Default::default(),
             restart: Default::default(),
             recycle: None,
+            recycle_turn: None,
             min_ready: crate::model::quantity::Period::from_secs(0),
             pre_stop: None,
             stop: Default::default(),

@@ -14,6 +14,7 @@ mod end;
 mod local;
 mod notice;
 mod partition;
+mod recycle;
 mod reserve;
 mod stranger;
 mod tell;
@@ -284,6 +285,9 @@ impl Supervisor {
                 self.wakes.by(name, self.trusts_memory_at);
                 break;
             }
+            if managed.doubt.is_some() {
+                break;
+            }
             let room = self.starting.len() < STARTS;
             let goal = Goal {
                 cut_off: self.is_cut_off(now) && !managed.is_local,
@@ -426,11 +430,13 @@ impl Supervisor {
                 self.note_readiness(&name, was);
             }
             What::PreStopped(result) => {
-                if let Err(why) = result {
+                if let Err(why) = &result {
                     tracing::warn!(node = %self.config.node, instance = %name, why, "preStop failed");
                 }
+                managed.pre_stopped(result, self.host.clock.timestamp());
                 managed.change(|life| life.pre_stopped(now));
             }
+            What::Found(found) => self.found(&name, found, now),
             What::Changed => {
                 let was = managed.is_ready();
                 managed.look_at_process(now);

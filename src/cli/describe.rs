@@ -181,6 +181,13 @@ fn instance(inventory: &Inventory, name: &str, now: Timestamp) -> anyhow::Result
             .as_ref()
             .map_or("-".to_owned(), |exit| ended(exit, now)),
     );
+    if let Some(failure) = &found.pre_stop_failure {
+        let when = age(Some(failure.at), now);
+        page.line(
+            "Last preStop",
+            format!("failed {when} ago: {}", failure.message),
+        );
+    }
     page.line("Load", found.load.as_ref().map_or("-".to_owned(), load));
     page.line("Uses", found.usage.as_ref().map_or("-".to_owned(), usage));
     page.line("Revision", or_dash(found.revision.clone()));

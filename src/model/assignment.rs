@@ -15,6 +15,7 @@ use super::{
         yes,
     },
     ticket::TicketSpec,
+    time::Timestamp,
 };
 
 /// What lies under `assign/<node>/<instance>`: everything that host needs, so that an agent reads
@@ -68,6 +69,9 @@ pub struct Assignment {
     /// When its process is replaced only because it is old.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recycle: Option<RecycleSpec>,
+    /// The process that was started then may be recycled now; any other has to wait for its turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recycle_turn: Option<Timestamp>,
     /// How long it has to be ready before a rollout builds on it.
     #[serde(default = "at_once", skip_serializing_if = "is_at_once")]
     pub min_ready: Period,

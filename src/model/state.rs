@@ -51,6 +51,12 @@ pub struct InstanceState {
     /// How its process ended last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<Exit>,
+    /// How its `preStop` command failed, if it did so before the last stop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pre_stop_failure: Option<HookFailure>,
+    /// Whether its process is old and idle enough to be recycled, and waits for its turn, or has it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recycle_due: bool,
     /// When the living process was started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
@@ -141,6 +147,15 @@ pub struct Exit {
     /// How much memory it could have, where it ran out of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_limit: Option<Size>,
+}
+
+/// How a command beside a process failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookFailure {
+    /// What went wrong, for people.
+    pub message: String,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// What ended a process from outside.

@@ -13,7 +13,7 @@ use crate::{
         Name, NodeLoad, NodeSpec, NodeStatus, Phase, Run, ServiceObject, ServiceStatus, Session,
         Timestamp, Usage,
         service::{Capacity, Labels},
-        state::Endpoint,
+        state::{Endpoint, HookFailure},
     },
     plan::overview::SCHEDULABLE,
 };
@@ -98,6 +98,9 @@ pub struct InstanceInfo {
     pub next_start_at: Option<Timestamp>,
     /// How its process ended last.
     pub last_exit: Option<Exit>,
+    /// How its `preStop` command failed before the last stop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pre_stop_failure: Option<HookFailure>,
     /// Its last load report.
     pub load: Option<LoadReport>,
     /// What it uses up.
@@ -321,6 +324,7 @@ impl Raw {
                 started_at: state.and_then(|state| state.started_at),
                 next_start_at: state.and_then(|state| state.next_start_at),
                 last_exit: state.and_then(|state| state.last_exit.clone()),
+                pre_stop_failure: state.and_then(|state| state.pre_stop_failure.clone()),
                 load: self.loads.get(instance).copied(),
                 usage: self.usages.get(instance).copied(),
             }

@@ -197,6 +197,7 @@ impl<'a> Blueprint<'a> {
             load: spec.load.clone(),
             restart: spec.restart.clone(),
             recycle: spec.recycle.clone(),
+            recycle_turn: None,
             min_ready: spec.min_ready(),
             pre_stop: spec.pre_stop.clone(),
             stop: spec.stop.clone(),

@@ -9,6 +9,7 @@
 //! - [`controller`]: the plan for a cluster: what the leader writes, and what it waits for
 //! - [`service`], [`blueprint`], [`roster`], [`rollout`]: the same for one service, what its spec makes
 //!   of an instance, who stays and who ends, whose turn it is to be replaced
+//! - `recycling`: whose turn it is to be recycled
 //! - [`lineage`]: which template is in force, and what becomes of its rollout
 //! - [`placement`], [`room`]: which node takes a new instance; ports and load of the nodes
 //! - [`merge`], [`impact`]: what becomes of a manifest that others have changed, and what a change does to what runs
@@ -44,6 +45,7 @@ pub mod overview;
 pub mod placement;
 pub mod queue;
 pub mod recycle;
+mod recycling;
 mod replacing;
 pub mod report;
 pub mod reservation;

@@ -50,6 +50,12 @@ pub fn of_instance(before: Option<&InstanceState>, after: &InstanceState) -> Vec
             failed || exit.cause.is_some(),
         );
     }
+    if let Some(failure) = &after.pre_stop_failure
+        && changed(|a, b| a.pre_stop_failure != b.pre_stop_failure)
+    {
+        let message = format!("its preStop command failed: {}", failure.message);
+        tell("PreStopFailed", &message, true);
+    }
     let has_new_process = after.pid.is_some()
         && (changed(|a, b| a.pid != b.pid) || (is_new && after.phase == Phase::Starting));
     if has_new_process {
@@ -253,6 +259,19 @@ mod tests {
             ("Unhealthy", "refused")
         );
         assert!(notes[0].warning);
+    }
+
+    #[test]
+    fn a_command_before_a_stop_that_fails_is_told_once() {
+        let failure = json!({"message": "exit code 1", "at": "2026-01-01T00:00:00Z"});
+        let stops = json!({"phase": "Stopping", "reason": "Absent", "preStopFailure": failure});
+        let stops = state(stops);
+        let before = state(json!({"phase": "Stopping", "reason": "Absent"}));
+        let notes = of_instance(Some(&before), &stops);
+        assert_eq!(notes.len(), 1, "{notes:?}");
+        assert_eq!(notes[0].message, "its preStop command failed: exit code 1");
+        let up = state(json!({"phase": "Stopping", "pid": null, "preStopFailure": failure}));
+        assert_eq!(reasons(Some(&stops), &up), [""; 0]);
     }
 
     #[test]

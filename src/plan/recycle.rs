@@ -1,7 +1,9 @@
 //! When a process is replaced only because it is old.
 //!
-//! The agent decides for its own node and asks nobody: one instance of a service at a time, and only
-//! while all others of the service on the node are ready. Nodes are kept apart by `jitter`.
+//! An agent that has such a process, and an idle moment, asks the leader for its turn ([`Turn`]), as the leader
+//! alone sees all nodes (`plan::recycling`). A turn is given back when it cannot be used soon, so that one that
+//! is always busy holds up nobody. What runs by the agent's own manifests has no leader: then all others of its
+//! service on the node have to be ready.
 
 use std::time::Duration;
 
@@ -24,15 +26,56 @@ pub enum Next {
     Age(Moment),
     /// That it is ready, and idle if that is asked for.
     Pause,
-    /// That all others of its service on this node are ready.
-    Turn,
-    /// Nothing more.
-    Do(Action),
+    /// Its turn; then this is done.
+    Turn(Action),
 }
 
-/// What is to happen to an instance that has nothing else to do at `now`. `turn`: all others of its
-/// service on this node are ready.
-pub fn next(assignment: &Assignment, life: &Life, turn: bool, now: Moment) -> Next {
+/// Whether it is the turn of a process to be recycled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Turn {
+    /// It has not asked for it.
+    #[default]
+    Unasked,
+    /// It waits for the leader's word.
+    Asked,
+    /// It is, since this moment.
+    Held(Moment),
+}
+
+/// A turn that was not used for so long is given back: whoever was idle when it asked has got work since.
+const HELD: Duration = Duration::from_secs(10);
+
+impl Turn {
+    /// What becomes of it at `now`. `able`: the process could be recycled now. `granted`: the leader says that
+    /// it may be. A turn that was given back is not asked for again before the leader has taken it.
+    #[must_use]
+    pub fn advance(self, able: bool, granted: bool, now: Moment) -> Self {
+        match (self, granted) {
+            (Self::Unasked, false) if able => Self::Asked,
+            (Self::Unasked, _) => Self::Unasked,
+            (Self::Asked, true) => Self::Held(now),
+            (Self::Held(since), true) if !able && now >= since + HELD => Self::Unasked,
+            (Self::Held(since), true) => Self::Held(since),
+            (Self::Asked | Self::Held(_), false) => Self::Asked,
+        }
+    }
+
+    /// Whether the leader is told that it waits for its turn, or has it.
+    pub fn is_due(self) -> bool {
+        self != Self::Unasked
+    }
+
+    /// When it is given back unless it was used.
+    pub fn until(self) -> Option<Moment> {
+        match self {
+            Self::Held(since) => Some(since + HELD),
+            Self::Unasked | Self::Asked => None,
+        }
+    }
+}
+
+/// What an instance that has nothing else to do at `now` waits for.
+pub fn next(assignment: &Assignment, life: &Life, now: Moment) -> Next {
     let (Some(spec), Life::Alive { since, checks, .. }) = (&assignment.recycle, life) else {
         return Next::Never;
     };
@@ -51,13 +94,10 @@ pub fn next(assignment: &Assignment, life: &Life, turn: bool, now: Moment) -> Ne
     if checks.verdict(&assignment.health) != Verdict::Healthy || !idle {
         return Next::Pause;
     }
-    if !turn {
-        return Next::Turn;
-    }
     let cause = StopCause::Recycled {
         age: now.since(*since),
     };
-    Next::Do(match drain::is_due(assignment, checks, &cause) {
+    Next::Turn(match drain::is_due(assignment, checks, &cause) {
         true => Action::Drain(cause),
         false => Action::Stop(cause),
     })
@@ -124,33 +164,55 @@ mod tests {
         life
     }
 
-    fn is_done(next: &Next) -> bool {
-        matches!(next, Next::Do(Action::Stop(StopCause::Recycled { .. })))
+    fn is_able(next: &Next) -> bool {
+        let cause = StopCause::Recycled {
+            age: Duration::from_secs(200),
+        };
+        *next == Next::Turn(Action::Stop(cause))
     }
 
     #[test]
-    fn an_old_process_is_recycled_when_it_is_idle_and_the_others_are_ready() {
+    fn an_old_process_can_be_recycled_when_it_is_idle() {
         let wanted = assignment("idle");
-        let next = |life: &Life, turn, now| next(&wanted, life, turn, at(now));
+        let next = |life: &Life, now| next(&wanted, life, at(now));
         assert!(matches!(
-            next(&alive(0, at(50)), true, 50),
+            next(&alive(0, at(50)), 50),
             Next::Age(due) if (at(90)..=at(110)).contains(&due)
         ));
-        assert_eq!(next(&alive(1, at(200)), true, 200), Next::Pause);
-        assert_eq!(
-            next(&alive(0, at(100)), true, 200),
-            Next::Pause,
-            "that was then"
-        );
-        assert_eq!(next(&alive(0, at(200)), false, 200), Next::Turn);
-        assert!(is_done(&next(&alive(0, at(200)), true, 200)));
+        assert_eq!(next(&alive(1, at(200)), 200), Next::Pause);
+        assert_eq!(next(&alive(0, at(100)), 200), Next::Pause, "that was then");
+        assert!(is_able(&next(&alive(0, at(200)), 200)));
+    }
+
+    #[test]
+    fn a_turn_is_asked_for_and_given_back_when_it_cannot_be_used() {
+        let (able, granted) = (true, true);
+        let turn = Turn::default().advance(!able, !granted, at(0));
+        assert_eq!(turn, Turn::Unasked, "it is not asked for in vain");
+        let asked = turn.advance(able, !granted, at(1));
+        assert_eq!(asked, Turn::Asked);
+        assert_eq!(asked.advance(!able, !granted, at(99)), asked, "it got work");
+        let held = asked.advance(!able, granted, at(100));
+        assert_eq!(held.advance(!able, granted, at(109)), held);
+        assert_eq!(held.until(), Some(at(110)));
+        let back = held.advance(!able, granted, at(110));
+        assert!(held.is_due() && !back.is_due());
+        // Until the leader has seen that, the turn may not be used: others may have it.
+        assert_eq!(back.advance(able, granted, at(111)), Turn::Unasked);
+        assert_eq!(back.advance(able, !granted, at(112)), Turn::Asked);
+        assert_eq!(held.advance(able, !granted, at(105)), Turn::Asked, "taken");
+    }
+
+    #[test]
+    fn a_turn_that_another_agent_asked_for_is_not_used() {
+        assert_eq!(Turn::default().advance(true, true, at(0)), Turn::Unasked);
     }
 
     #[test]
     fn work_does_not_matter_where_it_is_not_to() {
         let wanted = assignment("always");
         let busy = alive(1, at(200));
-        assert!(is_done(&next(&wanted, &busy, true, at(200))));
+        assert!(is_able(&next(&wanted, &busy, at(200))));
         let cause = StopCause::Recycled {
             age: Duration::ZERO,
         };

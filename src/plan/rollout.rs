@@ -27,6 +27,8 @@ pub struct Member<'a> {
     pub held: bool,
     /// Whether its process is the one that its assignment asks for, so that its agent does not replace it.
     pub steady: bool,
+    /// Whether its agent may recycle its process at any moment.
+    pub recycled: bool,
     /// The generation of its assignment; none while it has none.
     pub generation: Option<u64>,
 }
@@ -64,6 +66,11 @@ impl Member<'_> {
             .state
             .is_some_and(|state| state.phase == Phase::Completed);
         self.is_available() || (done && self.has_taken_up())
+    }
+
+    /// Whether it does, and goes on doing so if nobody replaces it.
+    fn counts(&self) -> bool {
+        self.is_settled() && !self.recycled
     }
 
     /// Whether it was given up, or what it had to do ended in failure: nothing is tried any more.
@@ -125,10 +132,10 @@ pub struct Spare {
 }
 
 impl Spare {
-    /// Of `members`, so many have to be settled at `least`.
+    /// Of `members`, so many have to be settled at `least`. One that is about to be recycled does not count.
     pub fn of<'m, 'a: 'm>(members: impl Iterator<Item = &'m Member<'a>>, least: usize) -> Self {
         Self {
-            settled: members.filter(|member| member.is_settled()).count(),
+            settled: members.filter(|member| member.counts()).count(),
             least,
         }
     }
@@ -136,13 +143,13 @@ impl Spare {
     /// Whether `member` may be replaced. One that is not ready costs nobody anything; one that is ready but
     /// does not count yet may go while enough others do.
     pub fn allows(&self, member: &Member<'_>) -> bool {
-        let cost = usize::from(member.is_settled());
+        let cost = usize::from(member.counts());
         !member.is_ready() || self.settled >= self.least + cost
     }
 
     /// `member` is replaced.
     pub fn take(&mut self, member: &Member<'_>) {
-        self.settled -= usize::from(member.is_settled()).min(self.settled);
+        self.settled -= usize::from(member.counts()).min(self.settled);
     }
 
     /// So many are settled.

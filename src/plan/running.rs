@@ -11,6 +11,7 @@ use super::{
     conditions::Report,
     lineage,
     placement::{self, Candidates},
+    recycling,
     replacing::Turn,
     rollout::Member,
     room::Numbers,
@@ -154,6 +155,7 @@ impl<'a> Draft<'a, '_> {
         }
         self.roll(&mut course, turns);
         course.report.members.sort_by_key(|member| member.slot);
+        self.recycle(&course);
         if spec.one_per_node && course.report.replicas == 0 {
             let candidates = candidates(self, blueprint, &mut course.candidates);
             course.report.nowhere = Some(candidates.refusals().describe());
@@ -252,6 +254,7 @@ impl<'a> Draft<'a, '_> {
                 true => shown,
                 false => state.is_some_and(|state| runs == Some(state.revision.as_str())),
             },
+            recycled: recycling::has_turn(place.seat),
             generation: asked.map(|asked| asked.generation),
         };
         if member.is_due() {
@@ -299,6 +302,7 @@ impl<'a> Draft<'a, '_> {
         if let Some(asked) = asked {
             // A generation that changes nothing here is not worth a write.
             let generation = std::mem::replace(&mut target.generation, asked.generation);
+            target.recycle_turn = asked.recycle_turn;
             let stored = place.seat.assignment.as_ref();
             if stored.is_some_and(|stored| stored.holds(&target)) {
                 course.report.members.push(member);
@@ -446,6 +450,7 @@ impl<'a> Draft<'a, '_> {
             leaves: false,
             held: !blueprint.is(course.blueprint),
             steady: shown,
+            recycled: false,
             generation: Some(target.generation),
         });
         self.assign(node, target, cause);

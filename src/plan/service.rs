@@ -276,6 +276,13 @@ impl<'a> Draft<'a, '_> {
         self.write(key, Some(value), expects, cause);
     }
 
+    /// Whether this plan writes what a slot on `node` is to do.
+    pub(super) fn writes_to(&self, slot: u32, node: &Name) -> bool {
+        let instance = Instance::new(self.name.clone(), slot);
+        let key = Key::Assignment(node.clone(), instance);
+        self.writes.iter().any(|intent| intent.key == key)
+    }
+
     /// What is asked and observed of a slot on `node`.
     pub(super) fn seat(&self, slot: u32, node: &Name) -> Option<&'a Seat> {
         self.service.seats.get(&(slot, node.clone()))
@@ -374,6 +381,7 @@ fn bare(instance: &Instance, seat: &Seat) -> Assignment {
         load: Default::default(),
         restart: Default::default(),
         recycle: None,
+        recycle_turn: None,
         min_ready: Period::from_secs(0),
         pre_stop: None,
         resources: Default::default(),

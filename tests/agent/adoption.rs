@@ -315,6 +315,65 @@ async fn a_killed_shim_takes_its_process_with_it_and_both_are_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_shim_is_waited_for_and_its_process_kept() {
+    let world = World::new();
+    let first = world.agent("a");
+    let wanted = kept(web_server());
+    let other = Assignment {
+        instance: instance("worker-1"),
+        ..wanted.clone()
+    };
+    world.assign(&wanted).await;
+    world.assign(&other).await;
+    let before = world.ready(&wanted.instance).await;
+    let beside = world.ready(&other.instance).await;
+    let shim = parent(before.pid.unwrap());
+    first.crash().await;
+    support::signal(shim, "STOP");
+    let agent = world.agent("a");
+    let state = world
+        .state_when(&wanted.instance, "it is said that nobody knows", |state| {
+            state.reason == "ShimSilent"
+        })
+        .await;
+    // It serves, whatever becomes of its shim; and it is not lost from the answers.
+    assert!(state.ready && lives(before.pid.unwrap()), "{state:?}");
+    let adopted = world.confirmed(&other.instance, beside.epoch).await;
+    assert_eq!(adopted.pid, beside.pid);
+    // Nothing is done about it by then, not even what is asked for.
+    let change = |generation, revision: &str| Assignment {
+        generation,
+        revision: revision.to_owned(),
+        ..wanted.clone()
+    };
+    for (generation, revision) in [(2, "r2"), (3, "r1")] {
+        world.assign(&change(generation, revision)).await;
+        let seen = |state: &InstanceState| state.observed_generation == generation;
+        world.state_when(&wanted.instance, "it is seen", seen).await;
+    }
+    support::signal(shim, "CONT");
+    let after = world
+        .state_when(&wanted.instance, "it is adopted", |state| {
+            state.pid.is_some()
+        })
+        .await;
+    let same = InstanceState {
+        epoch: after.epoch,
+        observed_generation: 3,
+        ..before.clone()
+    };
+    assert_eq!(after, same);
+    // What happens to it is heard of again.
+    support::signal(after.pid.unwrap(), "KILL");
+    world
+        .state_when(&wanted.instance, "it is restarted", |state| {
+            state.ready && state.restarts == 1
+        })
+        .await;
+    agent.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_agent_on_the_same_runtime_directory_is_refused() {
     let world = World::new();
     let _first = world.agent("a");

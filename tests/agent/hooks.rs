@@ -193,6 +193,72 @@ async fn a_command_before_a_stop_that_does_not_end_is_killed_and_the_stop_goes_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn how_a_command_before_a_stop_failed_is_told_until_it_succeeds() {
+    let world = World::new();
+    let mut wanted = Assignment {
+        pre_stop: Some(hook("touch failed; test -e well", 60_000)),
+        ..script(
+            "trap 'until test -e go; do sleep 0.02; done; exit' TERM; while :; do sleep 0.02; done",
+        )
+    };
+    let mut late = Assignment {
+        instance: instance("worker-1"),
+        pre_stop: Some(hook("exec sleep 1000", 100)),
+        ..script("exec sleep 1000")
+    };
+    world.assign(&wanted).await;
+    world.assign(&late).await;
+    let agent = world.agent("a");
+    world.ready(&wanted.instance).await;
+    world.ready(&late.instance).await;
+    wanted.revision = "r2".to_owned();
+    world.assign(&wanted).await;
+    let state = world
+        .state_when(&wanted.instance, "its failure is told", |state| {
+            state.pre_stop_failure.is_some()
+        })
+        .await;
+    assert_eq!(state.phase, Phase::Stopping);
+    let told = "; its preStop command failed: exit code 1";
+    assert!(state.message.ends_with(told), "{state:?}");
+    std::fs::write(world.path("a/run/worker-0/go"), "").unwrap();
+    let state = world
+        .state_when(&wanted.instance, "it runs again", |state| {
+            state.ready && state.revision == "r2"
+        })
+        .await;
+    let failure = state.pre_stop_failure.unwrap();
+    assert_eq!(failure.message, "exit code 1");
+    assert!(state.message.is_empty(), "that is past: {}", state.message);
+
+    late.revision = "r2".to_owned();
+    world.assign(&late).await;
+    let state = world
+        .state_when(&late.instance, "it runs again", |state| {
+            state.ready && state.revision == "r2"
+        })
+        .await;
+    let failure = state.pre_stop_failure.unwrap();
+    assert!(failure.message.contains("killed"), "{failure:?}");
+
+    // The next agent knows of it, and forgets it when all went well.
+    agent.crash().await;
+    let agent = world.agent("a");
+    std::fs::write(world.path("a/run/worker-0/well"), "").unwrap();
+    wanted.revision = "r3".to_owned();
+    world.assign(&wanted).await;
+    let state = world
+        .state_when(&wanted.instance, "it runs again", |state| {
+            state.ready && state.revision == "r3"
+        })
+        .await;
+    assert_eq!(state.pre_stop_failure, None);
+    let state = world.state(&late.instance).await.unwrap();
+    assert!(state.pre_stop_failure.is_some());
+    agent.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_next_agent_runs_the_command_before_a_stop_again() {
     let world = World::new();
     let mut wanted = Assignment {

@@ -55,6 +55,18 @@ impl Manager {
         panic!("not heard; heard was {before:?}");
     }
 
+    /// No sign of life comes for as long as the manager waits for one.
+    #[track_caller]
+    fn hear_nothing(&self) {
+        // What was said before.
+        while self.next().is_some() {}
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(1) {
+            let heard = self.next();
+            assert!(heard.is_none(), "{heard:?}");
+        }
+    }
+
     /// Signs of life go on coming, each well within the second.
     #[track_caller]
     fn hear_life(&self) {
@@ -140,6 +152,38 @@ fn an_agent_counts_its_instances_and_workloads_hear_nothing_of_its_manager() {
     }
     assert!(agent.terminate());
     manager.hear(|message| message == "STOPPING=1");
+}
+
+#[test]
+fn an_agent_that_hangs_is_silent_and_replacing_it_costs_no_process() {
+    let etcd = Etcd::start();
+    let place = Place::new(etcd.endpoint());
+    let _controller = place.role("controller.log", &["controller"]);
+    let manager = Manager::new(&place);
+    let state = place.path("state");
+    let flags = ["agent", "--node", "n1", "--state-dir"];
+    let flags = [&flags[..], &[state.to_str().unwrap()]].concat();
+    let agent = manager.start(&place, &flags);
+    place.apply(
+        "{apiVersion: quaestor/v1, kind: Service, metadata: {name: sleeper}, \
+         spec: {command: [sleep, '1000']}}",
+    );
+    let before = place.instance("sleeper-0", "it is ready", |it| it.ready);
+    manager.hear_life();
+    crate::support::signal(agent.pid(), "STOP");
+    manager.hear_nothing();
+    // What the manager does then, by the unit: the agent alone is killed, and started again.
+    let unit = include_str!("units/quaestor-agent.service");
+    for line in ["WatchdogSec=60s", "Restart=always", "KillMode=process"] {
+        assert!(unit.lines().any(|it| it == line), "{line}");
+    }
+    agent.kill();
+    let _agent = manager.start(&place, &flags);
+    manager.hear(|message| message == "READY=1");
+    manager.hear(is_status("1 of 1 instances ready"));
+    manager.hear_life();
+    let after = place.instance("sleeper-0", "it is ready", |it| it.ready);
+    assert_eq!((after.pid, after.restarts), (before.pid, 0));
 }
 
 #[test]

@@ -4,9 +4,12 @@ use futures::future::BoxFuture;
 
 use super::{
     super::{Config, Home, errands, words::Words},
-    Event, Managed, What,
+    Event, Managed, PreStop, What,
 };
-use crate::{model::Moment, plan::agent::Life};
+use crate::{
+    model::{Moment, Timestamp, state::HookFailure},
+    plan::agent::Life,
+};
 
 impl Managed {
     /// Takes note of what its process has become.
@@ -41,12 +44,29 @@ impl Managed {
         else {
             return None;
         };
-        let process = self.process.as_deref().filter(|_| !self.pre_stopping)?;
+        let is_unsent = self.pre_stop == PreStop::Unsent;
+        let process = self.process.as_deref().filter(|_| is_unsent)?;
         let words = self.words(config, home);
         let running = errands::pre_stop(&words, process, until.since(now));
         let event = self.tagged(running, What::PreStopped);
-        self.pre_stopping = true;
+        self.pre_stop = PreStop::Running;
         Some(event)
+    }
+
+    /// Takes in how its `preStop` command ended at `at`, or that the time for it has. What was said of it first
+    /// stands.
+    pub(in super::super) fn pre_stopped(&mut self, result: Result<(), String>, at: Timestamp) {
+        if self.pre_stop != PreStop::Over {
+            self.pre_stop = PreStop::Over;
+            self.pre_stop_failure = result.err().map(|message| HookFailure { message, at });
+        }
+    }
+
+    /// How the `preStop` command before the stop that is under way failed.
+    pub(super) fn failed_before_stop(&self) -> Option<&HookFailure> {
+        let is_stopping = matches!(self.life, Life::Stopping { .. });
+        let failure = self.pre_stop_failure.as_ref();
+        failure.filter(|_| is_stopping && self.pre_stop == PreStop::Over)
     }
 
     pub(super) fn words<'a>(&'a self, config: &'a Config, home: &'a Home) -> Words<'a> {

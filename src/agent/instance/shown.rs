@@ -9,6 +9,12 @@ use crate::{
 /// The reason of what runs well, but without all of its limits.
 const NOT_ENFORCED: &str = "ResourcesNotEnforced";
 
+/// The reason of what may live or not: nobody can say.
+const SHIM_SILENT: &str = "ShimSilent";
+
+/// The reason of what is stopped although the command before that failed, if there is no other.
+const PRE_STOP_FAILED: &str = "PreStopFailed";
+
 impl Managed {
     /// What is reported of it. The epoch is filled in by who writes it.
     pub(in crate::agent) fn state(
@@ -22,6 +28,16 @@ impl Managed {
         let mut report = report(&self.goal(agent_ends, now), &self.life);
         if let Some(unenforced) = &self.unenforced {
             report.note(NOT_ENFORCED, unenforced);
+        }
+        if let Some(failure) = self.failed_before_stop() {
+            let message = format!("its preStop command failed: {}", failure.message);
+            report.note(PRE_STOP_FAILED, &message);
+        }
+        if let Some(doubt) = &self.doubt {
+            report.reason = SHIM_SILENT;
+            report.message = format!(
+                "whether its process lives cannot be found out, and is waited for: {doubt}"
+            );
         }
         let lives = self.life.lives();
         if let Some((reason, message)) = lacking {
@@ -45,6 +61,8 @@ impl Managed {
             message: report.message,
             status_text: self.status_text(),
             last_exit: self.last_exit.clone(),
+            pre_stop_failure: self.pre_stop_failure.clone(),
+            recycle_due: self.turn.is_due(),
             started_at: self.started_at.filter(|_| lives),
             next_start_at: self.next_start_at,
             observed_generation: self.assignment.generation,

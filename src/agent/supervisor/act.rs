@@ -47,12 +47,16 @@ impl Supervisor {
                 let assignment = managed.assignment.clone();
                 managed.change(|life| life.stopping(&assignment, cause, now));
                 if matches!(managed.life, Life::Stopping { asked_at: None, .. }) {
+                    managed.pre_stop_failure = None;
                     send(managed, assignment.stop.signal);
                 }
             }
             Action::Signal(cause) => {
                 tracing::info!(%node, instance = %name, %cause, "asked to stop, after preStop");
                 let assignment = managed.assignment.clone();
+                // Unless its end has been heard of.
+                let late = Err("it did not end in time, and was killed".to_owned());
+                managed.pre_stopped(late, self.host.clock.timestamp());
                 managed.change(|life| life.signalled(&assignment, now));
                 send(managed, assignment.stop.signal);
             }

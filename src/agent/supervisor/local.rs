@@ -96,6 +96,8 @@ impl Supervisor {
             message,
             status_text: String::new(),
             last_exit: None,
+            pre_stop_failure: None,
+            recycle_due: false,
             started_at: None,
             next_start_at: None,
             observed_generation: theirs.generation,

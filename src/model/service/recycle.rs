@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::quantity::{Percent, Period};
 
-/// When a process is replaced only because it is old. One instance of a service at a time on a node,
-/// and only while the others there are ready.
+/// When a process is replaced only because it is old. No more instances of a service at once than
+/// `rollout.maxUnavailable` lets be missing, but one at least.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct RecycleSpec {

@@ -38,6 +38,7 @@ fn assignment(revision: &str, desired: Desired) -> Assignment {
         load: LoadSpec::default(),
         restart: RestartSpec::default(),
         recycle: None,
+        recycle_turn: None,
         min_ready: crate::model::quantity::Period::from_secs(0),
         pre_stop: None,
         resources: Default::default(),

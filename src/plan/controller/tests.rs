@@ -7,6 +7,7 @@
 //! - `histories`: what once did not hold
 //! - `lifecycle`: restarts, and services that come before others
 //! - `nodes`: nodes that are away, drained, cordoned or full
+//! - `recycling`: processes that are old
 //! - `rollouts`: budgets, stand-ins, canaries, pauses, going back
 
 mod cases;
@@ -15,5 +16,6 @@ mod garbage;
 mod histories;
 mod lifecycle;
 mod nodes;
+mod recycling;
 mod rollouts;
 mod world;

@@ -77,6 +77,8 @@ impl World {
             message: String::new(),
             status_text: String::new(),
             last_exit: None,
+            pre_stop_failure: None,
+            recycle_due: false,
             started_at: None,
             next_start_at: None,
             observed_generation: 1,

@@ -172,8 +172,8 @@ impl World {
             cut_off: self.cut_off,
             lacks_artifact: false,
         };
-        let aged = match recycle::next(&self.wanted, &life, true, self.now) {
-            recycle::Next::Do(action) => Some(action),
+        let aged = match recycle::next(&self.wanted, &life, self.now) {
+            recycle::Next::Turn(action) => Some(action),
             _ => None,
         };
         let action = match (decide(&goal, &life, true, self.now), aged) {

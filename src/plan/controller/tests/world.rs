@@ -355,6 +355,8 @@ impl World {
             message: message.to_owned(),
             status_text: String::new(),
             last_exit: None,
+            pre_stop_failure: None,
+            recycle_due: false,
             started_at: None,
             next_start_at: None,
             observed_generation: asked.generation,
