@@ -23,8 +23,8 @@ use super::{
 /// Names the file with the task of a world's process, and the one for its report.
 const TASK: &str = "QUAESTOR_SIMULATION_TASK";
 
-/// A world takes a second or so; one that takes this long hangs.
-const LIMIT: Duration = Duration::from_secs(120);
+/// A world takes a second or so of a processor; one that takes this long hangs, however busy the machine is.
+const LIMIT: Duration = Duration::from_secs(900);
 
 /// One world.
 #[derive(Clone, Debug, Serialize, Deserialize)]
