@@ -356,6 +356,39 @@ fn a_new_endpoint_gets_less_than_its_share_until_its_slow_start_is_over() {
 }
 
 #[test]
+fn a_pick_prefers_what_is_near_the_balancer_by_the_labels_of_nodes() {
+    let directory = Directory::default().on_host([("zone".to_owned(), "b".to_owned())].into());
+    let mut index = Index::new(Arc::new(directory));
+    let Fact::Route(service, Some(mut route)) = route("worker", &["Worker"], true) else {
+        unreachable!()
+    };
+    route.balance.prefer =
+        serde_json::from_str(r#"{"label": "zone", "spillOver": "60%"}"#).unwrap();
+    let near = |node: &str, zone: &str| {
+        let Fact::Session(name, Some(mut session)) = session(node, true) else {
+            unreachable!()
+        };
+        session.labels.insert("zone".to_owned(), zone.to_owned());
+        Fact::Session(name, Some(session))
+    };
+    let facts = [
+        Fact::Route(service, Some(route)),
+        near("m", "a"),
+        near("n", "b"),
+        state("m", "worker-0", 1, true),
+        state("n", "worker-1", 2, true),
+        load("m", &[("worker-0", 0)]),
+        load("n", &[("worker-1", 5)]),
+    ];
+    index.apply(facts, START);
+    let pick = |seed| {
+        let question = super::super::Question::new("Worker", seed, START);
+        index.directory.pick(&question).unwrap()[0].port()
+    };
+    assert_eq!([pick(0), pick(1)], [2, 1], "6 of ten are no room");
+}
+
+#[test]
 fn an_endpoint_to_which_calls_fail_comes_last_and_comes_back() {
     let mut index = index(
         (0..3_u16)
