@@ -6,14 +6,18 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures::future::BoxFuture;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerName};
 
 use super::{Credentials, trouble};
 use crate::host::{Listener, Network, Stream};
+
+/// How long the other end may take to speak first.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A network on which connections are made with TLS: we verify who answers, and show our own certificate.
 /// Listeners of it are as they were ([`Credentials::guard`] is for those).
@@ -46,10 +50,13 @@ impl Network for Secured {
             let config = Arc::clone(&credentials.current().client);
             let connected = TlsConnector::from(config).connect(name, stream).await;
             let called = Called { host, credentials };
-            match connected {
-                Ok(stream) => Ok(Stream::new(Outgoing { stream, called })),
-                Err(error) => Err(called.explain(error)),
-            }
+            let mut stream = connected.map_err(|error| called.explain(error))?;
+            let early = called.first_word(&mut stream).await?;
+            Ok(Stream::new(Outgoing {
+                stream,
+                called,
+                early,
+            }))
         })
     }
 
@@ -69,6 +76,23 @@ struct Called {
 }
 
 impl Called {
+    /// The first bytes that the other end says. Whether it takes our certificate it says only after the connection is
+    /// there (TLS 1.3); who sends at once would hear that it was closed, and not why. In HTTP/2 the server
+    /// speaks without being asked (RFC 9113, 3.4); one that does not is waited for no longer than [`PATIENCE`].
+    async fn first_word(&self, stream: &mut TlsStream<Stream>) -> io::Result<Vec<u8>> {
+        let mut early = vec![0; 64];
+        let count = tokio::select! {
+            biased;
+            read = stream.read(&mut early) => match read.map_err(|error| self.explain(error))? {
+                0 => return Err(self.explain(io::ErrorKind::UnexpectedEof.into())),
+                count => count,
+            },
+            () = self.credentials.clock().sleep(PATIENCE) => 0,
+        };
+        early.truncate(count);
+        Ok(early)
+    }
+
     /// `error` in words, where it is one of securing the connection.
     fn explain(&self, error: io::Error) -> io::Error {
         let current = self.credentials.current();
@@ -81,11 +105,12 @@ impl Called {
     }
 }
 
-/// A connection that we have made. Whether the other end takes our certificate it says only after the connection is
-/// there (TLS 1.3), in place of an answer.
+/// A connection that we have made.
 struct Outgoing {
     stream: TlsStream<Stream>,
     called: Called,
+    /// What was read of it before it was handed out.
+    early: Vec<u8>,
 }
 
 impl Outgoing {
@@ -100,6 +125,12 @@ impl AsyncRead for Outgoing {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.early.is_empty() {
+            let count = self.early.len().min(buf.remaining());
+            buf.put_slice(&self.early[..count]);
+            self.early.drain(..count);
+            return Poll::Ready(Ok(()));
+        }
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         self.explain(polled)
     }
