@@ -19,7 +19,7 @@ use std::{
 
 use futures::{StreamExt as _, future::join_all, stream::FuturesUnordered};
 use quaestor::{
-    balancer::answers::{Answers, MOST_WATCHES},
+    balancer::{answers::Answers, limits::Limits},
     host::Host,
     proto::{
         load_reporting::{
@@ -292,7 +292,7 @@ impl Real {
         let stop = CancellationToken::new();
         tokio::spawn(rpc::serve(
             listener,
-            Answers::new(directory, host.clone(), MOST_WATCHES),
+            Answers::new(directory, host.clone(), Limits::default()),
             None,
             host.clone(),
             stop.clone(),

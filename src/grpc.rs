@@ -6,8 +6,12 @@ mod authority;
 
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -31,11 +35,39 @@ use authority::Authorities;
 #[error("the gRPC server ended: {0}")]
 pub struct Error(#[from] tonic::transport::Error);
 
-/// Calls at once on one connection. One client that opens more waits; others do not notice.
-const STREAMS: u32 = 1024;
+/// What a server takes on at a time.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections. Each takes a descriptor and some ten kilobytes; further ones are closed at once, which
+    /// their clients take for a server that is not there, and ask another one.
+    pub connections: usize,
+    /// Counts those that were closed so.
+    pub closed: Arc<AtomicU64>,
+    /// Calls at once on one connection. One client that opens more waits; others do not notice.
+    pub streams: u32,
+    /// Bytes of headers of one call: by default gRPC's own, which its clients keep to.
+    pub headers: u32,
+}
 
-/// Bytes of headers of one call: gRPC's own default, which its clients keep to.
-const HEADERS: u32 = 16 * 1024;
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            closed: Arc::default(),
+            streams: 1024,
+            headers: 16 * 1024,
+        }
+    }
+}
+
+/// Where a call comes from: found in its extensions.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// Who called.
+    pub peer: Peer,
+    /// From where.
+    pub address: SocketAddr,
+}
 
 /// A connection that does not answer a ping, sent after this long without any data, is closed...
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -43,19 +75,20 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// ... after this long: a peer that is gone is noticed within 15 seconds.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connections at a time. Each takes a descriptor and some ten kilobytes; further ones are closed at once, which
-/// their clients take for a server that is not there, and ask another one.
-const CONNECTIONS: usize = 10_000;
-
 /// After a connection could not be accepted, most likely for want of descriptors, the next attempt is
 /// made so much later: without a pause it would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// A server with our limits, for services to be added to.
+/// A server with our usual limits, for services to be added to.
 pub fn server() -> Server {
+    server_within(&Limits::default())
+}
+
+/// A server with these limits, for services to be added to.
+pub fn server_within(limits: &Limits) -> Server {
     Server::builder()
-        .max_concurrent_streams(STREAMS)
-        .http2_max_header_list_size(HEADERS)
+        .max_concurrent_streams(limits.streams)
+        .http2_max_header_list_size(limits.headers)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
 }
@@ -73,10 +106,27 @@ pub async fn serve(
     stop: CancellationToken,
     grace: Duration,
 ) -> Result<(), Error> {
+    serve_within(&Limits::default(), router, listener, clock, stop, grace).await
+}
+
+/// The same, with as many connections as `limits` say.
+///
+/// # Errors
+/// When the server ends by itself.
+pub async fn serve_within(
+    limits: &Limits,
+    router: Router,
+    listener: Box<dyn Listener>,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+    grace: Duration,
+) -> Result<(), Error> {
     let end = CancellationToken::new();
     let _on_return = end.clone().drop_guard();
-    let connections = incoming(listener, Arc::clone(&clock), CONNECTIONS)
-        .map(move |(stream, place)| Ok::<_, io::Error>(Connection::new(stream, place, &end)));
+    let connections =
+        incoming(listener, Arc::clone(&clock), limits).map(move |(stream, address, place)| {
+            Ok::<_, io::Error>(Connection::new(stream, address, place, &end))
+        });
     let served = router.serve_with_incoming_shutdown(connections, stop.clone().cancelled_owned());
     let deadline = async {
         stop.cancelled().await;
@@ -91,24 +141,27 @@ pub async fn serve(
     }
 }
 
-/// The connections of `listener`, each with its place among the `most` that there may be; those that find none
-/// are closed. One that fails while it is accepted is left out; the listener goes on.
+/// The connections of `listener`, each with its peer and its place among those that there may be; those that find
+/// none are closed. One that fails while it is accepted is left out; the listener goes on.
 fn incoming(
     listener: Box<dyn Listener>,
     clock: Arc<dyn Clock>,
-    most: usize,
-) -> impl futures::Stream<Item = (Stream, OwnedSemaphorePermit)> {
-    let places = Arc::new(Semaphore::new(most));
+    limits: &Limits,
+) -> impl futures::Stream<Item = (Stream, SocketAddr, OwnedSemaphorePermit)> + use<> {
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let closed = Arc::clone(&limits.closed);
     stream::unfold(
-        (listener, clock, places),
-        async |(mut listener, clock, places)| {
+        (listener, clock, places, closed),
+        async |(mut listener, clock, places, closed)| {
             let (mut failing, mut full) = (false, false);
             loop {
                 match listener.accept().await {
                     Ok((stream, peer)) => {
                         if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-                            return Some(((stream, place), (listener, clock, places)));
+                            let accepted = (stream, peer, place);
+                            return Some((accepted, (listener, clock, places, closed)));
                         }
+                        closed.fetch_add(1, Relaxed);
                         if !full {
                             tracing::warn!(%peer, "too many connections; new ones are closed");
                         }
@@ -132,16 +185,23 @@ fn incoming(
 struct Connection {
     stream: Stream,
     authorities: Authorities,
+    address: SocketAddr,
     _place: OwnedSemaphorePermit,
     /// None once it has resolved.
     end: Option<BoxFuture<'static, ()>>,
 }
 
 impl Connection {
-    fn new(stream: Stream, place: OwnedSemaphorePermit, end: &CancellationToken) -> Self {
+    fn new(
+        stream: Stream,
+        address: SocketAddr,
+        place: OwnedSemaphorePermit,
+        end: &CancellationToken,
+    ) -> Self {
         Self {
             stream,
             authorities: Authorities::default(),
+            address,
             _place: place,
             end: Some(end.clone().cancelled_owned().boxed()),
         }
@@ -160,10 +220,13 @@ impl Connection {
 }
 
 impl Connected for Connection {
-    type ConnectInfo = Peer;
+    type ConnectInfo = Origin;
 
-    fn connect_info(&self) -> Peer {
-        self.stream.peer().clone()
+    fn connect_info(&self) -> Origin {
+        Origin {
+            peer: self.stream.peer().clone(),
+            address: self.address,
+        }
     }
 }
 
@@ -224,7 +287,11 @@ mod tests {
         let listening = host.network.listen(([127, 0, 0, 1], 0).into());
         let listener = listening.await.unwrap();
         let address = listener.local_address().unwrap();
-        let mut accepted = std::pin::pin!(incoming(listener, host.clock, 1));
+        let limits = Limits {
+            connections: 1,
+            ..Limits::default()
+        };
+        let mut accepted = std::pin::pin!(incoming(listener, host.clock, &limits));
 
         let _first = TcpStream::connect(address).await.unwrap();
         let first = accepted.next().await.unwrap();
@@ -234,6 +301,7 @@ mod tests {
             _ = accepted.next() => panic!("a connection too many was accepted"),
             end = second.read(&mut byte) => assert_eq!(end.unwrap_or_default(), 0),
         }
+        assert_eq!(limits.closed.load(Relaxed), 1);
         drop(first);
         let _third = TcpStream::connect(address).await.unwrap();
         assert!(accepted.next().await.is_some());

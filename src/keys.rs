@@ -18,6 +18,10 @@
 //!                     balancer/<id>
 //!                     event/controller/leader/<id>, event/agent/<node>/<id>
 //! ```
+//!
+//! [`registry`]: those of quaestor-mini-cluster, beside them.
+
+pub mod registry;
 
 mod rights;
 

@@ -9,7 +9,7 @@
 //! | 1 decisions | [`plan`], [`view`] | pure functions and indexes; time and randomness are arguments |
 //! | 2 adapters | [`host`], [`store`], [`process`], [`probe`], [`grpc`], [`tls`], [`retry`], [`task`] | the outside world, no policy |
 //! | 3 loops | [`agent`], [`controller`], [`balancer`], [`operator`] | gather, decide, act, report |
-//! | 4 surfaces | [`rpc`], [`http`], [`worker`] | what others call |
+//! | 4 surfaces | [`rpc`], [`http`], [`dns`], [`worker`] | what others call |
 //! | 5 entry | [`cli`] | the command line |
 //!
 //! Features: `cluster` (default) is all of that; `worker` alone is [`worker`] and [`proto`], for those who write
@@ -52,6 +52,8 @@ pub mod controller;
 #[cfg(feature = "cluster")]
 pub mod operator;
 
+#[cfg(feature = "cluster")]
+pub mod dns;
 #[cfg(feature = "cluster")]
 pub mod http;
 #[cfg(feature = "cluster")]

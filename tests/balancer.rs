@@ -6,7 +6,9 @@
 //! - how fast: [`an_instance_that_is_not_ready_any_more_is_gone_at_once`]
 //! - without a store: [`before_it_has_read_the_store_it_is_unavailable`],
 //!   [`with_the_store_killed_it_answers_from_what_it_knows_and_then_catches_up`],
-//!   [`restarted_while_the_store_is_gone_it_answers_from_its_file_and_tells_the_age`]
+//!   [`restarted_while_the_store_is_gone_it_answers_from_its_file_and_tells_the_age`],
+//!   [`a_store_that_is_restored_from_a_snapshot_is_followed_back_and_never_empties_a_service`],
+//!   [`the_real_program_is_restarted_while_the_store_is_gone_and_goes_on_from_its_file`]
 //! - with nonsense in the store: [`a_value_that_cannot_be_read_leaves_the_last_good_one_in_force`]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 #![allow(clippy::disallowed_methods, reason = "measures in real time")]
@@ -20,10 +22,7 @@ use std::{
 };
 
 use quaestor::{
-    balancer::{
-        self,
-        answers::{Answers, MOST_WATCHES},
-    },
+    balancer::{self, answers::Answers, limits::Limits},
     host::Host,
     model::Name,
     proto::service_discovery::{
@@ -36,7 +35,7 @@ use quaestor::{
     view::Directory,
 };
 use serde_json::{Value, json};
-use support::{etcd::Etcd, eventually_async};
+use support::{balancer::Balancer as Program, etcd::Etcd, eventually_async};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Response, Status, transport::Channel};
 use tonic_health::pb::{
@@ -77,12 +76,13 @@ impl Balancer {
         let config = balancer::Config {
             cluster,
             view_cache: view_cache.map(Path::to_owned),
+            import: None,
         };
         tasks.spawn(
             "balancer",
             balancer::run(config, follow, host.clone(), known, stop.clone()),
         );
-        let answers = Answers::new(Arc::clone(&directory), host.clone(), MOST_WATCHES);
+        let answers = Answers::new(Arc::clone(&directory), host.clone(), Limits::default());
         let surface = rpc::serve(listener, answers, None, host.clone(), stop);
         tasks.spawn("surface", surface);
         Self {
@@ -356,6 +356,73 @@ async fn restarted_while_the_store_is_gone_it_answers_from_its_file_and_tells_th
     second.answers("Worker", &["n.test:1"]).await;
     let age = second.directory.age(second.host.clock.now()).unwrap();
     assert!(age < least, "{age:?}");
+}
+
+#[tokio::test]
+async fn a_store_that_is_restored_from_a_snapshot_is_followed_back_and_never_empties_a_service() {
+    let mut etcd = Etcd::start();
+    let balancer = Balancer::start(&etcd).await.with_two_workers().await;
+    let snapshot = etcd.snapshot();
+    // What the snapshot does not know.
+    balancer.delete("state/n/worker-0").await;
+    balancer
+        .put("state/n/worker-2", state("n", "worker-2", 3, true))
+        .await;
+    balancer.answers("Worker", &["n.test:2", "n.test:3"]).await;
+
+    etcd.restore(&snapshot);
+    eventually_async("the store of then is followed", async || {
+        let mut places = balancer.ask("Worker").await.unwrap();
+        places.sort();
+        assert!(places.contains(&"n.test:2".to_owned()), "{places:?}");
+        places == ["n.test:1", "n.test:2"]
+    })
+    .await;
+    // And what happens there from then on.
+    balancer
+        .put("state/n/worker-1", state("n", "worker-1", 2, false))
+        .await;
+    balancer.answers("Worker", &["n.test:1"]).await;
+}
+
+#[tokio::test]
+async fn the_real_program_is_restarted_while_the_store_is_gone_and_goes_on_from_its_file() {
+    let mut etcd = Etcd::start();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("view");
+    let endpoint = etcd.endpoint();
+    let flags = [
+        "--cluster",
+        "test",
+        "--etcd",
+        &endpoint,
+        "--view-cache",
+        file.to_str().unwrap(),
+    ];
+    // Writes the keys, and is not asked.
+    drop(Balancer::start(&etcd).await.with_two_workers().await);
+    let both = ["n.test:1".to_owned(), "n.test:2".to_owned()];
+    let mut first = Program::start(&flags);
+    first.await_places("Worker", &both);
+    etcd.kill();
+    // Told to end, it keeps its last view; and the next one begins with it.
+    support::signal(first.pid(), "TERM");
+    assert!(first.wait());
+    let second = Program::start(&flags);
+    second.await_places("Worker", &both);
+    let (status, pick) = second.ask("/v1/services/Worker/pick").unwrap();
+    assert_eq!(status, 200);
+    assert!(pick["viewAgeMillis"].as_u64().unwrap() > 1_000, "{pick}");
+
+    etcd.restart();
+    let writer = Balancer::start(&etcd).await;
+    writer.delete("state/n/worker-1").await;
+    second.await_places("Worker", &both[..1]);
+    eventually_async("the view is young again", async || {
+        let (_, pick) = second.ask("/v1/services/Worker/pick").unwrap();
+        pick["viewAgeMillis"].as_u64().unwrap() < 15_000
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -56,6 +56,11 @@ const CUTS: &[(&str, &str, &str)] = &[
         "store",
         "a request is answered from the view, without a call to the store",
     ),
+    (
+        "dns",
+        "store",
+        "a question is answered from the view, without a call to the store",
+    ),
     ("worker", "store", "a worker needs no store"),
 ];
 
@@ -107,6 +112,11 @@ const BANS: &[Ban] = &[
         names: &["axum"],
         place: Place::Only(&["http/"]),
         why: "one surface speaks HTTP; others use what answers it",
+    },
+    Ban {
+        names: &["hickory_proto"],
+        place: Place::Only(&["dns/"]),
+        why: "one surface speaks DNS",
     },
     Ban {
         names: &["clap", "anyhow"],

@@ -105,7 +105,7 @@ python_is_ready() {
 fetch_python() {
     python_is_ready && return
     find_python
-    say "fetching Python's grpcio for the stock client into target/tools"
+    say "fetching Python's grpcio and dnspython for the stock clients into target/tools"
     local part=$tools/python.part
     rm -rf "$part" "$tools/python"
     pip_install "$part/packages" --requirement "$root/tests/python/requirements.txt" ||
@@ -113,7 +113,7 @@ fetch_python() {
             "check the network and pip's settings, or set QUAESTOR_TEST_PYTHON to a Python that has tests/python/requirements.txt"
     python_wrapper "$part"
     cp "$root/tests/python/requirements.txt" "$part/"
-    "$part/python3" -c 'import grpc_tools, grpc_health.v1.health_pb2' ||
+    "$part/python3" -c 'import dns.resolver, grpc_tools, grpc_health.v1.health_pb2' ||
         fail "the fetched grpcio does not load in $python" "set QUAESTOR_TEST_PYTHON to another Python that has grpcio"
     mv "$part" "$tools/python"
 }

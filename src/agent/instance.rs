@@ -18,7 +18,7 @@ use crate::{
         Assignment, Desired, Exit, Instance, LoadReport, Moment, Name, Run, Timestamp, Units,
         notice::Notice,
         quantity::Period,
-        service::{Digest, HealthSpec, OnAgentStop},
+        service::{Digest, OnAgentStop},
         state::HookFailure,
     },
     plan::{
@@ -367,7 +367,7 @@ impl Managed {
             questions.push(self.tagged(asking, move |result| What::Checked { asked: now, result }));
             return None;
         }
-        let (port, check) = check(spec, &self.assignment.service_names)?;
+        let (port, check) = Check::of(spec, &self.assignment.service_names)?;
         let timeout = spec.timeout.get();
         let prober = match &self.health.prober {
             Some(prober) => Ok(prober.clone()),
@@ -457,19 +457,5 @@ impl Managed {
             Some(prober) => Ok(prober.clone()),
             None => Prober::new(target, host).map_err(|error| impossible(error.to_string())),
         }
-    }
-}
-
-/// The check that `spec` asks for, and the port it goes to; the first, where it names none.
-fn check<'a>(spec: &'a HealthSpec, names: &[String]) -> Option<(Option<&'a Name>, Check)> {
-    if let Some(grpc) = &spec.grpc {
-        let names = names.to_vec();
-        Some((grpc.port.as_ref(), Check::Grpc { names }))
-    } else if let Some(http) = &spec.http {
-        let path = http.path.clone();
-        Some((http.port.as_ref(), Check::Http { path }))
-    } else {
-        let tcp = spec.tcp.as_ref()?;
-        Some((tcp.port.as_ref(), Check::Tcp))
     }
 }

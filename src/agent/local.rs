@@ -4,10 +4,10 @@
 //! is taken, or nothing. A directory without any manifest stops nothing either, as it looks the same as
 //! one whose file system is not mounted; the last service ends by `replicas: 0`.
 
-use std::{collections::BTreeMap, io, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use crate::{
-    host::Disk,
+    host::{Disk, Unreadable, read_manifests},
     model::{
         Moment, Name, ServiceObject,
         manifest::{self, Source},
@@ -32,12 +32,8 @@ pub(super) struct Local {
 /// Why the directory is not taken as it is.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
-    #[error("`{}` cannot be read: {cause}", path.display())]
-    Unreadable { path: PathBuf, cause: io::Error },
-    #[error("`{}` is not a text in UTF-8", .0.display())]
-    NoText(PathBuf),
-    #[error("there is no manifest (*.yaml, *.yml, *.json) in `{}`", .0.display())]
-    Empty(PathBuf),
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
     #[error("{0}")]
     Wrong(manifest::Diagnostics),
 }
@@ -88,7 +84,7 @@ impl Local {
     }
 
     fn read(&mut self, disk: &dyn Disk) -> Result<(), Refusal> {
-        let sources = self.sources(disk)?;
+        let sources = read_manifests(disk, &self.directory)?;
         if self.services.is_some() && sources == self.sources {
             return Ok(());
         }
@@ -106,7 +102,7 @@ impl Local {
         });
         let services: BTreeMap<_, _> = services.collect();
         if services.is_empty() {
-            return Err(Refusal::Empty(self.directory.clone()));
+            return Err(Unreadable::Empty(self.directory.clone()).into());
         }
         let names: Vec<_> = services.keys().map(Name::as_str).collect();
         tracing::info!(
@@ -116,30 +112,6 @@ impl Local {
         self.services = Some(services);
         self.sources = sources;
         Ok(())
-    }
-
-    fn sources(&self, disk: &dyn Disk) -> Result<Vec<Source>, Refusal> {
-        let unreadable = |path: &PathBuf| {
-            let path = path.clone();
-            move |cause| Refusal::Unreadable { path, cause }
-        };
-        let listed = disk.list(&self.directory);
-        let listed = listed.map_err(unreadable(&self.directory))?;
-        let mut sources = Vec::new();
-        for path in listed.iter().filter(|path| manifest::is_named_so(path)) {
-            // One that went away since is not there: the next look finds out.
-            let Some(content) = disk.read(path).map_err(unreadable(path))? else {
-                continue;
-            };
-            sources.push(Source {
-                name: path.display().to_string(),
-                text: String::from_utf8(content).map_err(|_| Refusal::NoText(path.clone()))?,
-            });
-        }
-        match sources.is_empty() {
-            true => Err(Refusal::Empty(self.directory.clone())),
-            false => Ok(sources),
-        }
     }
 }
 

@@ -39,6 +39,8 @@ struct Content {
 pub(super) struct Cache {
     path: PathBuf,
     keys: Keys,
+    /// What the keys of a registry begin with, which are kept as well.
+    registry: Option<String>,
     cluster: Name,
     host: Host,
     entries: BTreeMap<String, String>,
@@ -51,11 +53,12 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    /// The cache of `cluster` in the file at `path`.
-    pub(super) fn new(path: PathBuf, cluster: Name, host: Host) -> Self {
+    /// The cache of `cluster`, and of the keys that begin with `registry`, in the file at `path`.
+    pub(super) fn new(path: PathBuf, cluster: Name, registry: Option<String>, host: Host) -> Self {
         Self {
             path,
             keys: Keys::new(&cluster),
+            registry,
             cluster,
             written: host.clock.now(),
             host,
@@ -170,6 +173,10 @@ impl Cache {
 
     /// Whether what lies under a key is kept.
     fn keeps(&self, key: &str) -> bool {
+        let registry = self.registry.as_deref();
+        if registry.is_some_and(|registry| key.starts_with(registry)) {
+            return true;
+        }
         let parsed = self.keys.parse(key);
         matches!(
             parsed,
@@ -209,7 +216,7 @@ mod tests {
     use super::*;
 
     fn cache(path: &Path) -> Cache {
-        Cache::new(path.to_owned(), "c".parse().unwrap(), Host::system())
+        Cache::new(path.to_owned(), "c".parse().unwrap(), None, Host::system())
     }
 
     fn put(key: &str, value: &str) -> Change {
@@ -270,7 +277,7 @@ mod tests {
         first.follow(&[put("route/a", "{}")]);
         first.write(Duration::ZERO);
 
-        let mut other = Cache::new(path.clone(), "d".parse().unwrap(), Host::system());
+        let mut other = Cache::new(path.clone(), "d".parse().unwrap(), None, Host::system());
         assert!(other.restore().is_none());
         assert!(path.exists());
 

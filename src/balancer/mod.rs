@@ -3,6 +3,9 @@
 //! - `reader`: turns changes of keys into facts
 //! - [`answers`]: what clients are told, whatever they ask by
 //! - `cache`: the view in a file, for a start while the store is away
+//! - [`external`]: services that somebody else runs, asked by the balancer itself
+//! - [`limits`]: how much it takes on
+//! - [`registry`]: that of quaestor-mini-cluster, read and written
 //! - [`reservations`]: tickets for exclusive services
 //! - [`xds`]: what stock gRPC clients are told
 //!
@@ -10,7 +13,10 @@
 
 pub mod answers;
 mod cache;
+pub mod external;
+pub mod limits;
 mod reader;
+pub mod registry;
 pub mod reservations;
 pub mod xds;
 
@@ -20,15 +26,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     host::{Host, Pulse},
-    keys::Keys,
+    keys::{Keys, registry::Registry},
     model::Name,
-    store::Store,
+    store::{Change, Store},
     task::Failure,
-    view::{Directory, Index, TICK},
+    view::{Directory, Fact, Index, TICK},
 };
 
 use cache::Cache;
 use reader::Reader;
+use registry::Import;
 
 /// What a balancer needs to be told.
 #[derive(Clone, Debug)]
@@ -37,6 +44,8 @@ pub struct Config {
     pub cluster: Name,
     /// The file that the view is kept in, to answer from if the store is away at the next start.
     pub view_cache: Option<PathBuf>,
+    /// The registry of quaestor-mini-cluster whose workers are found as well.
+    pub import: Option<Registry>,
 }
 
 /// The store says something at least every 10 seconds while it is there; after three times that it
@@ -49,7 +58,7 @@ const RESTORE_AFTER: Duration = Duration::from_secs(2);
 /// Keeps `directory` current until `stop`. Never gives up: a store that is away is waited for.
 ///
 /// # Errors
-/// None today.
+/// None that is known.
 pub async fn run(
     config: Config,
     store: Store,
@@ -58,16 +67,27 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), Failure> {
     let keys = Keys::new(&config.cluster);
-    let prefixes = vec![keys.routes(), keys.states(), keys.loads(), keys.sessions()];
+    let mut prefixes = vec![keys.routes(), keys.states(), keys.loads(), keys.sessions()];
+    let imported = config
+        .import
+        .as_ref()
+        .map(|registry| registry.prefix().to_owned());
+    prefixes.extend(imported.clone());
+    let mut import = match config.import {
+        Some(registry) => Some(Import::new(registry, host.clone())?),
+        None => None,
+    };
+    // What is not said yet, because what is registered was not asked yet.
+    let mut held: Vec<Fact> = Vec::new();
     let mut follow = store.follow(prefixes);
     let mut reader = Reader::new(keys);
     let mut index = Index::new(Arc::clone(&directory));
     let started = host.clock.now();
     let mut cache = config
         .view_cache
-        .map(|path| Cache::new(path, config.cluster, host.clone()));
-    // Whether the store was read since the start, and whether the file was.
-    let (mut is_read, mut is_restored) = (false, false);
+        .map(|path| Cache::new(path, config.cluster, imported, host.clone()));
+    // Whether the store was read since the start, whether the file was tried, and whether either has told everything.
+    let (mut is_read, mut is_restored, mut is_told) = (false, false, false);
     let mut lost = false;
     let mut pulse = Pulse::new(&host);
     loop {
@@ -76,6 +96,9 @@ pub async fn run(
             pulse.ready();
         }
         pulse.beat();
+        let now = host.clock.now();
+        let due = import.as_mut().and_then(|import| import.ask(now));
+        let wake = due.map_or(now + TICK, |due| due.min(now + TICK));
         let update = tokio::select! {
             () = stop.cancelled() => {
                 if let Some(cache) = &mut cache {
@@ -85,7 +108,8 @@ pub async fn run(
                 return Ok(());
             }
             update = follow.next() => Some(update),
-            () = host.clock.sleep(TICK) => None,
+            () = answer(&mut import) => None,
+            () = host.clock.sleep_until(wake) => None,
             () = pulse.due() => None,
         };
         let silence = follow.silence();
@@ -94,31 +118,49 @@ pub async fn run(
         if is_read {
             directory.heard(now - silence);
         }
+        let was_synced = directory.is_synced();
+        let is_patient = import.is_some() && !was_synced;
+        let mut fact = |change| fact(change, &mut reader, &mut import);
         if let Some(update) = update {
-            let first = !directory.is_synced();
+            is_told = true;
             let gone = cache
                 .as_mut()
                 .map(|cache| cache.follow(&update.changes))
                 .unwrap_or_default();
-            let changes = gone.into_iter().chain(update.changes);
-            index.apply(changes.filter_map(|change| reader.read(change)), now);
-            if first {
-                let (revision, after) = (update.revision, host.clock.now().since(started));
-                tracing::info!(revision, ?after, "the view is complete; answering from it");
+            let facts = gone.into_iter().chain(update.changes).filter_map(&mut fact);
+            match is_patient {
+                true => held.extend(facts),
+                false => index.apply(facts, now),
             }
         } else if !is_read && !is_restored && now.since(started) >= RESTORE_AFTER {
             is_restored = true;
             if let Some((changes, age)) = cache.as_mut().and_then(Cache::restore) {
-                let facts = changes.into_iter().filter_map(|change| reader.read(change));
-                index.apply(facts, now);
+                let facts = changes.into_iter().filter_map(&mut fact);
+                match is_patient {
+                    true => held.extend(facts),
+                    false => index.apply(facts, now),
+                }
+                is_told = true;
                 directory.heard_before(now, age);
                 tracing::warn!(
                     ?age,
                     "the store is away; answering from the view that was kept"
                 );
             }
-        } else {
-            index.settle(now);
+        }
+        // As with --static: what was not asked once is not known to be away.
+        let mut is_known = is_told;
+        if let Some(import) = &mut import {
+            import.ask(now);
+            held.extend(import.inspector().facts());
+            is_known &= was_synced || import.inspector().is_complete();
+        }
+        if is_known {
+            index.apply(std::mem::take(&mut held), now);
+        }
+        if !was_synced && directory.is_synced() {
+            let after = host.clock.now().since(started);
+            tracing::info!(?after, "the view is complete; answering from it");
         }
         if let Some(cache) = &mut cache {
             cache.settle(silence);
@@ -138,6 +180,27 @@ pub async fn run(
                 }
             }
         }
+    }
+}
+
+/// The fact that a change of the store is, unless it is one of the registry.
+fn fact(change: Change, reader: &mut Reader, import: &mut Option<Import>) -> Option<Fact> {
+    let Some(import) = import else {
+        return reader.read(change);
+    };
+    if import.take(&change) {
+        return None;
+    }
+    let fact = reader.read(change)?;
+    import.note(&fact);
+    Some(fact)
+}
+
+/// Takes in the next answer of a registered worker, once there is one. Cancel-safe.
+async fn answer(import: &mut Option<Import>) {
+    match import {
+        Some(import) => import.inspector().answer().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -17,14 +17,14 @@ use tokio_util::sync::CancellationToken;
 use super::{
     DEFAULT_STORE, apply,
     args::{DevArgs, Global},
-    files,
+    balancer, files,
     output::{note, say},
     roles,
     security::Security,
 };
 use crate::{
     agent,
-    balancer::answers::MOST_WATCHES,
+    balancer::limits::Limits,
     controller,
     host::{Host, Listener},
     model::{
@@ -69,7 +69,7 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
     let address = args.balancer_listen.to_string();
     let balancer = roles::listen(&host, &address, "the balancer", "--balancer-listen").await?;
     let http = args.http.map(|address| address.to_string());
-    let http = roles::listen_for_http(&host, http.as_deref()).await?;
+    let http = balancer::listen_for_http(&host, http.as_deref()).await?;
     let state_directory = match args.state_dir {
         Some(directory) => directory,
         None => roles::state_home()?.join(format!("dev-{}", args.balancer_listen.port())),
@@ -123,21 +123,24 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
         processes,
         agent_listener,
     );
-    roles::serve_balancer(
+    balancer::serve(
         &mut tasks,
         global,
-        store.clone(),
+        balancer::Source::Store(store.clone()),
         host.clone(),
-        roles::Surfaces {
+        balancer::Surfaces {
             grpc: balancer,
             http,
             plain: None,
             network: host.network.clone(),
+            dns: None,
             advertise: None,
             recently_used: RECENTLY_USED,
             labels: Labels::default(),
             view_cache: None,
-            most_watches: MOST_WATCHES,
+            import: None,
+            mirror: None,
+            limits: Limits::default(),
         },
     );
     let manifests = Manifests {

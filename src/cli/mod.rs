@@ -9,7 +9,7 @@
 //! - [`config`]: what a host's file says of their flags
 //! - [`security`]: how others are reached, and let in; [`pki`], [`members`], [`rbac`]: what that takes
 //! - [`nodes`]: what operators do to nodes, and the cluster as a whole
-//! - [`roles`]: the long-running parts, one process each
+//! - [`roles`], [`balancer`]: the long-running parts, one process each
 //! - [`dev`]: all of them in one process
 //! - [`install`]: one of them as a service of this host
 //! - [`files`], [`output`]: reading manifests, printing
@@ -18,6 +18,7 @@ mod acquire;
 pub mod args;
 
 mod apply;
+mod balancer;
 mod cancel;
 mod completion;
 mod config;
@@ -168,7 +169,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Dev(args) => dev::run(&global, host, args).await,
         Command::Agent(args) => roles::agent(&global, host, args).await,
         Command::Controller(args) => roles::controller(&global, host, args).await,
-        Command::Balancer(args) => roles::balancer(&global, host, args).await,
+        Command::Balancer(args) => balancer::run(&global, host, args).await,
         Command::Pki(command) => pki::run(&host, command),
         Command::Etcd(EtcdCommand::Config(args)) => members::run(&global, &host, args),
         Command::Rbac(args) => rbac::run(&global, &args),

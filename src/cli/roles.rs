@@ -13,24 +13,21 @@ use anyhow::{Context as _, bail};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    args::{AgentArgs, BalancerArgs, ControllerArgs, DemoWorkerArgs, Global},
-    security::{Security, endpoints, warn_of_strangers},
+    args::{AgentArgs, ControllerArgs, DemoWorkerArgs, Global},
+    security::{Security, endpoints},
 };
 use crate::{
     agent::{self, logs::Logs},
-    balancer::{self, answers::Answers, reservations::Reservations},
     controller,
-    host::{Clock, Host, Listener, Network},
-    http,
+    host::{Clock, Host, Listener},
     model::{
         quantity::{Cores, Period, Size},
-        service::{Capacity, Labels},
+        service::Capacity,
     },
     process::{self, ShimProcesses, Terminations},
-    rpc::{self, connections::Connections},
+    rpc,
     task::Tasks,
-    tls::{self, Door},
-    view::Directory,
+    tls::Door,
     worker,
 };
 
@@ -193,147 +190,6 @@ pub(super) fn host_name(host: &Host) -> String {
 /// What a controller of this process is called: host and process id.
 pub(super) fn controller_name(host: &Host) -> String {
     format!("{}:{}", host_name(host), std::process::id())
-}
-
-pub(super) async fn balancer(
-    global: &Global,
-    host: Host,
-    args: BalancerArgs,
-) -> anyhow::Result<ExitCode> {
-    let security = Security::read(global, &host)?;
-    let listener = listen(&host, &args.listen, "the balancer", "--listen").await?;
-    let door = match args.anonymous {
-        true => Door::Open,
-        false => Door::Known,
-    };
-    let http = listen_for_http(&host, args.http.as_deref()).await?;
-    let http = http.map(|listener| security.guard(listener, "the HTTP/JSON surface", Door::Web));
-    let plain = match &args.plain {
-        Some(_) if !security.is_on() => bail!(
-            "--plain is for balancers that speak TLS, and this one does not: name its files, with --tls-ca and others"
-        ),
-        Some(address) => {
-            let listener = listen(&host, address, "the balancer", "--plain").await?;
-            warn_of_strangers("the balancer", listener.local_address()?);
-            Some(tls::unguarded(listener))
-        }
-        None => None,
-    };
-    let surfaces = Surfaces {
-        grpc: security.guard(listener, "the balancer", door)?,
-        http: http.transpose()?,
-        plain,
-        network: security.network(&host),
-        advertise: args.advertise,
-        recently_used: args.recently_used.get(),
-        labels: args.labels.into_iter().collect(),
-        view_cache: args.view_cache,
-        most_watches: args.max_watches,
-    };
-    let store = security.store(endpoints(global), &host)?;
-    let clock = host.clock.clone();
-    let mut tasks = Tasks::new(CancellationToken::new());
-    security.keep(&mut tasks);
-    serve_balancer(&mut tasks, global, store, host, surfaces);
-    until_stopped(tasks, &*clock).await
-}
-
-/// Where a balancer answers, and how.
-pub(super) struct Surfaces {
-    pub grpc: Box<dyn Listener>,
-    /// None: no HTTP/JSON.
-    pub http: Option<Box<dyn Listener>>,
-    /// Where gRPC is answered without TLS as well; none: nowhere.
-    pub plain: Option<Box<dyn Listener>>,
-    /// How agents and other balancers are reached.
-    pub network: Arc<dyn Network>,
-    /// Where clients and other balancers reach `grpc`.
-    pub advertise: Option<String>,
-    /// For how long an answered endpoint comes after the others.
-    pub recently_used: Duration,
-    /// What askers have who do not say where they are.
-    pub labels: Labels,
-    /// The file that the view is kept in.
-    pub view_cache: Option<PathBuf>,
-    /// Watches that may be open at a time.
-    pub most_watches: usize,
-}
-
-/// The listener of the HTTP/JSON surface, where one is wanted.
-pub(super) async fn listen_for_http(
-    host: &Host,
-    address: Option<&str>,
-) -> anyhow::Result<Option<Box<dyn Listener>>> {
-    match address {
-        Some(address) => {
-            let listening = listen(host, address, "the HTTP/JSON surface", "--http");
-            Ok(Some(listening.await?))
-        }
-        None => Ok(None),
-    }
-}
-
-/// The tasks of a balancer: one keeps the view, one keeps queues for tickets, one or two answer.
-pub(super) fn serve_balancer(
-    tasks: &mut Tasks,
-    global: &Global,
-    store: crate::store::Store,
-    host: Host,
-    surfaces: Surfaces,
-) {
-    let listener = surfaces.grpc;
-    let config = balancer::Config {
-        cluster: global.cluster.clone(),
-        view_cache: surfaces.view_cache,
-    };
-    let directory = Directory::new(surfaces.recently_used).on_host(surfaces.labels);
-    let directory = Arc::new(directory);
-    let stop = tasks.stop().clone();
-    tasks.spawn(
-        "balancer",
-        balancer::run(
-            config.clone(),
-            store.clone(),
-            host.clone(),
-            directory.clone(),
-            stop.clone(),
-        ),
-    );
-    let reached_at = surfaces.advertise.or_else(|| {
-        let local = listener.local_address().ok();
-        let own = local.filter(|local| !local.ip().is_unspecified());
-        own.map(|own| own.to_string())
-    });
-    if reached_at.is_none() {
-        tracing::warn!(
-            "other balancers cannot be told where this one is: it keeps queues for its own callers only; \
-             name its address with --advertise"
-        );
-    }
-    let connections = Arc::new(Connections::new(surfaces.network));
-    let (reservations, inbox) = Reservations::new(host.clone(), connections.clone(), connections);
-    tasks.spawn(
-        "balancer's queues",
-        balancer::reservations::run(
-            config,
-            reached_at,
-            store,
-            reservations.clone(),
-            inbox,
-            stop.clone(),
-        ),
-    );
-    let answers = Answers::new(directory, host.clone(), surfaces.most_watches);
-    if let Some(listener) = surfaces.http {
-        let serving = http::serve(listener, answers.clone(), host.clone(), stop.clone());
-        tasks.spawn("balancer's HTTP server", serving);
-    }
-    let all = std::iter::once(listener).chain(surfaces.plain);
-    for listener in all {
-        let (answers, reservations) = (answers.clone(), Some(reservations.clone()));
-        let serving = rpc::serve(listener, answers, reservations, host.clone(), stop.clone());
-        tasks.spawn("balancer's server", serving);
-    }
 }
 
 pub(super) async fn demo_worker(host: Host, args: DemoWorkerArgs) -> anyhow::Result<ExitCode> {

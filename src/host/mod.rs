@@ -7,6 +7,7 @@ mod clock;
 mod disk;
 mod entropy;
 mod manager;
+mod manifests;
 pub mod network;
 
 use std::sync::Arc;
@@ -15,7 +16,8 @@ pub use clock::{Clock, SystemClock};
 pub use disk::{Disk, Foreign, Handed, Identity, LocalDisk, Parts, Tree};
 pub use entropy::{Entropy, OsEntropy};
 pub use manager::{Manager, Nobody, Pulse};
-pub use network::{Listener, Network, Peer, Stream, TcpNetwork};
+pub use manifests::{Unreadable, read_manifests};
+pub use network::{Datagrams, Listener, Network, Peer, Stream, TcpNetwork};
 
 /// What a role gets from the machine it runs on. Cheap to clone.
 #[derive(Clone)]

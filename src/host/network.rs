@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, UdpSocket},
 };
 
 use crate::model::Caller;
@@ -27,6 +27,23 @@ pub trait Network: Send + Sync {
 
     /// A listener at `address`; port 0 takes a free one.
     fn listen(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Listener>>>;
+
+    /// A place at `address` to which datagrams come. A network need not have any.
+    fn bind(&self, _address: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Datagrams>>> {
+        Box::pin(async { Err(io::ErrorKind::Unsupported.into()) })
+    }
+}
+
+/// Receives and sends datagrams.
+pub trait Datagrams: Send + Sync {
+    /// The next one: how long it is, the rest of what does not fit being lost, and where it comes from. Cancel-safe.
+    fn receive<'a>(
+        &'a self,
+        buffer: &'a mut [u8],
+    ) -> BoxFuture<'a, io::Result<(usize, SocketAddr)>>;
+
+    /// Sends one.
+    fn send<'a>(&'a self, bytes: &'a [u8], to: SocketAddr) -> BoxFuture<'a, io::Result<()>>;
 }
 
 /// Accepts connections.
@@ -159,7 +176,7 @@ pub fn connector(
     })
 }
 
-/// TCP, without Nagle's delay.
+/// TCP without Nagle's delay, UDP, and the system's resolver.
 pub struct TcpNetwork;
 
 impl Network for TcpNetwork {
@@ -189,6 +206,28 @@ impl Network for TcpNetwork {
             let listener = TcpListener::bind(address).await?;
             Ok(Box::new(Tcp(listener)) as Box<dyn Listener>)
         })
+    }
+
+    fn bind(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Datagrams>>> {
+        Box::pin(async move {
+            let socket = UdpSocket::bind(address).await?;
+            Ok(Box::new(Udp(socket)) as Box<dyn Datagrams>)
+        })
+    }
+}
+
+struct Udp(UdpSocket);
+
+impl Datagrams for Udp {
+    fn receive<'a>(
+        &'a self,
+        buffer: &'a mut [u8],
+    ) -> BoxFuture<'a, io::Result<(usize, SocketAddr)>> {
+        Box::pin(self.0.recv_from(buffer))
+    }
+
+    fn send<'a>(&'a self, bytes: &'a [u8], to: SocketAddr) -> BoxFuture<'a, io::Result<()>> {
+        Box::pin(async move { self.0.send_to(bytes, to).await.map(drop) })
     }
 }
 

@@ -36,11 +36,11 @@ pub async fn serve(
 ) -> Result<(), Infallible> {
     let clock = host.clock.clone();
     let router = routes::router(routes::Surface {
-        answers,
+        answers: answers.clone(),
         clock,
         stop: stop.clone(),
     });
-    server::run(router, listener, &host, stop).await;
+    server::run(router, &answers, listener, &host, stop).await;
     Ok(())
 }
 

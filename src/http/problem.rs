@@ -74,7 +74,7 @@ impl From<Refused> for Problem {
             Refused::View(Refusal::Exclusive(_)) => StatusCode::CONFLICT,
             Refused::View(Refusal::Forbidden { .. }) => StatusCode::FORBIDDEN,
             Refused::TooLarge(_) => StatusCode::BAD_REQUEST,
-            Refused::Overloaded(_) => StatusCode::TOO_MANY_REQUESTS,
+            Refused::Overloaded(_) | Refused::TooOften { .. } => StatusCode::TOO_MANY_REQUESTS,
         };
         Self::new(status, refused.reason(), refused.to_string())
     }

@@ -128,6 +128,14 @@ async fn health(State(surface): State<Surface>) -> Result<Response, Problem> {
     struct Health {
         status: &'static str,
         view_age_millis: u64,
+        turned_away: TurnedAway,
+    }
+    /// Since the start.
+    #[derive(Serialize)]
+    struct TurnedAway {
+        connections: u64,
+        requests: u64,
+        watches: u64,
     }
     if surface.stop.is_cancelled() {
         let detail = "this balancer was told to end; ask another one";
@@ -139,9 +147,15 @@ async fn health(State(surface): State<Surface>) -> Result<Response, Problem> {
             Refusal::from(NotSynced),
         )));
     }
+    let shed = surface.answers.shed();
     Ok(answer(&Health {
         status: "SERVING",
         view_age_millis: surface.answers.age_millis(),
+        turned_away: TurnedAway {
+            connections: shed.connections,
+            requests: shed.requests,
+            watches: shed.watches,
+        },
     }))
 }
 

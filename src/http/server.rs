@@ -1,24 +1,26 @@
 //! Connections, and their limits.
 
-use std::{io, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, time::Duration};
 
-use axum::Router;
-use futures::{StreamExt as _, stream::FuturesUnordered};
-use hyper::{body::Incoming, server::conn::http1};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
+use axum::{
+    Router,
+    body::Body,
+    response::{IntoResponse as _, Response},
 };
+use futures::{StreamExt as _, stream::FuturesUnordered};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::host::{Host, Listener, Stream};
+use super::problem::Problem;
+use crate::{
+    balancer::answers::Answers,
+    host::{Host, Listener, Stream},
+};
 
 /// Connections at a time; further ones wait until one ends.
 const CONNECTIONS: usize = 1024;
-
-/// Bytes of a request's head, which is all that is read of it.
-const HEAD: usize = 16 * 1024;
 
 /// Bytes that are kept for a reader that is slower than its answers, beside the answer at hand.
 const BUFFER: usize = 64 * 1024;
@@ -26,15 +28,13 @@ const BUFFER: usize = 64 * 1024;
 /// How long a request's head may take, and how long a connection may be idle between two.
 const HEAD_TIME: Duration = Duration::from_secs(30);
 
-/// How long requests that are being answered may take once the server is told to stop.
-const DRAIN: Duration = Duration::from_secs(2);
-
 /// The pause after a connection could not be accepted: without one it would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves `router` on `listener` until `stop`. The connections are parts of this future: none outlives it.
 pub(super) async fn run(
     router: Router,
+    answers: &Answers,
     mut listener: Box<dyn Listener>,
     host: &Host,
     stop: CancellationToken,
@@ -45,7 +45,10 @@ pub(super) async fn run(
             () = stop.cancelled() => break,
             Some(()) = connections.next() => {}
             accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
-                Ok((stream, _)) => connections.push(converse(stream, router.clone(), stop.clone())),
+                Ok((stream, peer)) => {
+                    let visitor = Visitor { router: router.clone(), answers: answers.clone(), peer };
+                    connections.push(converse(stream, visitor, stop.clone()));
+                }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     tracing::debug!(%error, "an HTTP connection cannot be accepted");
@@ -58,22 +61,39 @@ pub(super) async fn run(
     let ended = async { while connections.next().await.is_some() {} };
     tokio::select! {
         () = ended => {}
-        () = host.clock.sleep(DRAIN) => {}
+        () = host.clock.sleep(answers.limits().drain) => {}
+    }
+}
+
+/// One who asks over a connection.
+struct Visitor {
+    router: Router,
+    answers: Answers,
+    peer: SocketAddr,
+}
+
+impl Visitor {
+    /// Answers one request, unless too many come from there.
+    async fn ask(&self, request: http::Request<Incoming>) -> Result<Response, Infallible> {
+        match self.answers.admit_peer(self.peer.ip()) {
+            Ok(()) => self.router.clone().oneshot(request.map(Body::new)).await,
+            Err(refused) => Ok(Problem::from(refused).into_response()),
+        }
     }
 }
 
 /// Answers the requests of one connection until it ends; after `stop`, the one at hand.
-async fn converse(stream: Stream, router: Router, stop: CancellationToken) {
-    let peer = stream.peer().clone();
-    let named = router.map_request(move |mut request: http::Request<Incoming>| {
-        request.extensions_mut().insert(peer.clone());
-        request
+async fn converse(stream: Stream, visitor: Visitor, stop: CancellationToken) {
+    let head = visitor.answers.limits().head as usize;
+    let caller = stream.peer().clone();
+    let service = service_fn(|mut request: http::Request<Incoming>| {
+        request.extensions_mut().insert(caller.clone());
+        visitor.ask(request)
     });
-    let service = TowerToHyperService::new(named);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
-        .max_header_size(HEAD)
+        .max_header_size(head)
         .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);

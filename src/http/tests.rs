@@ -8,7 +8,7 @@ use tower::ServiceExt as _;
 
 use super::{document::OPENAPI, problem::PROBLEM, routes};
 use crate::{
-    balancer::answers::Answers,
+    balancer::{answers::Answers, limits::Limits},
     host::Host,
     model::{Instance, InstanceState, Moment},
     view::{Directory, Fact, Index},
@@ -26,7 +26,14 @@ impl World {
         let directory = Arc::new(Directory::default());
         let (host, stop) = (Host::system(), CancellationToken::new());
         let router = routes::router(routes::Surface {
-            answers: Answers::new(Arc::clone(&directory), host.clone(), 2),
+            answers: Answers::new(
+                Arc::clone(&directory),
+                host.clone(),
+                Limits {
+                    watches: 2,
+                    ..Limits::default()
+                },
+            ),
             clock: host.clock,
             stop: stop.clone(),
         });

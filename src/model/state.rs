@@ -92,6 +92,17 @@ pub struct Endpoint {
     pub port: u16,
 }
 
+impl Endpoint {
+    /// What `text` says as `host:port`, an IPv6 address in brackets; none for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (host, port) = text.rsplit_once(':')?;
+        let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+        let host = bare.unwrap_or(host).to_owned();
+        let port = port.parse().ok().filter(|port| *port > 0)?;
+        (!host.is_empty()).then_some(Self { host, port })
+    }
+}
+
 /// `host:port`, an IPv6 address in brackets.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

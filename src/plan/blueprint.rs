@@ -7,6 +7,7 @@ use crate::model::{
     AssignedPort, Assignment, Desired, Instance, Name, Run, RunAs, ServiceObject, ServiceSpec,
     assignment::Template,
     service::{Digest, FileSpec, Hook, NotifySpec, PortSpec, Variable},
+    state::Endpoint,
 };
 
 /// Digits of a revision: 40 bits tell apart all templates that one service will ever have.
@@ -160,8 +161,8 @@ impl<'a> Blueprint<'a> {
     ) -> Assignment {
         let spec = self.spec();
         let external = spec.external.get(instance.slot as usize);
-        let run = match external.and_then(|address| split(address)) {
-            Some((host, port)) => Run::External { host, port },
+        let run = match external.and_then(|address| Endpoint::parse(address)) {
+            Some(Endpoint { host, port }) => Run::External { host, port },
             None => Run::Process(Template {
                 command: spec.command.clone(),
                 artifact: spec.artifact.clone(),
@@ -229,15 +230,6 @@ fn digest(value: &impl Serialize) -> String {
         .collect();
     digits.truncate(REVISION_DIGITS);
     digits
-}
-
-/// `host:port` in two; an IPv6 address stands in brackets.
-fn split(address: &str) -> Option<(String, u16)> {
-    let (host, port) = address.rsplit_once(':')?;
-    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
-    let host = bare.unwrap_or(host);
-    let port = port.parse().ok().filter(|port| *port > 0)?;
-    (!host.is_empty()).then(|| (host.to_owned(), port))
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@
 //! - [`access`]: who may ask for what
 //! - [`queue`]: who gets the next ticket of a service
 //! - [`xds`]: what stock gRPC clients are told, and when
+//! - [`rate`]: how often one peer may ask; [`mirror`]: keys that others delete
 //! - [`stored`]: a key, and what is made of values that cannot be read
 //! - [`conditions`], [`overview`]: what is reported
 //! - [`news`], [`journal`]: what of that is an event, and which events are kept
@@ -38,12 +39,14 @@ pub mod lineage;
 pub mod load;
 pub mod local;
 pub mod merge;
+pub mod mirror;
 pub mod news;
 pub mod node;
 pub mod notice;
 pub mod overview;
 pub mod placement;
 pub mod queue;
+pub mod rate;
 pub mod recycle;
 mod recycling;
 mod replacing;

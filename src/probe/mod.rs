@@ -17,7 +17,10 @@ use futures::future::{BoxFuture, Either, select};
 
 use crate::{
     host::{Clock, Host, Network},
-    model::{LoadReport, service::HttpLoad},
+    model::{
+        LoadReport, Name,
+        service::{HealthSpec, HttpLoad},
+    },
 };
 
 /// What is asked of an endpoint to learn whether it is healthy.
@@ -35,6 +38,23 @@ pub enum Check {
     },
     /// Connect.
     Tcp,
+}
+
+impl Check {
+    /// The check over a port that `spec` asks for, by those `names`, and the port that it goes to; the first, where it
+    /// names none.
+    pub fn of<'a>(spec: &'a HealthSpec, names: &[String]) -> Option<(Option<&'a Name>, Self)> {
+        if let Some(grpc) = &spec.grpc {
+            let names = names.to_vec();
+            Some((grpc.port.as_ref(), Self::Grpc { names }))
+        } else if let Some(http) = &spec.http {
+            let path = http.path.clone();
+            Some((http.port.as_ref(), Self::Http { path }))
+        } else {
+            let tcp = spec.tcp.as_ref()?;
+            Some((tcp.port.as_ref(), Self::Tcp))
+        }
+    }
 }
 
 /// Why an endpoint is not healthy.
@@ -77,7 +97,7 @@ pub struct Load {
 }
 
 /// A host and port to ask.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Target {
     /// Name or address, without brackets.
     pub host: String,

@@ -4,16 +4,16 @@ use tonic::{Code, Request, Status};
 
 use super::refusal;
 use crate::{
-    host::Peer,
+    grpc::Origin,
     model::Caller,
     plan::access::{Deed, judge},
 };
 
 /// Who calls, as its connection told.
 pub(super) fn caller<T>(request: &Request<T>) -> Caller {
-    let peer = request.extensions().get::<Peer>();
+    let origin = request.extensions().get::<Origin>();
     // A call that came by no connection of ours: nobody known.
-    peer.map_or(Caller::Anonymous, Peer::caller)
+    origin.map_or(Caller::Anonymous, |origin| origin.peer.caller())
 }
 
 /// Refuses callers who may not do `deed`.

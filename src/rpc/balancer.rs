@@ -4,7 +4,7 @@ use futures::{StreamExt as _, stream::BoxStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::{access, discovery::LARGEST_REQUEST, refusal::refused};
+use super::{access, refusal::refused};
 use crate::{
     balancer::answers::{self, Answers, Changes, Seen},
     proto::v1::{
@@ -15,8 +15,8 @@ use crate::{
 
 /// The service, answering by `answers` until `stop`, which ends the watches.
 pub(super) fn service(answers: Answers, stop: CancellationToken) -> BalancerServer<impl Balancer> {
-    // A thousand places to exclude take more than a name and a number do.
-    BalancerServer::new(Service { answers, stop }).max_decoding_message_size(8 * LARGEST_REQUEST)
+    let most = answers.limits().message;
+    BalancerServer::new(Service { answers, stop }).max_decoding_message_size(most)
 }
 
 struct Service {

@@ -17,16 +17,13 @@ use crate::{
     view::{Directory, Endpoint, Refusal},
 };
 
-/// The largest question that is read, in bytes: a name and a number, with room to spare.
-pub(super) const LARGEST_REQUEST: usize = 16 * 1024;
-
-/// The service, answering from `directory`.
+/// The service, answering from `directory`; questions have `most` bytes at most.
 pub(super) fn service(
     directory: Arc<Directory>,
     host: Host,
+    most: usize,
 ) -> ServiceDiscoveryGrpcServer<impl ServiceDiscoveryGrpc> {
-    ServiceDiscoveryGrpcServer::new(Discovery { directory, host })
-        .max_decoding_message_size(LARGEST_REQUEST)
+    ServiceDiscoveryGrpcServer::new(Discovery { directory, host }).max_decoding_message_size(most)
 }
 
 struct Discovery {

@@ -2,6 +2,7 @@
 //! or from a worker.
 //!
 //! - `access`: who calls, and whether it may
+//! - `admission`: what every call passes first
 //! - `balancer`: the questions of clients of our own
 //! - [`client`]: asking a balancer, as any client would; [`worker_client`]: asking a worker to cancel requests
 //! - [`connect`]: how all of them connect
@@ -13,6 +14,7 @@
 //! - `xds`: the questions of stock gRPC clients
 
 mod access;
+mod admission;
 pub mod agent;
 mod balancer;
 pub mod client;
@@ -27,10 +29,12 @@ mod units;
 pub mod worker_client;
 mod xds;
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 use tonic_health::{ServingStatus, server::HealthReporter};
+
+use admission::Admitted;
 
 use crate::{
     balancer::{answers::Answers, reservations::Reservations, xds::Xds},
@@ -51,10 +55,6 @@ const RESERVATIONS: &str = crate::proto::v1::reservations_server::SERVICE_NAME;
 
 /// The service that tells who asks by xDS.
 const XDS_STATUS: &str = crate::proto::v1::xds_status_server::SERVICE_NAME;
-
-/// How long questions that are being answered may take once the server is told to stop. Answers
-/// take milliseconds; what is still open then is a watch or a slow reader.
-const DRAIN: Duration = Duration::from_secs(2);
 
 /// Why the surface cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -83,19 +83,32 @@ pub async fn serve(
     let (mut health, health_service) = tonic_health::server::health_reporter();
     report(&health, ServingStatus::NotServing).await;
 
+    let bounds = answers.limits();
+    let (most, grace) = (bounds.message, bounds.drain);
+    let limits = grpc::Limits {
+        connections: bounds.connections,
+        closed: answers.counters().connections(),
+        streams: bounds.streams,
+        headers: bounds.head,
+    };
+    let discovery = discovery::service(Arc::clone(&directory), host.clone(), most);
+    let reservations = reservations.map(|reservations| {
+        let known = Arc::clone(&directory);
+        let service = reservations::service(reservations, known, host.clone(), most);
+        Admitted::new(service, &answers)
+    });
+    let balancer = balancer::service(answers.clone(), stop.clone());
     let (told, publisher) = Xds::new(Arc::clone(&directory), host.clone());
-
-    let router = grpc::server()
-        .add_service(xds::service(told.clone(), answers.clone(), stop.clone()))
-        .add_service(xds::status::service(told))
-        .add_service(balancer::service(answers, stop.clone()))
-        .add_service(discovery::service(Arc::clone(&directory), host.clone()))
-        .add_optional_service(reservations.map(|reservations| {
-            reservations::service(reservations, Arc::clone(&directory), host.clone())
-        }))
-        .add_service(health_service)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?);
+    let xds = xds::service(told.clone(), answers.clone(), stop.clone());
+    let router = grpc::server_within(&limits)
+        .add_service(Admitted::new(xds, &answers))
+        .add_service(Admitted::new(xds::status::service(told), &answers))
+        .add_service(Admitted::new(balancer, &answers))
+        .add_service(Admitted::new(discovery, &answers))
+        .add_optional_service(reservations)
+        .add_service(Admitted::new(health_service, &answers))
+        .add_service(Admitted::new(reflection().build_v1()?, &answers))
+        .add_service(Admitted::new(reflection().build_v1alpha()?, &answers));
 
     let drain = CancellationToken::new();
     let tell = async {
@@ -112,8 +125,10 @@ pub async fn serve(
         }
         std::future::pending::<Infallible>().await
     };
+    let clock = host.clock;
+    let served = grpc::serve_within(&limits, router, listener, clock, drain.clone(), grace);
     tokio::select! {
-        outcome = grpc::serve(router, listener, host.clock, drain.clone(), DRAIN) => Ok(outcome?),
+        outcome = served => Ok(outcome?),
         never = tell => match never {},
         never = publisher.run() => match never {},
     }

@@ -7,6 +7,9 @@ use crate::{balancer::answers::Refused, view::Refusal};
 /// The metadata that holds the word: `NotFound`, `NothingHealthy`, `NotSynced`, `Exclusive`, `Overloaded` ...
 const REASON: &str = "quaestor-reason";
 
+/// After how many milliseconds clients with a retry policy ask again: gRPC's own word for it.
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+
 /// A status with a word for programs.
 pub(super) fn status(code: Code, reason: &'static str, text: impl Into<String>) -> Status {
     let mut status = Status::new(code, text);
@@ -30,7 +33,14 @@ pub(super) fn refused(refused: Refused) -> Status {
         Refused::View(Refusal::Exclusive(_)) => Code::FailedPrecondition,
         Refused::View(Refusal::Forbidden { .. }) => Code::PermissionDenied,
         Refused::TooLarge(_) => Code::InvalidArgument,
-        Refused::Overloaded(_) => Code::ResourceExhausted,
+        Refused::Overloaded(_) | Refused::TooOften { .. } => Code::ResourceExhausted,
     };
-    status(code, refused.reason(), refused.to_string())
+    let mut status = status(code, refused.reason(), refused.to_string());
+    if let Refused::TooOften { wait, .. } = &refused {
+        let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        status
+            .metadata_mut()
+            .insert(PUSHBACK, millis.saturating_add(1).into());
+    }
+    status
 }

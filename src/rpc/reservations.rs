@@ -21,21 +21,19 @@ use crate::{
     view::Directory,
 };
 
-/// The largest question that is read, in bytes: a name and a number, with room to spare.
-const LARGEST_REQUEST: usize = 16 * 1024;
-
-/// The service, answering by `reservations`.
+/// The service, answering by `reservations`; questions have `most` bytes at most.
 pub(super) fn service(
     reservations: Reservations,
     directory: Arc<Directory>,
     host: Host,
+    most: usize,
 ) -> ReservationsServer<impl Service> {
     let answers = Answers {
         reservations,
         directory,
         host,
     };
-    ReservationsServer::new(answers).max_decoding_message_size(LARGEST_REQUEST)
+    ReservationsServer::new(answers).max_decoding_message_size(most)
 }
 
 struct Answers {

@@ -8,6 +8,7 @@ use tonic_health::pb::{
 
 use super::*;
 use crate::{
+    balancer::limits::Limits,
     model::{Moment, Route},
     proto::service_discovery::{
         DiscoverServicesRequest, service_discovery_grpc_client::ServiceDiscoveryGrpcClient,
@@ -34,7 +35,14 @@ impl Balancer {
             .await
             .unwrap();
         let address = format!("http://{}", listener.local_address().unwrap());
-        let answers = Answers::new(Arc::clone(&directory), host.clone(), 9);
+        let answers = Answers::new(
+            Arc::clone(&directory),
+            host.clone(),
+            Limits {
+                watches: 9,
+                ..Limits::default()
+            },
+        );
         let served = serve(listener, answers, None, host, stop.clone()).boxed();
         let channel = Channel::from_shared(address).unwrap().connect_lazy();
         Self {

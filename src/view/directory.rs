@@ -22,7 +22,9 @@ use super::{
     ejection::Report,
     members::Members,
     policy::prefer,
-    random, ranking, top,
+    random, ranking,
+    spelled::Spelled,
+    top,
     watched::{Described, Watched},
 };
 use crate::model::{Caller, Moment, service::Labels};
@@ -276,6 +278,20 @@ impl Directory {
     /// How many names are served; none before the first full sync.
     pub fn names(&self) -> usize {
         self.names.load().as_ref().map_or(0, |names| names.len())
+    }
+
+    /// What is found under `text`, where upper and lower case are not told apart and dots part names, as in DNS. A
+    /// name that is written exactly so comes first.
+    ///
+    /// # Errors
+    /// Before the first full sync.
+    pub fn spelled(&self, text: &str) -> Result<Spelled, NotSynced> {
+        let names = self.names.load();
+        let names = names.as_ref().ok_or(NotSynced)?;
+        Ok(match names.contains_key(text) {
+            true => Spelled::Name(text.to_owned()),
+            false => Spelled::among(names.keys(), text),
+        })
     }
 
     /// What is found, sorted by name.

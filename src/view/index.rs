@@ -30,6 +30,8 @@ pub enum Fact {
     State(Name, Instance, Option<Box<InstanceState>>),
     /// What a node's instances say of their load.
     Load(Name, Option<NodeLoad>),
+    /// What one instance of a node says of its load, where no record of the node has it.
+    Report(Name, Instance, Option<LoadReport>),
     /// Whether a node's agent is there.
     Session(Name, Option<Session>),
 }
@@ -108,6 +110,7 @@ impl Index {
                     }
                 }
                 Fact::Load(node, record) => self.set_load(node, record),
+                Fact::Report(node, instance, report) => self.set_report(node, instance, report),
                 Fact::Session(node, session) => touched.extend(self.set_session(node, session)),
             }
         }
@@ -270,6 +273,19 @@ impl Index {
         if !now.is_empty() {
             self.loads.insert(node, now);
         }
+    }
+
+    fn set_report(&mut self, node: Name, instance: Instance, report: Option<LoadReport>) {
+        let roster = self.rosters.get(&instance.service);
+        if let Some(endpoint) = roster.and_then(|roster| roster.get(&node, instance.slot)) {
+            endpoint.set_load(report.as_ref(), self.directory.dial());
+            self.refresh(endpoint);
+        }
+        let loads = self.loads.entry(node).or_default();
+        match report {
+            Some(report) => loads.insert(instance, report),
+            None => loads.remove(&instance),
+        };
     }
 
     /// Returns the services with endpoints on the node, if it became suspect or ceased to be, or its labels

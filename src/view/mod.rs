@@ -14,6 +14,7 @@
 //! - `share`: what clients need to know that choose by themselves
 //! - `dial`: what all loads depend on as time goes by
 //! - `policy`: how `Pick` chooses; `random`, `top`, `ranking`: how quaestor-mini-cluster's calls do
+//! - `spelled`: names whose spelling is not certain
 //! - `bits`, `numbers`: small tools
 //!
 //! Membership is an immutable snapshot per name, replaced when a member comes or goes. What changes
@@ -37,6 +38,7 @@ mod random;
 mod ranking;
 mod roster;
 mod share;
+mod spelled;
 mod top;
 mod tree;
 mod watched;
@@ -47,6 +49,7 @@ pub use index::{Fact, Index};
 pub use node::Node;
 pub use question::{NotSynced, Question, Refusal};
 pub use share::Share;
+pub use spelled::Spelled;
 pub use watched::Described;
 
 #[cfg(test)]

@@ -17,10 +17,7 @@ use std::{
 
 use quaestor::{
     agent,
-    balancer::{
-        self,
-        answers::{Answers, MOST_WATCHES},
-    },
+    balancer::{self, answers::Answers, limits::Limits},
     controller,
     host::Host,
     rpc,
@@ -528,6 +525,7 @@ async fn balance(
     let config = balancer::Config {
         cluster: "default".parse().expect("a name"),
         view_cache: None,
+        import: None,
     };
     let listening = host.network.listen(([0, 0, 0, 0], 5150).into()).await;
     let listener = listening.map_err(|error| error.to_string())?;
@@ -538,7 +536,7 @@ async fn balance(
         Arc::clone(&directory),
         stop.clone(),
     );
-    let answers = Answers::new(directory, host.clone(), MOST_WATCHES);
+    let answers = Answers::new(directory, host.clone(), Limits::default());
     let serves = rpc::serve(listener, answers, None, host, stop);
     let (follows, serves) = tokio::join!(follows, serves);
     follows.map_err(|error| error.to_string())?;

@@ -2,6 +2,7 @@
 
 use std::{
     net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -88,6 +89,43 @@ impl Etcd {
         self.restart();
     }
 
+    /// A copy of everything it holds, as operators make one: `etcdctl snapshot save`.
+    pub fn snapshot(&self) -> PathBuf {
+        let file = self.directory.path().join("snapshot");
+        let _ = std::fs::remove_file(&file);
+        let endpoint = self.endpoint();
+        etcdctl(&[
+            "--endpoints",
+            &endpoint,
+            "snapshot",
+            "save",
+            file.to_str().unwrap(),
+        ]);
+        file
+    }
+
+    /// Ends it and starts it on what `snapshot` holds: its revision falls, its cluster id stays.
+    pub fn restore(&mut self, snapshot: &Path) {
+        self.kill();
+        let data = self.directory.path().join("data");
+        std::fs::remove_dir_all(&data).unwrap();
+        let peer = format!("http://127.0.0.1:{}", self.peer_port);
+        etcdctl(&[
+            "snapshot",
+            "restore",
+            snapshot.to_str().unwrap(),
+            "--data-dir",
+            data.to_str().unwrap(),
+            "--name",
+            "test",
+            "--initial-advertise-peer-urls",
+            &peer,
+            "--initial-cluster",
+            &format!("test={peer}"),
+        ]);
+        self.restart();
+    }
+
     /// Sends a signal to the process, by its name as `kill` knows it: `STOP`, `CONT`.
     pub fn signal(&self, name: &str) {
         super::signal(self.child.as_ref().unwrap().id(), name);
@@ -104,6 +142,17 @@ impl Etcd {
             && stream.read_to_string(&mut answer).is_ok()
             && answer.contains(" 200 ")
     }
+}
+
+/// Runs etcdctl, which must succeed. The binary is `$ETCDCTL`, else `etcdctl`.
+fn etcdctl(arguments: &[&str]) {
+    let program = std::env::var("ETCDCTL").unwrap_or_else(|_| "etcdctl".to_owned());
+    let output = Command::new(program)
+        .env("ETCDCTL_API", "3")
+        .args(arguments)
+        .output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
 }
 
 impl Drop for Etcd {

@@ -11,6 +11,7 @@
     unreachable_pub
 )]
 
+pub mod balancer;
 pub mod cluster;
 pub mod embedded;
 pub mod etcd;

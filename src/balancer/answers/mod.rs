@@ -7,10 +7,11 @@
 mod seen;
 mod watching;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::limits::{Counters, Gate, Limits, Shed};
 use crate::{
     host::Host,
     model::Caller,
@@ -71,6 +72,17 @@ pub enum Refused {
         "{0} watches are open, as many as this balancer keeps (--max-watches): ask another one, or later"
     )]
     Overloaded(usize),
+    /// The address asks more often than one may.
+    #[error(
+        "more than {rate} questions a second came from your address (--max-peer-rate): ask again in {} ms, \
+         or another balancer", wait.as_millis() + 1
+    )]
+    TooOften {
+        /// How often it may.
+        rate: u32,
+        /// In how long the next question is answered.
+        wait: Duration,
+    },
 }
 
 impl Refused {
@@ -79,14 +91,10 @@ impl Refused {
         match self {
             Self::View(refusal) => refusal.reason(),
             Self::TooLarge(_) => "TooLarge",
-            Self::Overloaded(_) => "Overloaded",
+            Self::Overloaded(_) | Self::TooOften { .. } => "Overloaded",
         }
     }
 }
-
-/// Watches that a balancer keeps open unless told otherwise. What one holds is small, but each is told of every
-/// change.
-pub const MOST_WATCHES: usize = 4096;
 
 /// Answers from a directory. Cheap to clone.
 #[derive(Clone)]
@@ -95,17 +103,21 @@ pub struct Answers {
     host: Host,
     /// One permit for each watch that may yet be opened.
     watches: Arc<Semaphore>,
-    most_watches: usize,
+    limits: Arc<Limits>,
+    gate: Arc<Gate>,
+    counters: Counters,
 }
 
 impl Answers {
-    /// Answers from `directory`, with at most `most_watches` watches open at a time.
-    pub fn new(directory: Arc<Directory>, host: Host, most_watches: usize) -> Self {
+    /// Answers from `directory`, within `limits`.
+    pub fn new(directory: Arc<Directory>, host: Host, limits: Limits) -> Self {
         Self {
             directory,
             host,
-            watches: Arc::new(Semaphore::new(most_watches)),
-            most_watches,
+            watches: Arc::new(Semaphore::new(limits.watches)),
+            gate: Arc::new(Gate::new(limits.peer_rate)),
+            limits: Arc::new(limits),
+            counters: Counters::default(),
         }
     }
 
@@ -115,6 +127,36 @@ impl Answers {
     /// [`Refusal::Forbidden`].
     pub fn admit(&self, service: &str, caller: &Caller) -> Result<(), Refused> {
         Ok(self.directory.admit(service, caller)?)
+    }
+
+    /// Whether a question that came from `peer` is to be answered. Every surface asks this before anything else.
+    ///
+    /// # Errors
+    /// [`Refused::TooOften`].
+    pub fn admit_peer(&self, peer: IpAddr) -> Result<(), Refused> {
+        let now = self.host.clock.now();
+        self.gate.admit(peer, now).map_err(|wait| {
+            self.counters.request(now);
+            Refused::TooOften {
+                rate: self.limits.peer_rate.unwrap_or_default(),
+                wait,
+            }
+        })
+    }
+
+    /// How much is taken on.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Counts what is turned away.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// What was turned away since the start.
+    pub fn shed(&self) -> Shed {
+        self.counters.read()
     }
 
     /// The instances that the next request should go to, the best first; at least one.
@@ -199,7 +241,10 @@ impl Answers {
     /// All are taken.
     pub fn place(&self) -> Result<OwnedSemaphorePermit, Refused> {
         let permit = Arc::clone(&self.watches).try_acquire_owned();
-        permit.map_err(|_| Refused::Overloaded(self.most_watches))
+        permit.map_err(|_| {
+            self.counters.watch(self.host.clock.now());
+            Refused::Overloaded(self.limits.watches)
+        })
     }
 
     /// The names that are found, sorted.

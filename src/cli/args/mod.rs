@@ -5,13 +5,14 @@
 //! - [`help`]: of those that help with writing
 //! - [`look`]: of those that show things
 //! - [`rollout`]: of those that steer rollouts, and wait
-//! - [`roles`]: of the long-running parts
+//! - [`roles`]: of the long-running parts; [`limits`]: what a balancer takes on
 //! - [`xds`]: of those about stock gRPC clients
 //! - [`security`]: of all of them for TLS; of those that make a cluster secure
 //! - [`service`]: of those that make such a part a service of this host
 
 mod apply;
 mod help;
+mod limits;
 mod look;
 mod operate;
 mod roles;

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 
+use super::limits::LimitArgs;
 use crate::model::{Name, quantity::Period, service::Capacity};
 
 /// Arguments of `dev`.
@@ -142,6 +143,20 @@ pub struct BalancerArgs {
         value_name = "ADDR"
     )]
     pub plain: Option<String>,
+    /// Where it answers DNS as well, over UDP and TCP: SRV, A and AAAA of SERVICE.DOMAIN [default: nowhere]
+    #[arg(
+        long,
+        env = "QUAESTOR_DNS",
+        hide_env_values = true,
+        value_name = "ADDR"
+    )]
+    pub dns: Option<String>,
+    /// The domain that its DNS answers are about [default: the cluster's name]
+    #[arg(long, value_name = "DOMAIN")]
+    pub dns_domain: Option<String>,
+    /// How long resolvers may keep an answer, in whole seconds
+    #[arg(long, default_value = "2s", value_name = "DURATION")]
+    pub dns_ttl: Period,
     /// A file to keep the view in: restarted while etcd is away, it answers from there
     #[arg(
         long,
@@ -153,9 +168,32 @@ pub struct BalancerArgs {
     /// A label of this host: clients who do not say theirs count as being where it is, for `prefer`; may be given again
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     pub labels: Vec<(String, String)>,
-    /// Watches that may be open at a time; further ones are refused
-    #[arg(long, default_value_t = crate::balancer::answers::MOST_WATCHES, value_name = "N")]
-    pub max_watches: usize,
+    /// Write what it answers into the registry of quaestor-mini-cluster as well, so that old balancers find it
+    #[arg(long)]
+    pub mirror_registry: bool,
+    /// Find workers in the registry of quaestor-mini-cluster as well, and ask them itself how they are
+    #[arg(long)]
+    pub import_registry: bool,
+    /// The scope of that registry: the SCOPE in services/SCOPE/...
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "SCOPE"
+    )]
+    pub registry_scope: String,
+    /// Answer for the `external` services in these manifests (files or directories) and ask their endpoints itself
+    /// how they are, without etcd; they are read again when they change
+    #[arg(
+        long = "static",
+        num_args = 1..,
+        value_name = "FILE",
+        conflicts_with_all = ["advertise", "view_cache", "mirror_registry", "import_registry"]
+    )]
+    pub static_files: Vec<PathBuf>,
+    /// How much it takes on
+    #[command(flatten)]
+    pub limits: LimitArgs,
     /// An endpoint that was just answered comes after the others for this long
     #[arg(long, default_value = "5s", value_name = "DURATION")]
     pub recently_used: Period,

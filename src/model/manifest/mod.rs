@@ -9,9 +9,11 @@
 //! | each service by itself | `meaning` | what contradicts itself or cannot work; also [`check`], for stored specs |
 //! | all services together | `set` | names and ports that collide |
 //!
+//! [`read_external`] reads what a balancer serves by itself (`alone`).
 //! `suggest` guesses what was meant, `diagnostic` shows what was found, [`explain`] says what there is to write.
 //! Nothing here does I/O: the caller brings the texts.
 
+mod alone;
 mod diagnostic;
 mod explain;
 mod meaning;
@@ -171,6 +173,21 @@ impl Candidate {
 /// # Errors
 /// Everything that is wrong with any of them.
 pub fn read(sources: &[Source]) -> Result<Vec<Manifest>, Diagnostics> {
+    read_with(sources, |_, _| Vec::new())
+}
+
+/// The same, of services that need neither a store nor an agent: `external` ones without tickets.
+///
+/// # Errors
+/// Everything that is wrong with any of them, and each service of another kind.
+pub fn read_external(sources: &[Source]) -> Result<Vec<Manifest>, Diagnostics> {
+    read_with(sources, alone::diagnose)
+}
+
+fn read_with(
+    sources: &[Source],
+    diagnose: impl Fn(&Candidate, &[Source]) -> Vec<Diagnostic>,
+) -> Result<Vec<Manifest>, Diagnostics> {
     let schema = schema();
     let mut wrong = Vec::new();
     let mut candidates = Vec::new();
@@ -194,6 +211,7 @@ pub fn read(sources: &[Source]) -> Result<Vec<Manifest>, Diagnostics> {
     }
     for candidate in &candidates {
         wrong.extend(meaning::diagnose(candidate, sources));
+        wrong.extend(diagnose(candidate, sources));
     }
     wrong.extend(set::diagnose(&candidates, sources));
     if !wrong.is_empty() {

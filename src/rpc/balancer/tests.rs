@@ -4,6 +4,7 @@ use tonic::Code;
 
 use super::*;
 use crate::{
+    balancer::limits::Limits,
     host::Host,
     model::{InstanceState, Moment, Phase, Route, Session, Timestamp, state},
     view::{Directory, Fact, Index},
@@ -21,7 +22,14 @@ impl World {
     fn new() -> Self {
         let directory = Arc::new(Directory::default());
         let service = Service {
-            answers: Answers::new(Arc::clone(&directory), Host::system(), 2),
+            answers: Answers::new(
+                Arc::clone(&directory),
+                Host::system(),
+                Limits {
+                    watches: 2,
+                    ..Limits::default()
+                },
+            ),
             stop: CancellationToken::new(),
         };
         let index = Index::new(directory);

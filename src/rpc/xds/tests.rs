@@ -11,6 +11,7 @@ use tonic::{Code, transport::Channel};
 
 use super::*;
 use crate::{
+    balancer::limits::Limits,
     host::Host,
     model::{Moment, Route},
     proto::standard::{
@@ -45,7 +46,14 @@ impl World {
             .await
             .unwrap();
         let address = format!("http://{}", listener.local_address().unwrap());
-        let answers = Answers::new(Arc::clone(&directory), host.clone(), 9);
+        let answers = Answers::new(
+            Arc::clone(&directory),
+            host.clone(),
+            Limits {
+                watches: 9,
+                ..Limits::default()
+            },
+        );
         let served = super::super::serve(listener, answers, None, host, stop.clone());
         let channel = Channel::from_shared(address).unwrap().connect_lazy();
         let (requests, asked) = mpsc::unbounded();

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::{Caller, Identity, Moment, Phase, ServerStats, Timestamp, state};
 
+mod reports;
+
 const START: Moment = Moment::new(Duration::from_secs(100));
 
 fn name(text: &str) -> Name {
@@ -316,6 +318,7 @@ proptest! {
                     Fact::Route(service, _) => format!("route {service}"),
                     Fact::State(node, instance, _) => format!("state {node} {instance}"),
                     Fact::Load(node, _) => format!("load {node}"),
+                    Fact::Report(node, instance, _) => format!("report {node} {instance}"),
                     Fact::Session(node, _) => format!("session {node}"),
                 };
                 outcome.insert(key, fact);
