@@ -82,7 +82,7 @@ pub struct Record {
     pub ended: Option<Duration>,
     /// When it was first signalled by its agent.
     pub signalled: Option<Duration>,
-    /// When something last went wrong with it that checks may see.
+    /// When something first went wrong with it that checks may see.
     pub unwell: Option<Duration>,
     pub hung: bool,
     /// When its deadline passed, and it was stopped by itself.
@@ -177,7 +177,7 @@ impl Table {
             return;
         };
         entry.record.hung = true;
-        entry.record.unwell = Some(now);
+        entry.record.unwell.get_or_insert(now);
         let program = entry.program;
         drop(inner);
         self.network.freeze(program, true);
@@ -191,7 +191,7 @@ impl Table {
             let Some(entry) = inner.processes.get_mut(&pid) else {
                 return;
             };
-            entry.record.unwell = Some(now);
+            entry.record.unwell.get_or_insert(now);
             entry.health.clone()
         };
         if let Some(health) = health {
@@ -277,7 +277,7 @@ impl Table {
             return None;
         }
         entry.record.lapsed = Some(now);
-        entry.record.unwell = Some(now);
+        entry.record.unwell.get_or_insert(now);
         if !entry.deaf && !entry.record.hung {
             entry.stop.cancel();
         }

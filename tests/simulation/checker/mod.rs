@@ -240,7 +240,8 @@ impl Checker {
                     .collect();
                 match self.planted {
                     Planted::EmptyLie if now > Duration::from_secs(40) => answer.clear(),
-                    Planted::Omission => _ = answer.pop_first(),
+                    // Who forgets the only one says that nobody serves, which is another lie.
+                    Planted::Omission if answer.len() > 1 => _ = answer.pop_first(),
                     Planted::Invention => answer.extend([("10.0.0.99".to_owned(), 1)]),
                     _ => {}
                 }

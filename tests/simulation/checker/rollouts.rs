@@ -21,12 +21,15 @@ pub fn leaves_enough(
 ) -> Option<(&'static str, String)> {
     let before = history.value(&format!("assign/{seat}"))?;
     let replaced = present(before) && present(value) && before["revision"] != value["revision"];
-    // One that does not run yet costs nobody anything.
-    if !replaced || history.value(&format!("state/{seat}"))?["ready"] != true {
-        return None;
-    }
     let name = service(seat)?;
     let news = at.saturating_sub(NEWS);
+    let state = format!("state/{seat}");
+    // One that does not serve costs nobody anything, and the leader may not know yet that it does.
+    let served = history.lasts(&state, news)
+        && (history.in_force(&state, news)).all(|state| state["ready"] == true);
+    if !replaced || !served {
+        return None;
+    }
     let objects = readable(history, name, news);
     let least = objects.map(|object| least(history, name, &object["spec"], news));
     let least = least.min()?;
