@@ -2,7 +2,7 @@
 
 use super::chance::{Event, live};
 
-use Event::{Act, Delete, Garbage, Lead, Lose, Pass};
+use Event::{Act, Delete, Garbage, Lead, Lose, LoseAssignments, Pass};
 
 fn node(node: usize, pool: usize) -> Event {
     Event::Node { node, pool }
@@ -221,6 +221,20 @@ fn what_becomes_an_external_endpoint_counts_as_replaced_until_its_agent_says_so(
         Lead,
         Act,
         spec(1, 1, 0, 0, 4),
+        Lead,
+    ]);
+}
+
+#[test]
+fn a_service_without_room_is_told_so_again_once_another_one_is_taken_up() {
+    live(&[
+        node(1, 0),
+        spec(2, 1, 0, 2, 6),
+        Lead,
+        spec(0, 3, 0, 0, 6),
+        node(1, 0),
+        Act,
+        LoseAssignments { service: 2 },
         Lead,
     ]);
 }
