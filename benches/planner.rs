@@ -1,0 +1,169 @@
+//! What planning costs, without a store: `scripts/bench planner`.
+//!
+//! A cluster in memory as the leader knows it, and agents that do at once what they are asked: 100, then 1 000 nodes
+//! with 50 instances each, in services of 50. Measured are the first plan of all, a pass over everything that
+//! finds nothing to do, and what the change of one service's template costs until its first writes are planned.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
+#![allow(clippy::print_stdout, reason = "prints a table")]
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use quaestor::{
+    keys::Key,
+    model::{Desired, Name, Timestamp},
+    plan::{
+        check,
+        cluster::Cluster,
+        controller::{Plan, Value, plan},
+        scope::Scope,
+    },
+};
+use serde_json::{Value as Json, json};
+
+const PER_NODE: usize = 50;
+const REPLICAS: usize = 50;
+
+/// The bars of a cluster of 1 000 nodes.
+const CHANGE: Duration = Duration::from_millis(50);
+const FULL_PASS: Duration = Duration::from_secs(2);
+const MEMORY: f64 = 1024.0;
+
+#[derive(Default)]
+struct World {
+    cluster: Cluster,
+    revision: i64,
+}
+
+impl World {
+    fn put(&mut self, key: &Key, value: &Json) {
+        self.revision += 1;
+        let json = value.to_string();
+        self.cluster.put(key, json.as_bytes(), self.revision);
+    }
+
+    fn node(&mut self, at: usize) {
+        let session = json!({
+            "uuid": "u", "nodeUuid": "n", "address": format!("10.0.{}.{}", at / 250, at % 250), "version": "0",
+            "labels": {"zone": format!("z{}", at % 3)}, "startedAt": "2026-01-01T00:00:00Z", "reconciled": true,
+        });
+        self.put(&Key::Session(name("n", at)), &session);
+    }
+
+    fn service(&mut self, at: usize, generation: u64) {
+        let spec = json!({
+            "replicas": REPLICAS, "command": ["/opt/worker", "--port", "{port}"], "env": {"GENERATION": generation.to_string()},
+            "ports": [{"name": "grpc"}], "serviceNames": [format!("S{at}")], "placement": {"spreadBy": "zone"},
+        });
+        let name = name("s", at);
+        let object = json!({"metadata": {"name": name}, "generation": generation, "spec": spec});
+        self.put(&Key::ServiceSpec(name), &object);
+    }
+
+    /// Plans what was touched, or all, and says how long that took.
+    fn plan(&mut self, scope: &Scope) -> (Plan, Duration) {
+        let start = Instant::now();
+        let plan = plan(&self.cluster, scope, Timestamp::from_millis(0));
+        (plan, start.elapsed())
+    }
+
+    /// Writes the plan, and lets the agents do what it asks.
+    fn carry_out(&mut self, plan: &Plan) {
+        check::carry_out(&mut self.cluster, plan, &mut self.revision);
+        for intent in plan.writes() {
+            let (Key::Assignment(node, instance), Some(Value::Assignment(asked))) =
+                (&intent.key, &intent.value)
+            else {
+                continue;
+            };
+            let key = Key::State(node.clone(), instance.clone());
+            if asked.desired == Desired::Absent {
+                self.cluster.delete(&key);
+                continue;
+            }
+            let state = json!({
+                "instance": instance, "node": node, "phase": "Running", "ready": true, "pid": 1,
+                "endpoint": {"host": "10.0.0.1", "port": 5000}, "ports": {"grpc": 5000}, "restarts": 0, "reason": "", "message": "",
+                "observedGeneration": asked.generation, "revision": asked.revision, "epoch": 1,
+            });
+            self.put(&key, &state);
+        }
+    }
+
+    /// Leader and agents take turns until nothing is left to be done.
+    fn settle(&mut self) {
+        for _ in 0..1_000 {
+            let touched = self.cluster.take_touched();
+            let (plan, _) = self.plan(&touched);
+            if plan.steps.is_empty() {
+                return;
+            }
+            self.carry_out(&plan);
+        }
+        panic!("it does not come to rest");
+    }
+}
+
+fn name(kind: &str, at: usize) -> Name {
+    format!("{kind}{at}").parse().unwrap()
+}
+
+/// Memory of this process, in MiB.
+fn resident() -> f64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<f64>().ok());
+    kib.unwrap_or_default() / 1024.0
+}
+
+fn main() {
+    // `cargo test --benches` only wants to know whether it compiles.
+    if std::env::args().any(|argument| argument == "--test") {
+        return;
+    }
+    println!(
+        "{:>6}  {:>9}  {:>11}  {:>11}  {:>11}  {:>9}",
+        "nodes", "instances", "first plan", "full pass", "one change", "resident"
+    );
+    for nodes in [100, 1_000] {
+        let mut world = World::default();
+        (0..nodes).for_each(|at| world.node(at));
+        let services = nodes * PER_NODE / REPLICAS;
+        (0..services).for_each(|at| world.service(at, 1));
+        let all = Scope::everything();
+        let (first, first_took) = world.plan(&all);
+        world.carry_out(&first);
+        world.settle();
+        let median = |mut times: Vec<Duration>| {
+            times.sort_unstable();
+            times[times.len() / 2]
+        };
+        let passes = (0..5).map(|_| {
+            let (plan, took) = world.plan(&all);
+            assert!(plan.steps.is_empty(), "nothing was to be done");
+            took
+        });
+        let pass = median(passes.collect());
+        let changes = (0..21).map(|at| {
+            world.service(at, 2);
+            let start = Instant::now();
+            let touched = world.cluster.take_touched();
+            let (plan, _) = world.plan(&touched);
+            let took = start.elapsed();
+            assert!(!plan.steps.is_empty());
+            world.carry_out(&plan);
+            took
+        });
+        let change = median(changes.collect());
+        println!(
+            "{nodes:>6}  {:>9}  {first_took:>11.1?}  {pass:>11.1?}  {change:>11.1?}  {:>5.0} MiB",
+            nodes * PER_NODE,
+            resident()
+        );
+    }
+    println!(
+        "bars at 1 000 nodes: full pass < {FULL_PASS:?}, one change < {CHANGE:?}, < {MEMORY} MiB"
+    );
+}
