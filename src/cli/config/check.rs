@@ -102,7 +102,7 @@ impl Found {
         } else {
             None
         };
-        let until = notice(certificate, now).map_or_else(|| ends.to_string(), |notice| notice);
+        let until = notice(certificate, now).unwrap_or_else(|| ends.to_string());
         let name = certificate.common_name.clone();
         ([shown(section), file, name, until], wrong)
     }
