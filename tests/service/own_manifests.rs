@@ -129,6 +129,8 @@ fn the_directory_is_followed_and_only_what_is_whole_counts() {
 
     // The directory itself is gone, as when it is not mounted.
     std::fs::rename(&manifests, place.path("elsewhere")).unwrap();
-    eventually("it is said", || log().contains("there is no manifest"));
+    eventually("it is said", || {
+        log().contains("there is no file or directory")
+    });
     assert!(lives(third));
 }
