@@ -11,8 +11,9 @@ use std::{
 
 use support::{
     cluster::{Cluster, Kind, QUAESTOR, demo_workers},
-    etcd::free_port,
-    eventually, signal,
+    eventually,
+    ports::free_port,
+    signal,
 };
 
 fn quaestor(arguments: &[&str], input: &str) -> Output {

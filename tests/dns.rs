@@ -11,7 +11,7 @@ mod support;
 
 use std::{fs, process::Command};
 
-use support::{balancer::Balancer, etcd::free_port};
+use support::{balancer::Balancer, ports::free_port};
 
 /// Services without checks, which are healthy at once, and one that nobody serves.
 const SERVICES: &str = "

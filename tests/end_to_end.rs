@@ -19,8 +19,10 @@ use std::{
 
 use serde_json::Value;
 use support::{
-    cluster::{Cluster, Kind, demo_workers, demo_workers_at, free_range, lives},
-    eventually, python, signal,
+    cluster::{Cluster, Kind, demo_workers, demo_workers_at, lives},
+    eventually,
+    ports::free_range,
+    python, signal,
 };
 
 fn endpoints(cluster: &Cluster) -> BTreeSet<u16> {

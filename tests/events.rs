@@ -5,8 +5,10 @@ mod support;
 
 use serde_json::Value;
 use support::{
-    cluster::{Cluster, Kind, demo_workers, demo_workers_at, free_range},
-    eventually, signal,
+    cluster::{Cluster, Kind, demo_workers, demo_workers_at},
+    eventually,
+    ports::free_range,
+    signal,
 };
 
 /// The events of an object, by when they happened last.

@@ -19,7 +19,7 @@ use std::{
 };
 
 use serde_json::Value;
-use support::{cluster::QUAESTOR, etcd::free_port, eventually, signal};
+use support::{cluster::QUAESTOR, eventually, ports::free_port, signal};
 
 const MANIFEST: &str = "
 apiVersion: quaestor/v1

@@ -20,8 +20,9 @@ use quaestor::proto::{
     },
 };
 use support::{
-    cluster::{Cluster, Instance, Kind, demo_workers_at, free_range},
+    cluster::{Cluster, Instance, Kind, demo_workers_at},
     eventually,
+    ports::free_range,
 };
 use tonic::transport::{Channel, Endpoint};
 

@@ -18,8 +18,10 @@ use std::{
 
 use support::{
     cluster::{Cluster, Kind, QUAESTOR},
-    etcd::{Etcd, free_port},
-    eventually, signal,
+    etcd::Etcd,
+    eventually,
+    ports::free_port,
+    signal,
 };
 
 /// A service of `replicas` shells that run `script`, with `more` lines in its spec.

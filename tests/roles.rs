@@ -10,8 +10,10 @@ use std::{
 
 use support::{
     cluster::{Instance, QUAESTOR, demo_workers, kill_shims, lives},
-    etcd::{Etcd, free_port},
-    eventually, python, signal,
+    etcd::Etcd,
+    eventually,
+    ports::free_port,
+    python, signal,
 };
 
 /// An etcd, and roles that end with it.

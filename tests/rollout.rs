@@ -21,9 +21,10 @@ use quaestor::{
 };
 use serde_json::Value;
 use support::{
-    cluster::{Cluster, Kind, QUAESTOR, demo_workers, demo_workers_at, free_range},
-    etcd::{Etcd, free_port},
+    cluster::{Cluster, Kind, QUAESTOR, demo_workers, demo_workers_at},
+    etcd::Etcd,
     eventually,
+    ports::{free_port, free_range},
 };
 
 fn service(cluster: &Cluster) -> Value {

@@ -24,7 +24,8 @@ use quaestor::{
 };
 use support::{
     PATIENCE,
-    etcd::{Etcd, free_port},
+    etcd::Etcd,
+    ports::free_port,
     proxy::{Mode, Proxy},
 };
 

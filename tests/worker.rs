@@ -22,8 +22,8 @@ use quaestor::{
 };
 use support::{
     cluster::{Cluster, Kind, demo_workers},
-    etcd::free_port,
     eventually,
+    ports::free_port,
 };
 use tokio::task::JoinHandle;
 use tonic::{

@@ -4,7 +4,7 @@ use std::{fs, process::Command};
 
 use crate::{
     ground::{Ground, fails, quaestor},
-    support::{cluster::demo_workers, etcd::free_port, eventually},
+    support::{cluster::demo_workers, eventually, ports::free_port},
 };
 
 /// A service that only `billing` may ask for, and one that is given out by tickets.

@@ -4,7 +4,10 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use quaestor::tls::Certificate;
 
-use crate::ground::{Ground, fails, quaestor};
+use crate::{
+    ground::{Ground, fails, quaestor},
+    support::eventually,
+};
 
 fn mode(path: &str) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -165,8 +168,8 @@ fn a_configuration_is_checked_with_the_files_that_it_names() {
     );
     let as_balancer = good.replace("agent:\n  node: qa-1", "balancer:");
     fails(&check(&as_balancer), &["is that of agent.qa-1", "balancer"]);
-    std::thread::sleep(std::time::Duration::from_millis(1_100));
     let expired = as_balancer.replace("agent.qa-1", "balancer.b1");
+    eventually("its second is over", || !check(&expired).status.success());
     fails(&check(&expired), &["balancer.b1.crt expired at"]);
     fails(
         &check("etcd-password-file: PKI/none\n"),

@@ -7,8 +7,9 @@ use std::{
 
 use crate::support::{
     cluster::{QUAESTOR, kill_shims},
-    etcd::free_port,
-    eventually, signal,
+    eventually,
+    ports::free_port,
+    signal,
 };
 
 /// A directory with an authority, the members of an etcd, and programs; all end when it is dropped.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Place, number_in};
-use crate::support::{cluster::lives, etcd::free_port, eventually, signal};
+use crate::support::{cluster::lives, eventually, ports::free_port, signal};
 
 /// How the agent shows its own instance of that name.
 fn own(place: &Place, name: &str) -> Option<serde_json::Value> {

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{cluster::QUAESTOR, etcd::free_port, eventually, signal};
+use super::{cluster::QUAESTOR, eventually, ports::free_port, signal};
 
 /// A running `quaestor balancer` with an HTTP surface; ended when dropped.
 pub struct Balancer {

@@ -10,8 +10,10 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    etcd::{Etcd, free_port},
-    eventually, signal,
+    etcd::Etcd,
+    eventually,
+    ports::{free_port, free_range},
+    signal,
 };
 
 /// The program under test.
@@ -284,17 +286,6 @@ pub fn shims(directory: &Path) -> Vec<u32> {
             && words.any(|word| word.starts_with(directory))
     };
     processes.filter_map(pid).filter(is_shim).collect()
-}
-
-/// `count` neighbouring ports that were free a moment ago; below those that the system gives out.
-pub fn free_range(count: u16) -> (u16, u16) {
-    loop {
-        let first = 10_000 + free_port() % 20_000;
-        let is_free = |port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
-        if (first..first + count).all(is_free) {
-            return (first, first + count - 1);
-        }
-    }
 }
 
 /// A service `worker` of `replicas` demo workers, found as `Worker`, on ports of a free range, with

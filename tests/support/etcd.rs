@@ -1,10 +1,12 @@
 //! A real etcd of one member, on free ports, for one test.
 
 use std::{
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
+
+use super::ports::free_port;
 
 /// A running etcd; killed, with its data, when dropped.
 pub struct Etcd {
@@ -43,8 +45,9 @@ impl Etcd {
     /// Starts it on the data and ports it had, and waits until it answers.
     pub fn restart(&mut self) {
         self.kill();
-        let client = self.endpoint();
+        let (client, port) = (self.endpoint(), self.client_port);
         let peer = format!("http://127.0.0.1:{}", self.peer_port);
+        let log = self.directory.path().join("log");
         let program = std::env::var("ETCD").unwrap_or_else(|_| "etcd".to_owned());
         let child = Command::new(&program)
             .arg("--data-dir")
@@ -70,15 +73,19 @@ impl Etcd {
             ])
             .args(["--initial-cluster", &format!("test={peer}")])
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(std::fs::File::create(&log).unwrap())
             .spawn()
             .unwrap_or_else(|error| {
                 panic!(
                     "cannot start `{program}`: {error}; run `scripts/test`, which fetches an etcd"
                 )
             });
-        self.child = Some(child);
-        super::eventually("etcd answers", || self.is_serving());
+        let child = self.child.insert(child);
+        super::eventually("etcd answers", || {
+            let ended = child.try_wait().unwrap();
+            assert_eq!(ended, None, "{}", std::fs::read_to_string(&log).unwrap());
+            is_serving(port)
+        });
     }
 
     /// Ends it and starts an empty one in its place: its revision falls, as after the restore of an
@@ -130,18 +137,18 @@ impl Etcd {
     pub fn signal(&self, name: &str) {
         super::signal(self.child.as_ref().unwrap().id(), name);
     }
+}
 
-    /// Whether the health endpoint answers 200.
-    fn is_serving(&self) -> bool {
-        use std::io::{Read as _, Write as _};
-        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.client_port)) else {
-            return false;
-        };
-        let mut answer = String::new();
-        stream.write_all(b"GET /health HTTP/1.0\r\n\r\n").is_ok()
-            && stream.read_to_string(&mut answer).is_ok()
-            && answer.contains(" 200 ")
-    }
+/// Whether the health endpoint on `port` answers 200.
+fn is_serving(port: u16) -> bool {
+    use std::io::{Read as _, Write as _};
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else {
+        return false;
+    };
+    let mut answer = String::new();
+    stream.write_all(b"GET /health HTTP/1.0\r\n\r\n").is_ok()
+        && stream.read_to_string(&mut answer).is_ok()
+        && answer.contains(" 200 ")
 }
 
 /// Runs etcdctl, which must succeed. The binary is `$ETCDCTL`, else `etcdctl`.
@@ -159,13 +166,4 @@ impl Drop for Etcd {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }

@@ -23,8 +23,9 @@ use quaestor::{
 
 use crate::support::{
     cluster::{QUAESTOR, demo_workers, kill_shims},
-    etcd::{Etcd, free_port},
+    etcd::Etcd,
     eventually,
+    ports::free_port,
 };
 
 /// What the service is given by.

@@ -37,11 +37,7 @@ use tokio::{net::TcpListener, runtime::Runtime, task::JoinHandle};
 use tokio_stream::wrappers::{IntervalStream, TcpListenerStream};
 use tonic::{Request, Response, Status, transport::Server};
 
-use crate::support::{
-    cluster::QUAESTOR,
-    etcd::{Etcd, free_port},
-    eventually,
-};
+use crate::support::{cluster::QUAESTOR, etcd::Etcd, eventually, ports::free_port};
 
 /// Everything that a test needs; ended when dropped.
 pub struct Setting {
