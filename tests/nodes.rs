@@ -306,6 +306,24 @@ fn manifests_and_assignments_deleted_by_hand_stop_nothing() {
     signal(hosts.roles[0].1.id(), "TERM");
 }
 
+#[test]
+fn a_store_that_lost_everything_is_told_again_what_runs_and_goes_on_with_it() {
+    let mut hosts = Hosts::start();
+    hosts.apply("one", 4);
+    let before = hosts.pids("one", None);
+    hosts.etcd.forget();
+    hosts.until("all are orphans", |hosts| {
+        let instances = hosts.get("instances");
+        instances.len() == 4 && instances.iter().all(|one| one["reason"] == "Orphaned")
+    });
+    hosts.until("it waits for a word", |hosts| {
+        (hosts.ok(&["cluster", "status"])).contains("cluster confirm restore")
+    });
+    hosts.ok(&["cluster", "confirm", "restore"]);
+    hosts.apply("one", 4);
+    assert_eq!(hosts.pids("one", None), before);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn old_processes_on_several_nodes_are_recycled_one_after_the_other() {
     let hosts = Hosts::start();

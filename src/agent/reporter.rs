@@ -159,6 +159,14 @@ impl Reporter {
         self.learn(instance, revision, stored);
     }
 
+    /// The store was restored from a backup: nothing is known of it any more, and what is under way was
+    /// meant for the one before.
+    pub(super) fn restored(&mut self) {
+        self.known.clear();
+        self.under_way = None;
+        self.look = true;
+    }
+
     /// Whether the store holds what is wanted, as far as is known.
     pub(super) fn is_settled(&self) -> bool {
         self.stale.is_empty() && self.under_way.is_none() && !self.look

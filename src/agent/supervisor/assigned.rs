@@ -15,6 +15,9 @@ impl Supervisor {
     pub(super) fn follow(&mut self, update: Update) {
         let seen = |highest: &mut i64| *highest = (*highest).max(update.revision);
         self.session.seen.send_modify(seen);
+        if update.restored_from.is_some() {
+            self.reporter.restored();
+        }
         if self.unreconciled.is_none() {
             self.find_orphans(&update);
         }
