@@ -86,6 +86,24 @@ fetch_etcd() {
     done
 }
 
+# What makes network namespaces, for tests/cluster. Where it cannot be had, or they are not allowed, those tests go through
+# proxies.
+need_iproute() {
+    PATH=$PATH:/usr/sbin:/sbin named IPROUTE ip && return
+    IPROUTE=$tools/iproute/ip
+    [[ -x $IPROUTE ]] || alone fetch_iproute || unset IPROUTE
+    if [[ -n ${IPROUTE:-} ]]; then export IPROUTE; fi
+}
+
+fetch_iproute() {
+    [[ -x $IPROUTE ]] && return
+    say "fetching ip (Debian's iproute2) into target/tools"
+    debian_unpack iproute iproute2 libbpf1 libelf1 libmnl0 libbsd0 libmd0 libcap2 zlib1g || return 1
+    mkdir -p "$tools/iproute/usr/bin"
+    ln -s ../../bin/ip "$tools/iproute/usr/bin/ip"
+    debian_wrapper iproute ip
+}
+
 # A Python with grpcio, the stock client of the tests.
 need_python() {
     if [[ -n ${QUAESTOR_TEST_PYTHON:-} ]]; then

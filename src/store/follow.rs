@@ -358,6 +358,9 @@ impl Follow {
         self.watch = None;
         if matches!(failure, Failure::Compacted | Failure::TooLarge) {
             // No stream brings what is missing; a listing does.
+            if matches!(failure, Failure::Compacted) {
+                tracing::info!("what has changed meanwhile is compacted: everything is read anew");
+            }
             self.relist_at = self.now();
             return self.proceed();
         }

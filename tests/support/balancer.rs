@@ -1,15 +1,10 @@
 //! The real program as a balancer, and workers that somebody else started.
 
-use std::{
-    io::{Read as _, Write as _},
-    net::TcpStream,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use super::{cluster::QUAESTOR, eventually, ports::free_port, signal};
+use super::{cluster::QUAESTOR, eventually, http, ports::free_port, signal};
 
 /// A running `quaestor balancer` with an HTTP surface; ended when dropped.
 pub struct Balancer {
@@ -42,33 +37,13 @@ impl Balancer {
 
     /// The status of the answer to a `GET` of `path`, and what it holds; none while nobody answers.
     pub fn ask(&self, path: &str) -> Option<(u16, Value)> {
-        let mut stream = TcpStream::connect(&self.http).ok()?;
-        let patience = Duration::from_secs(10);
-        stream.set_read_timeout(Some(patience)).ok()?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        let status = head.split(' ').nth(1)?.parse().ok()?;
-        Some((status, serde_json::from_str(body).unwrap_or_default()))
+        let (status, body) = http::get(&self.http, path)?;
+        Some((status, serde_json::from_str(&body).unwrap_or_default()))
     }
 
     /// `host:port` of all healthy endpoints of `service`, sorted.
     pub fn places(&self, service: &str) -> Vec<String> {
-        let answer = self.ask(&format!("/v1/services/{service}/endpoints"));
-        let Some((200, json)) = answer else {
-            return Vec::new();
-        };
-        let place = |endpoint: &Value| {
-            let host = endpoint["host"].as_str().unwrap_or_default();
-            format!("{host}:{}", endpoint["port"])
-        };
-        let mut places: Vec<String> = (json["endpoints"].as_array().into_iter().flatten())
-            .map(place)
-            .collect();
-        places.sort();
-        places
+        places(&self.http, service).unwrap_or_default()
     }
 
     /// Waits until the healthy endpoints of `service` are those.
@@ -118,6 +93,22 @@ impl Drop for Balancer {
             let _ = self.child.wait();
         }
     }
+}
+
+/// `host:port` of all healthy endpoints of `service`, sorted, as the balancer at `http` says; none where it does not.
+pub fn places(http: &str, service: &str) -> Option<Vec<String>> {
+    let answer = http::get(http, &format!("/v1/services/{service}/endpoints"))?;
+    let (200, body) = answer else {
+        return None;
+    };
+    let json: Value = serde_json::from_str(&body).ok()?;
+    let place = |endpoint: &Value| {
+        let host = endpoint["host"].as_str().unwrap_or_default();
+        format!("{host}:{}", endpoint["port"])
+    };
+    let mut places: Vec<String> = json["endpoints"].as_array()?.iter().map(place).collect();
+    places.sort();
+    Some(places)
 }
 
 /// A demo worker, `Worker`, that no agent started; killed when dropped.

@@ -1,7 +1,6 @@
 //! A real etcd of one member, on free ports, for one test.
 
 use std::{
-    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -139,20 +138,14 @@ impl Etcd {
     }
 }
 
-/// Whether the health endpoint on `port` answers 200.
+/// Whether the member that listens to that port of this host has a leader and answers.
 fn is_serving(port: u16) -> bool {
-    use std::io::{Read as _, Write as _};
-    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else {
-        return false;
-    };
-    let mut answer = String::new();
-    stream.write_all(b"GET /health HTTP/1.0\r\n\r\n").is_ok()
-        && stream.read_to_string(&mut answer).is_ok()
-        && answer.contains(" 200 ")
+    let answer = super::http::get(&format!("127.0.0.1:{port}"), "/health");
+    answer.is_some_and(|(status, _)| status == 200)
 }
 
 /// Runs etcdctl, which must succeed. The binary is `$ETCDCTL`, else `etcdctl`.
-fn etcdctl(arguments: &[&str]) {
+pub fn etcdctl(arguments: &[&str]) {
     let program = std::env::var("ETCDCTL").unwrap_or_else(|_| "etcdctl".to_owned());
     let output = Command::new(program)
         .env("ETCDCTL_API", "3")

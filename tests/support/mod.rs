@@ -15,6 +15,7 @@ pub mod balancer;
 pub mod cluster;
 pub mod embedded;
 pub mod etcd;
+pub mod http;
 pub mod ports;
 pub mod proxy;
 pub mod python;

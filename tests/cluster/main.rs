@@ -1,0 +1,28 @@
+//! Clusters of real processes on three members of etcd, and what the world does to them.
+//!
+//! - `leaders`: the leading controller is killed, or paused for longer than its lease
+//! - `partitions`: hosts are cut off, wholly and in one direction; a singleton is replaced once it has stopped by itself
+//! - `losses`: one of the store's members is lost, then most of them
+//! - `store`: compacted while somebody is away, full, deleted by hand, restored from a backup
+//! - what everything stands on: `world`, on a `network` of namespaces or proxies, with `members` of the store;
+//!   `recorder` sees what happens
+//!
+//! Namespaces take root (or what stands for it) and iproute2. Where they cannot be had the same faults go through proxies;
+//! with `QUAESTOR_TEST_SKIP_NOTHING` in the environment, as in `.ci/run`, that is a failure.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests panic, start programs and wait in real time"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod leaders;
+mod losses;
+mod members;
+mod network;
+mod partitions;
+mod recorder;
+mod store;
+mod world;
