@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | 0 nouns | [`model`], [`keys`], [`proto`] | types, validation, key names, wire messages; no I/O, no clock |
 //! | 1 decisions | [`plan`], [`view`] | pure functions and indexes; time and randomness are arguments |
-//! | 2 adapters | [`host`], [`store`], [`process`], [`probe`], [`grpc`], [`tls`], [`retry`], [`task`] | the outside world, no policy |
+//! | 2 adapters | [`host`], [`metrics`], [`store`], [`process`], [`probe`], [`grpc`], [`tls`], [`retry`], [`task`] | the outside world, no policy |
 //! | 3 loops | [`agent`], [`controller`], [`balancer`], [`operator`] | gather, decide, act, report |
 //! | 4 surfaces | [`rpc`], [`http`], [`dns`], [`worker`] | what others call |
 //! | 5 entry | [`cli`] | the command line |
@@ -30,6 +30,8 @@ pub mod view;
 pub mod grpc;
 #[cfg(feature = "cluster")]
 pub mod host;
+#[cfg(feature = "cluster")]
+pub mod metrics;
 #[cfg(feature = "cluster")]
 pub mod probe;
 #[cfg(feature = "cluster")]

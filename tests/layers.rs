@@ -36,6 +36,11 @@ const SIDEWAYS: &[(&str, &str, &str)] = &[
     ),
     ("*", "retry", "so are the pauses between attempts"),
     ("*", "task", "so is the way to run a task"),
+    (
+        "host",
+        "metrics",
+        "what a machine's parts count goes with it",
+    ),
     ("retry", "host", "pauses vary by the injected randomness"),
     (
         "store",
@@ -112,6 +117,11 @@ const BANS: &[Ban] = &[
         names: &["axum"],
         place: Place::Only(&["http/"]),
         why: "one surface speaks HTTP; others use what answers it",
+    },
+    Ban {
+        names: &["prometheus_client"],
+        place: Place::Only(&["metrics/"]),
+        why: "who counts says what happened; how it is told is another matter",
     },
     Ban {
         names: &["hickory_proto"],

@@ -331,6 +331,7 @@ impl Supervisor {
         let Some(managed) = self.instances.get_mut(name) else {
             self.own_changed |= self.local.is_some();
             self.tell_end(name);
+            self.host.metrics.agent.show(name, None);
             self.reporter.want(name, None);
             self.load.set(name, None);
             self.counter.show(name, None);
@@ -345,14 +346,15 @@ impl Supervisor {
         if let Some(settled) = settled {
             self.wakes.by(name, settled);
         }
+        let lacking = artifacts::lacking(&self.artifacts, &managed.assignment);
+        let state = managed.state(&self.config, agent_ends, settled.is_some(), lacking, now);
+        self.host.metrics.agent.show(name, Some(&state));
         if managed.is_local {
             self.own_changed = true;
             self.load.set(name, None);
             self.counter.show(name, None);
             return;
         }
-        let lacking = artifacts::lacking(&self.artifacts, &managed.assignment);
-        let state = managed.state(&self.config, agent_ends, settled.is_some(), lacking, now);
         let news = news::of_instance(self.reporter.last(name), &state);
         self.chronicle.note(news);
         self.reporter.announce_by(name, managed.announced_by());
@@ -451,6 +453,7 @@ impl Supervisor {
     fn take_session(&mut self) {
         let held = self.session.held.borrow_and_update().clone();
         self.admitted |= held.is_some();
+        self.host.metrics.agent.connect(held.is_some());
         self.tell_session(held.as_ref());
         self.reporter.session(held.clone());
         self.load.session(held);

@@ -23,6 +23,7 @@ use crate::{
     host::{Datagrams, Host, Listener, Network},
     http,
     keys::registry::Registry,
+    metrics::Part,
     model::service::Labels,
     rpc::{self, connections::Connections},
     store::Store,
@@ -58,8 +59,7 @@ pub(super) async fn run(
         true => Door::Open,
         false => Door::Known,
     };
-    let http = listen_for_http(&host, args.http.as_deref()).await?;
-    let http = http.map(|listener| security.guard(listener, "the HTTP/JSON surface", Door::Web));
+    let http = listen_for_http(&host, &security, args.http.as_deref()).await?;
     let plain = match &args.plain {
         Some(_) if !security.is_on() => bail!(
             "--plain is for balancers that speak TLS, and this one does not: name its files, with --tls-ca and others"
@@ -73,7 +73,11 @@ pub(super) async fn run(
     };
     let surfaces = Surfaces {
         grpc: security.guard(listener, "the balancer", door)?,
-        http: http.transpose()?,
+        http,
+        parts: match &source {
+            Source::Store(_) => vec![Part::Store, Part::Balancer],
+            Source::Files(_) => vec![Part::Balancer],
+        },
         plain,
         network: security.network(&host),
         dns: match &args.dns {
@@ -105,6 +109,8 @@ pub(super) struct Surfaces {
     pub grpc: Box<dyn Listener>,
     /// None: no HTTP/JSON.
     pub http: Option<Box<dyn Listener>>,
+    /// What the process is made of, for its metrics.
+    pub parts: Vec<Part>,
     /// Where gRPC is answered without TLS as well; none: nowhere.
     pub plain: Option<Box<dyn Listener>>,
     /// How agents and other balancers are reached.
@@ -157,18 +163,21 @@ pub(super) enum Source {
     Files(Manifests),
 }
 
-/// The listener of the HTTP/JSON surface, where one is wanted.
+/// The listener of the HTTP surface, where one is wanted.
 pub(super) async fn listen_for_http(
     host: &Host,
+    security: &Security,
     address: Option<&str>,
 ) -> anyhow::Result<Option<Box<dyn Listener>>> {
-    match address {
-        Some(address) => {
-            let listening = listen(host, address, "the HTTP/JSON surface", "--http");
-            Ok(Some(listening.await?))
-        }
-        None => Ok(None),
-    }
+    let Some(address) = address else {
+        return Ok(None);
+    };
+    let listener = listen(host, address, "the HTTP surface", "--http").await?;
+    Ok(Some(security.guard(
+        listener,
+        "the HTTP surface",
+        Door::Web,
+    )?))
 }
 
 /// The tasks of a balancer: those that keep its view, and one or two that answer.
@@ -214,7 +223,11 @@ pub(super) fn serve(
     };
     let answers = Answers::new(directory, host.clone(), surfaces.limits);
     if let Some(listener) = surfaces.http {
-        let serving = http::serve(listener, answers.clone(), host.clone(), stop.clone());
+        let site = http::Site {
+            parts: surfaces.parts,
+            answers: Some(answers.clone()),
+        };
+        let serving = http::serve(listener, site, host.clone(), stop.clone());
         tasks.spawn("balancer's HTTP server", serving);
     }
     if let Some(place) = surfaces.dns {

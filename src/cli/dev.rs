@@ -27,6 +27,7 @@ use crate::{
     balancer::limits::Limits,
     controller,
     host::{Host, Listener},
+    metrics::Part,
     model::{
         Name,
         manifest::{self, Manifest, Source},
@@ -69,7 +70,8 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
     let address = args.balancer_listen.to_string();
     let balancer = roles::listen(&host, &address, "the balancer", "--balancer-listen").await?;
     let http = args.http.map(|address| address.to_string());
-    let http = balancer::listen_for_http(&host, http.as_deref()).await?;
+    let security = Security::read(global, &host)?;
+    let http = balancer::listen_for_http(&host, &security, http.as_deref()).await?;
     let state_directory = match args.state_dir {
         Some(directory) => directory,
         None => roles::state_home()?.join(format!("dev-{}", args.balancer_listen.port())),
@@ -84,7 +86,7 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
 
     let processes = process::ShimProcesses::new(&host)?.tethered()?;
     // Its own parts speak without TLS: nobody else reaches them.
-    let store = Security::read(global, &host)?.store(place.endpoints.clone(), &host)?;
+    let store = security.store(place.endpoints.clone(), &host)?;
     let mut tasks = Tasks::new(CancellationToken::new());
     let stop = tasks.stop().clone();
     let controller = controller::Config {
@@ -131,6 +133,7 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
         balancer::Surfaces {
             grpc: balancer,
             http,
+            parts: vec![Part::Store, Part::Controller, Part::Agent, Part::Balancer],
             plain: None,
             network: host.network.clone(),
             dns: None,

@@ -14,12 +14,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     args::{AgentArgs, ControllerArgs, DemoWorkerArgs, Global},
+    balancer::listen_for_http,
     security::{Security, endpoints},
 };
 use crate::{
     agent::{self, logs::Logs},
     controller,
     host::{Clock, Host, Listener},
+    http,
+    metrics::Part,
     model::{
         quantity::{Cores, Period, Size},
         service::Capacity,
@@ -71,6 +74,7 @@ pub(super) async fn agent(
     let processes = ShimProcesses::new(&host)?;
     let listener = listen(&host, &args.listen, "the agent", "--listen").await?;
     let listener = security.guard(listener, "the agent", Door::Known)?;
+    let http = listen_for_http(&host, &security, args.http.as_deref()).await?;
     let config = agent::Config {
         cluster: global.cluster.clone(),
         node: args.node,
@@ -90,6 +94,7 @@ pub(super) async fn agent(
     let clock = host.clock.clone();
     let mut tasks = Tasks::new(CancellationToken::new());
     security.keep(&mut tasks);
+    serve_site(&mut tasks, http, &[Part::Store, Part::Agent], &host);
     serve_agent(&mut tasks, config, store, host, processes, listener);
     until_stopped(tasks, &*clock).await
 }
@@ -167,13 +172,31 @@ pub(super) async fn controller(
         compacts: !args.no_compaction,
     };
     let security = Security::read(global, &host)?;
+    let http = listen_for_http(&host, &security, args.http.as_deref()).await?;
     let store = security.store(endpoints(global), &host)?;
     let clock = host.clock.clone();
     let mut tasks = Tasks::new(CancellationToken::new());
     security.keep(&mut tasks);
+    serve_site(&mut tasks, http, &[Part::Store, Part::Controller], &host);
     let stop = tasks.stop().clone();
     tasks.spawn("controller", controller::run(config, store, host, stop));
     until_stopped(tasks, &*clock).await
+}
+
+/// What a process without a balancer serves by HTTP, where that is wanted.
+fn serve_site(tasks: &mut Tasks, http: Option<Box<dyn Listener>>, parts: &[Part], host: &Host) {
+    let Some(listener) = http else {
+        return;
+    };
+    let site = http::Site {
+        parts: parts.to_vec(),
+        answers: None,
+    };
+    let stop = tasks.stop().clone();
+    tasks.spawn(
+        "HTTP server",
+        http::serve(listener, site, host.clone(), stop),
+    );
 }
 
 /// What this host is called.

@@ -114,6 +114,7 @@ pub async fn run(
             }
         };
         tracing::info!(cluster = %config.cluster, name = config.name, "leading");
+        host.metrics.controller.lead(true);
         let mut term = Term::new(
             &config,
             store.clone(),
@@ -124,6 +125,7 @@ pub async fn run(
         tokio::select! {
             () = stop.cancelled() => {
                 pulse.ends();
+                host.metrics.controller.lead(false);
                 // Dropped first, so that nothing is written after the resignation.
                 drop(term);
                 match leadership.resign().await {
@@ -135,6 +137,7 @@ pub async fn run(
             () = leadership.hold() => tracing::warn!("no longer leading"),
             () = term.lead(&mut pulse) => {}
         }
+        host.metrics.controller.lead(false);
         seen = term.seen();
     }
     Ok(())

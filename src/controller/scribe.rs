@@ -147,6 +147,8 @@ impl Scribe {
                 for intent in pieces.iter().flat_map(|piece| &piece.intents) {
                     let key = self.keys.of(&intent.key);
                     log(intent, &key, revision);
+                    let metrics = &self.store.host().metrics.controller;
+                    metrics.wrote(intent.decision());
                     self.fresh.insert(intent.key.clone());
                     self.outstanding.insert(key, revision);
                 }

@@ -201,6 +201,7 @@ impl Term {
         }
         self.cluster.advance(now);
         let plan = plan(&self.cluster, &self.due, self.host.clock.timestamp());
+        let took = self.host.clock.now().since(now);
         for (name, _) in self.due.services(&self.cluster) {
             self.wakes.remove(name);
         }
@@ -211,6 +212,13 @@ impl Term {
         let fresh = self.scribe.take_fresh();
         let news = news.into_iter().filter(|(key, _)| fresh.contains(key));
         self.chronicle.note(news.flat_map(|(_, notes)| notes));
+        let metrics = &self.host.metrics.controller;
+        metrics.planned(took, written == Written::All);
+        let nodes = self.cluster.nodes().len();
+        let connected = self.cluster.nodes().values();
+        let connected = connected.filter(|node| node.live().is_some()).count();
+        let services = self.cluster.services().len();
+        metrics.looks_after(services, connected, nodes - connected, self.waiting.len());
         match written {
             Written::All => {
                 self.due = Scope::default();

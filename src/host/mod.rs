@@ -12,6 +12,8 @@ pub mod network;
 
 use std::sync::Arc;
 
+use crate::metrics::Metrics;
+
 pub use clock::{Clock, SystemClock};
 pub use disk::{Disk, Foreign, Handed, Identity, LocalDisk, Parts, Tree};
 pub use entropy::{Entropy, OsEntropy};
@@ -32,6 +34,8 @@ pub struct Host {
     pub disk: Arc<dyn Disk>,
     /// Hears how this program is, where it runs as a service.
     pub manager: Arc<dyn Manager>,
+    /// What the parts of this program count.
+    pub metrics: Metrics,
 }
 
 impl Host {
@@ -43,6 +47,7 @@ impl Host {
             network: Arc::new(TcpNetwork),
             disk: Arc::new(LocalDisk),
             manager: Arc::new(Nobody),
+            metrics: Metrics::default(),
         }
     }
 }

@@ -1,4 +1,9 @@
-//! HTTP/JSON, for clients without gRPC: the balancer's answers on a port of their own.
+//! What is served by HTTP, on a port of its own:
+//!
+//! - `site`: everything that one process serves there
+//! - `exposition`: `/metrics`, for Prometheus
+//!
+//! HTTP/JSON, for clients without gRPC: the balancer's answers.
 //!
 //! - `routes`: what is served; `query`: questions in URLs
 //! - `document`: the same as an OpenAPI document
@@ -9,38 +14,34 @@
 
 mod document;
 mod events;
+mod exposition;
 mod json;
 mod problem;
 mod query;
 mod routes;
 mod server;
+mod site;
 
 use std::convert::Infallible;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    balancer::answers::Answers,
-    host::{Host, Listener},
-};
+pub use self::site::Site;
+use crate::host::{Host, Listener};
 
-/// Serves `answers` on `listener` until `stop`; then lets requests end for a short time.
+/// Serves `site` on `listener` until `stop`; then lets requests end for a short time.
 ///
 /// # Errors
 /// None today.
 pub async fn serve(
     listener: Box<dyn Listener>,
-    answers: Answers,
+    site: Site,
     host: Host,
     stop: CancellationToken,
 ) -> Result<(), Infallible> {
-    let clock = host.clock.clone();
-    let router = routes::router(routes::Surface {
-        answers: answers.clone(),
-        clock,
-        stop: stop.clone(),
-    });
-    server::run(router, &answers, listener, &host, stop).await;
+    let door = server::Door::of(site.answers.clone());
+    let router = site::router(site, &host, &stop);
+    server::run(router, door, listener, &host, stop).await;
     Ok(())
 }
 

@@ -60,6 +60,7 @@ fn title(reason: &str) -> &'static str {
         "Stopping" => "The balancer is about to end",
         "NoSuchPath" => "Nothing is served here",
         "MethodNotAllowed" => "Questions are asked with GET",
+        "NotWritten" => "The answer cannot be written",
         _ => "The question cannot be read",
     }
 }

@@ -1,6 +1,12 @@
 //! Connections, and their limits.
 
-use std::{convert::Infallible, io, net::SocketAddr, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -15,7 +21,10 @@ use tower::ServiceExt as _;
 
 use super::problem::Problem;
 use crate::{
-    balancer::answers::Answers,
+    balancer::{
+        answers::{Answers, Refused},
+        limits::Limits,
+    },
     host::{Host, Listener, Stream},
 };
 
@@ -34,7 +43,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Serves `router` on `listener` until `stop`. The connections are parts of this future: none outlives it.
 pub(super) async fn run(
     router: Router,
-    answers: &Answers,
+    door: Door,
     mut listener: Box<dyn Listener>,
     host: &Host,
     stop: CancellationToken,
@@ -46,7 +55,7 @@ pub(super) async fn run(
             Some(()) = connections.next() => {}
             accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
                 Ok((stream, peer)) => {
-                    let visitor = Visitor { router: router.clone(), answers: answers.clone(), peer };
+                    let visitor = Visitor { router: router.clone(), door: door.clone(), peer };
                     connections.push(converse(stream, visitor, stop.clone()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -61,21 +70,50 @@ pub(super) async fn run(
     let ended = async { while connections.next().await.is_some() {} };
     tokio::select! {
         () = ended => {}
-        () = host.clock.sleep(answers.limits().drain) => {}
+        () = host.clock.sleep(door.limits().drain) => {}
+    }
+}
+
+/// How much is taken on.
+#[derive(Clone)]
+pub(super) enum Door {
+    /// As much as the balancer does.
+    Balancer(Answers),
+    /// Where there is none, what would be its default.
+    Plain(Arc<Limits>),
+}
+
+impl Door {
+    pub(super) fn of(answers: Option<Answers>) -> Self {
+        answers.map_or_else(|| Self::Plain(Arc::default()), Self::Balancer)
+    }
+
+    fn limits(&self) -> &Limits {
+        match self {
+            Self::Balancer(answers) => answers.limits(),
+            Self::Plain(limits) => limits,
+        }
+    }
+
+    fn admit(&self, peer: IpAddr) -> Result<(), Refused> {
+        match self {
+            Self::Balancer(answers) => answers.admit_peer(peer),
+            Self::Plain(_) => Ok(()),
+        }
     }
 }
 
 /// One who asks over a connection.
 struct Visitor {
     router: Router,
-    answers: Answers,
+    door: Door,
     peer: SocketAddr,
 }
 
 impl Visitor {
     /// Answers one request, unless too many come from there.
     async fn ask(&self, request: http::Request<Incoming>) -> Result<Response, Infallible> {
-        match self.answers.admit_peer(self.peer.ip()) {
+        match self.door.admit(self.peer.ip()) {
             Ok(()) => self.router.clone().oneshot(request.map(Body::new)).await,
             Err(refused) => Ok(Problem::from(refused).into_response()),
         }
@@ -84,7 +122,7 @@ impl Visitor {
 
 /// Answers the requests of one connection until it ends; after `stop`, the one at hand.
 async fn converse(stream: Stream, visitor: Visitor, stop: CancellationToken) {
-    let head = visitor.answers.limits().head as usize;
+    let head = visitor.door.limits().head as usize;
     let caller = stream.peer().clone();
     let service = service_fn(|mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(caller.clone());

@@ -104,7 +104,7 @@ impl Store {
                 async move { client.kv_client().txn(request).await }
             })
             .await;
-        match (tried.result, tried.lost) {
+        let result = match (tried.result, tried.lost) {
             (Ok(answer), _) if answer.succeeded() => {
                 let revision = answer.header().map_or(0, |header| header.revision());
                 Ok(Outcome::Committed(revision))
@@ -117,7 +117,14 @@ impl Store {
             (Err(failure), None) => {
                 Err(self.error(failure, format_args!("to write {}", keys(&txn))))
             }
-        }
+        };
+        self.host().metrics.store.committed(match &result {
+            Ok(Outcome::Committed(_)) => "committed",
+            Ok(Outcome::Conflict) => "conflict",
+            Err(Error::OutcomeUnknown { .. }) => "unknown",
+            Err(_) => "failed",
+        });
+        result
     }
 
     /// Everything under `prefixes`, now and from now on. As in [`Store::list`], a prefix that does
@@ -221,10 +228,15 @@ impl Store {
                 .await?;
             call(client).await
         };
-        match endpoint::within(&*self.host().clock, limit, request).await {
-            Some(answer) => Ok(answer?),
+        let began = self.host().clock.now();
+        let result = match endpoint::within(&*self.host().clock, limit, request).await {
+            Some(answer) => answer.map_err(Failure::from),
             None => Err(Failure::Lost(format!("no answer within {limit:?}"))),
-        }
+        };
+        let outcome = result.as_ref().map_or_else(Failure::word, |_| "answered");
+        let took = self.host().clock.now().since(began);
+        self.host().metrics.store.asked(outcome, took);
+        result
     }
 
     /// Index of the endpoint to try first.

@@ -25,6 +25,21 @@ pub(super) enum Failure {
     Refused(String),
 }
 
+impl Failure {
+    /// The kind in one word, for whoever counts them.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::NotDone(_) => "not_done",
+            Self::Lost(_) => "lost",
+            Self::Full => "full",
+            Self::LeaseEnded => "lease_ended",
+            Self::Compacted => "compacted",
+            Self::TooLarge => "too_large",
+            Self::Refused(_) => "refused",
+        }
+    }
+}
+
 impl From<etcd_client::Error> for Failure {
     fn from(error: etcd_client::Error) -> Self {
         match error {

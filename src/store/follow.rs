@@ -242,6 +242,9 @@ impl Follow {
             }
         };
         self.succeeded();
+        let metrics = &self.store.host().metrics.store;
+        metrics.listed(listing.revision);
+        metrics.heard(self.heard);
         let first = !std::mem::replace(&mut self.listed, true);
         let known = self.revision();
         let restored = listing.revision < known;
@@ -341,6 +344,9 @@ impl Follow {
                 self.heard = now;
                 let seen = self.ranges[range].1;
                 let newest = changes.last().map_or(seen, Change::revision);
+                let metrics = &self.store.host().metrics.store;
+                metrics.heard(now);
+                metrics.saw(newest);
                 self.ranges[range].1 = seen.max(newest);
                 // What a listing has said already is not news.
                 changes.retain(|change| change.revision() > seen && self.ledger.note(change));
@@ -348,6 +354,7 @@ impl Follow {
             }
             Heard::Alive => {
                 self.heard = now;
+                self.store.host().metrics.store.heard(now);
                 Vec::new()
             }
         }
@@ -368,6 +375,7 @@ impl Follow {
             // A stream does not renew a login that has run out; a listing does.
             self.relist_at = self.now();
         }
+        self.store.host().metrics.store.broke();
         self.store.avoid(endpoint);
         let cause = self.store.error(failure, "to be watched").to_string();
         self.failed(&cause);

@@ -27,7 +27,10 @@ use super::{
     top,
     watched::{Described, Watched},
 };
-use crate::model::{Caller, Moment, service::Labels};
+use crate::model::{
+    Caller, Moment,
+    service::{Labels, Policy},
+};
 
 /// For how long an endpoint that was just handed out comes after the others, unless told otherwise.
 const RECENTLY_USED: Duration = Duration::from_secs(5);
@@ -141,11 +144,24 @@ impl Directory {
     /// # Errors
     /// Why there is none.
     pub fn pick(&self, question: &Question<'_>) -> Result<Vec<Arc<Endpoint>>, Refusal> {
+        self.pick_by(question, &mut None)
+    }
+
+    /// The same; `policy` becomes that of the service, where the question comes as far as to one.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn pick_by(
+        &self,
+        question: &Question<'_>,
+        policy: &mut Option<Policy>,
+    ) -> Result<Vec<Arc<Endpoint>>, Refusal> {
         let names = self.names.load();
         let names = names.as_ref().ok_or(NotSynced)?;
         let unknown = || Refusal::Unknown(question.name.to_owned());
         let members = names.get(question.name).ok_or_else(unknown)?.members.load();
         check(question.name, &members)?;
+        *policy = Some(members.rules().policy());
         let chosen = prefer::choose(&members, question, self.recently_used, &self.labels);
         if !chosen.is_empty() {
             return Ok(chosen);

@@ -84,7 +84,7 @@ impl Rules {
         }
     }
 
-    fn policy(&self) -> Policy {
+    pub(super) fn policy(&self) -> Policy {
         self.spec.policy.unwrap_or_default()
     }
 }

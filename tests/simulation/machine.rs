@@ -210,5 +210,6 @@ pub fn machine(
         network: network.of(program),
         disk: Arc::new(disk.clone()),
         manager: Arc::new(quaestor::host::Nobody),
+        metrics: Default::default(),
     }
 }

@@ -33,6 +33,7 @@ impl Supervisor {
         if living.is_empty() {
             self.usage.seen.clear();
             self.load.usage(Usages::new());
+            self.host.metrics.agent.use_up(&Usages::new());
             return None;
         }
         self.usage.next = now + INTERVAL;
@@ -68,6 +69,7 @@ impl Supervisor {
                 self.load.set(&name, managed.load_report(now));
             }
         }
+        self.host.metrics.agent.use_up(&usages);
         self.load.usage(usages);
         Some(self.usage.next)
     }

@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::limits::{Counters, Gate, Limits, Shed};
 use crate::{
     host::Host,
-    model::Caller,
+    model::{Caller, Moment, service::Policy},
     view::{Described, Directory, Endpoint, Listed, Outcome, Question, Refusal},
 };
 
@@ -164,6 +164,23 @@ impl Answers {
     /// # Errors
     /// Why there is none.
     pub fn pick(&self, request: &Request) -> Result<Vec<Seen>, Refused> {
+        let began = self.host.clock.now();
+        let mut policy = None;
+        let picked = self.pick_by(request, began, &mut policy);
+        let refusal = picked.as_ref().err().map(Refused::reason);
+        let took = self.host.clock.now().since(began);
+        let metrics = &self.host.metrics.balancer;
+        metrics.picked(policy, refusal, took);
+        let seen = |endpoint| Seen::of(endpoint, &self.directory);
+        Ok(picked?.into_iter().map(seen).collect())
+    }
+
+    fn pick_by(
+        &self,
+        request: &Request,
+        now: Moment,
+        policy: &mut Option<Policy>,
+    ) -> Result<Vec<Arc<Endpoint>>, Refused> {
         check(request)?;
         let is_excluded = |endpoint: &Endpoint| {
             let mut excluded = request.excluded.iter();
@@ -171,16 +188,14 @@ impl Answers {
                 *port == u32::from(endpoint.port()) && host.eq_ignore_ascii_case(endpoint.host())
             })
         };
-        let (seed, now) = (self.host.entropy.bits(), self.host.clock.now());
-        let picked = self.directory.pick(&Question {
+        let question = Question {
             count: usize::try_from(request.count).map_or(MOST, |count| count.clamp(1, MOST)),
             attributes: Some(&request.attributes),
             affinity_key: &request.affinity_key,
             excluded: (!request.excluded.is_empty()).then_some(&is_excluded),
-            ..Question::new(&request.service, seed, now)
-        })?;
-        let seen = |endpoint| Seen::of(endpoint, &self.directory);
-        Ok(picked.into_iter().map(seen).collect())
+            ..Question::new(&request.service, self.host.entropy.bits(), now)
+        };
+        Ok(self.directory.pick_by(&question, policy)?)
     }
 
     /// Takes in how calls of `client`, as it calls itself, to instances of `service` ended.

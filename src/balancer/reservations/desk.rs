@@ -155,6 +155,9 @@ impl Desk {
             self.next_show = now + SHOW;
             self.show_all();
         }
+        let queues = self.queues.iter();
+        let waiting = queues.map(|(name, queue)| (name.to_string(), (queue.len(), queue.units())));
+        self.shared.host.metrics.balancer.wait(waiting);
         let waits = self.queues.values().any(|queue| !queue.is_empty());
         let queues = self.queues.values().filter_map(|queue| queue.wake(now));
         queues.chain(waits.then_some(self.next_show)).min()

@@ -49,6 +49,7 @@ pub struct Connection {
 
 impl Connection {
     pub(super) fn new(id: u64, client: Arc<Mutex<Client>>, shared: Arc<Shared>) -> Self {
+        shared.host.metrics.balancer.xds_came();
         Self {
             id,
             client,
@@ -72,6 +73,9 @@ impl Connection {
             client.who = who;
         }
         let heard = client.stream.hear(request)?;
+        if matches!(heard, Heard::Refused(_)) {
+            self.shared.host.metrics.balancer.xds_refused();
+        }
         if let (Heard::Refused(true), Some(words)) = (heard, refusal) {
             tracing::warn!(
                 client = client.who.node,
@@ -152,5 +156,6 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.want(BTreeSet::new());
         lock(&self.shared.clients).remove(&self.id);
+        self.shared.host.metrics.balancer.xds_went();
     }
 }

@@ -19,7 +19,7 @@ pub struct DevArgs {
     /// Where the balancer listens
     #[arg(long, default_value = "127.0.0.1:5150", value_name = "ADDR")]
     pub balancer_listen: SocketAddr,
-    /// Where the balancer answers HTTP/JSON as well [default: nowhere]
+    /// Where the balancer answers HTTP/JSON as well, and /metrics is [default: nowhere]
     #[arg(long, value_name = "ADDR")]
     pub http: Option<SocketAddr>,
     /// Where the agent keeps files and logs, and what it has to know of running
@@ -58,6 +58,14 @@ pub struct AgentArgs {
         value_name = "HOST:PORT"
     )]
     pub listen: String,
+    /// Where it serves its metrics by HTTP, at /metrics [default: nowhere]
+    #[arg(
+        long,
+        env = "QUAESTOR_HTTP",
+        hide_env_values = true,
+        value_name = "ADDR"
+    )]
+    pub http: Option<String>,
     /// A label of this host, for nodeSelector; may be given again
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     pub labels: Vec<(String, String)>,
@@ -99,6 +107,14 @@ pub struct ControllerArgs {
     /// says otherwise
     #[arg(long, default_value = "60s", value_name = "DURATION")]
     pub node_grace: Period,
+    /// Where it serves its metrics by HTTP, at /metrics [default: nowhere]
+    #[arg(
+        long,
+        env = "QUAESTOR_HTTP",
+        hide_env_values = true,
+        value_name = "ADDR"
+    )]
+    pub http: Option<String>,
     /// Leave the store's history alone; by default the leader compacts it every five minutes
     #[arg(long)]
     pub no_compaction: bool,
@@ -124,7 +140,7 @@ pub struct BalancerArgs {
         value_name = "HOST:PORT"
     )]
     pub advertise: Option<String>,
-    /// Where it answers HTTP/JSON as well; /openapi.json there says what is served [default: nowhere]
+    /// Where it answers HTTP/JSON as well, /openapi.json there says what, and /metrics [default: nowhere]
     #[arg(
         long,
         env = "QUAESTOR_HTTP",
