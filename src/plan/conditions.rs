@@ -358,7 +358,8 @@ impl<'a> Report<'a> {
         } else {
             (ConditionStatus::False, "NotReady")
         };
-        let mut message = format!("{ready} of {} ready", self.replicas);
+        let available = self.wanted().filter(|member| member.is_available());
+        let mut message = format!("{} of {} ready", available.count(), self.replicas);
         if self.nowhere.is_some() {
             message.push_str("; no node admits it");
         } else if !parts.is_empty() {

@@ -219,7 +219,7 @@ fn a_rollout_stops_at_an_instance_that_does_not_become_ready_and_says_so() {
     assert_eq!(all.filter(|(_, a)| a.generation == 2).count(), 1);
     let (status, reason, message) = world.verdict("worker", "Ready");
     assert_eq!((status, reason.as_str()), (False, "NotReady"));
-    let start = "0 of 3 ready; worker-0 on a: CrashLoop: exited with code 1";
+    let start = "2 of 3 ready; worker-0 on a: CrashLoop: exited with code 1";
     assert!(message.starts_with(start), "{message}");
     assert_eq!(world.status("worker").ready, 2, "the others serve");
     // A mended template goes to the broken one first.
