@@ -134,6 +134,24 @@ pub(super) fn path(home: &Home, instance: &Instance) -> PathBuf {
     home.runtime().join(format!("{instance}{SUFFIX}"))
 }
 
+/// What the agent before this one has left.
+pub(super) struct Recalled {
+    /// Instances to go on with.
+    pub(super) memories: Vec<Memory>,
+    /// Those whose record could not be read, and why.
+    pub(super) broken: Vec<(Instance, String)>,
+}
+
+/// What a record says.
+enum Read {
+    /// This, of this boot.
+    Record(Box<Record>),
+    /// Nothing that matters now.
+    Nothing,
+    /// It cannot be read, for this reason.
+    Broken(String),
+}
+
 /// Everything that the agent before this one has left: instances to go on with. What belongs to another boot, or
 /// to nobody, is cleared away; broken records are put aside, and what they were about is ended.
 ///
@@ -143,13 +161,14 @@ pub(super) async fn recall(
     home: &Home,
     host: &Host,
     processes: &dyn Processes,
-) -> Result<Vec<Memory>, Error> {
+) -> Result<Recalled, Error> {
     let listed = host.disk.list(home.runtime());
     let listed = listed.map_err(|cause| Error::StateDirectory {
         path: home.runtime().to_owned(),
         cause,
     })?;
     let mut records = Vec::new();
+    let mut broken = Vec::new();
     let files = host.disk.list(&home.all_files()).unwrap_or_default();
     for path in &listed {
         let Some((instance, is_record)) = subject(path) else {
@@ -160,13 +179,16 @@ pub(super) async fn recall(
         } else if listed.contains(&self::path(home, &instance)) {
             continue;
         } else {
-            None
+            Read::Nothing
         };
-        let Some(record) = record else {
-            clear(&instance, home, processes).await;
-            continue;
-        };
-        records.push((home.place(&instance, &record.uuid), record));
+        match record {
+            Read::Record(record) => records.push((home.place(&instance, &record.uuid), *record)),
+            Read::Nothing => clear(&instance, home, processes).await,
+            Read::Broken(why) => {
+                clear(&instance, home, processes).await;
+                broken.push((instance, why));
+            }
+        }
     }
     // Side by side: one that does not answer holds up nobody else.
     let finding = records.into_iter().map(async |(place, record)| Memory {
@@ -187,7 +209,7 @@ pub(super) async fn recall(
             tracing::error!(directory = %directory.display(), %error, "secrets cannot be removed");
         }
     }
-    Ok(memories)
+    Ok(Recalled { memories, broken })
 }
 
 /// The instance that a file or directory is about, and whether it is its record.
@@ -199,17 +221,18 @@ fn subject(path: &Path) -> Option<(Instance, bool)> {
     }
 }
 
-/// The record in a file, if it can be read and is about this boot; otherwise it does not lie there any more.
-fn read(path: &Path, home: &Home, host: &Host) -> Option<Record> {
+/// The record in a file. Unless it can be read and is about this boot, it does not lie there any more.
+fn read(path: &Path, home: &Home, host: &Host) -> Read {
     let content = host.disk.read(path);
     let content = content.map(Option::unwrap_or_default);
     let content = content.map_err(|error| error.to_string());
+    let mut read = Read::Nothing;
     match content
         .as_deref()
         .map_err(Clone::clone)
         .and_then(Record::open)
     {
-        Ok(record) if record.boot_id == home.boot_id() => return Some(record),
+        Ok(record) if record.boot_id == home.boot_id() => return Read::Record(Box::new(record)),
         Ok(record) => {
             tracing::info!(instance = %record.assignment.instance, "not of this boot");
         }
@@ -229,12 +252,13 @@ fn read(path: &Path, home: &Home, host: &Host) -> Option<Record> {
             if let Err(error) = kept {
                 tracing::error!(aside, %error, "it cannot be put aside");
             }
+            read = Read::Broken(format!("{why}; it is kept as {aside}"));
         }
     }
     if let Err(error) = host.disk.remove(path) {
         tracing::error!(file = %path.display(), %error, "it cannot be removed");
     }
-    None
+    read
 }
 
 /// Ends whatever there is of an instance that nothing is known of.

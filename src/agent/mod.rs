@@ -40,7 +40,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::allowed::Allowed;
 use self::{
-    home::Home, memory::Memory, reservations::Counter, session::Keeper, supervisor::Supervisor,
+    home::Home,
+    memory::{Memory, Recalled},
+    reservations::Counter,
+    session::Keeper,
+    supervisor::Supervisor,
 };
 use crate::{
     host::Host,
@@ -144,11 +148,12 @@ pub async fn run(
 ) -> Result<(), Error> {
     let home = settle(&config, &host).await?;
     // Before anything is asked of the store: what lives has to be known, whatever the store says.
-    let memories = memory::recall(&home, &host, &*processes).await?;
+    let Recalled { memories, broken } = memory::recall(&home, &host, &*processes).await?;
     let unchanged = !memories.is_empty() && memories.iter().all(Memory::is_unchanged);
     let (mut keeper, handle) = Keeper::new(&config, &home, store.clone(), host.clone(), unchanged);
     let mut supervisor = Supervisor::new(config, home, store, host, processes, counter, handle);
     supervisor.adopt(memories);
+    supervisor.tell_broken(broken);
     let session = async {
         match keeper.begin().await {
             Ok(()) => match keeper.hold().await {},

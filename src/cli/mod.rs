@@ -1,7 +1,7 @@
 //! The command line: parse, resolve, do, print.
 //!
 //! - [`args`]: every command and flag
-//! - [`apply`], [`diff`], [`prune`], [`delete`], [`restart`], [`get`], [`describe`], [`logs`], [`pick`], [`import`],
+//! - [`apply`], [`diff`], [`prune`], [`delete`], [`restart`], [`get`], [`describe`], [`why`], [`logs`], [`pick`], [`import`],
 //!   [`validate`], [`rollout`], [`wait`], [`acquire`], [`cancel`], [`xds`]: the user's
 //!   commands
 //! - [`explain`], [`init`], [`completion`]: help with manifests, and with typing
@@ -47,6 +47,7 @@ mod rollout;
 mod security;
 mod validate;
 mod wait;
+mod why;
 mod xds;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -136,6 +137,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Wait(args) => wait::run(&operator(&global, &host)?, &host, args).await,
         Command::Get(args) => get::run(&operator(&global, &host)?, &host, args).await,
         Command::Describe(args) => describe::run(&operator(&global, &host)?, &host, args).await,
+        Command::Why(args) => why::run(&operator(&global, &host)?, &host, args).await,
+        Command::WhyNot(args) => why::not(&operator(&global, &host)?, &host, args).await,
         Command::Logs(args) => {
             let security = Security::read(&global, &host)?;
             let store = security.store(endpoints(&global), &host)?;

@@ -3,7 +3,6 @@
 use std::{
     fmt::Display,
     io::{self, Write as _},
-    time::Duration,
 };
 
 use anstyle::{AnsiColor, Style};
@@ -12,7 +11,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use super::args::OutputFormat;
-use crate::model::{Timestamp, manifest::closest, quantity::Period};
+use crate::model::{Timestamp, manifest::closest};
 
 /// What is wrong.
 pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -163,19 +162,9 @@ pub(super) fn or_dash(text: impl Into<String>) -> String {
     }
 }
 
-/// How long ago, with the one or two units that matter: `45s`, `12m`, `3h20m`, `5d`.
+/// How long ago, for people; `-` where nobody knows.
 pub(super) fn age(since: Option<Timestamp>, now: Timestamp) -> String {
-    let Some(since) = since else {
-        return "-".to_owned();
-    };
-    let secs = now.since(since).as_secs();
-    let rounded = match secs {
-        0..120 => secs,
-        120..7_200 => secs - secs % 60,
-        7_200..172_800 => secs - secs % 600,
-        _ => secs - secs % 86_400,
-    };
-    Period(Duration::from_secs(rounded)).to_string()
+    since.map_or("-".to_owned(), |since| now.age(since))
 }
 
 #[cfg(test)]

@@ -52,6 +52,9 @@ pub struct NodeSpec {
     /// Its instances are moved to other nodes, and it is given no new ones.
     #[serde(skip_serializing_if = "is_default")]
     pub draining: bool,
+    /// Who has cordoned or drained it, and when; none where it is neither, or an older version did so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub closing: Option<Closing>,
     /// Labels beside those that its agent announces, or in their place; null takes one away.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, Option<String>>,
@@ -59,6 +62,15 @@ pub struct NodeSpec {
     /// an agent of that name again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<Timestamp>,
+}
+
+/// Who closed a node to new instances, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closing {
+    /// The operator, as in `--as`.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

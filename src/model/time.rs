@@ -8,6 +8,8 @@ use std::{
 
 use serde::{Deserialize, Serialize, de};
 
+use super::quantity::Period;
+
 /// A point on the machine's monotonic clock, as the time since an origin that is the same for all
 /// programs of one boot.
 ///
@@ -64,6 +66,18 @@ impl Timestamp {
     pub fn since(self, earlier: Timestamp) -> Duration {
         let millis = self.as_millis().saturating_sub(earlier.as_millis());
         Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+    }
+
+    /// The same for people, with the one or two units that matter: `45s`, `12m`, `3h20m`, `5d`.
+    pub fn age(self, earlier: Timestamp) -> String {
+        let secs = self.since(earlier).as_secs();
+        let rounded = match secs {
+            0..120 => secs,
+            120..7_200 => secs - secs % 60,
+            7_200..172_800 => secs - secs % 600,
+            _ => secs - secs % 86_400,
+        };
+        Period::from_secs(rounded).to_string()
     }
 }
 

@@ -10,6 +10,7 @@
 //! - `events`: what happened
 //! - [`inventory`]: services, instances, nodes and endpoints as one reads them
 //! - [`nodes`]: cordon, drain, label and delete nodes; confirm what waits for a word
+//! - [`observed`]: all of it as the planner sees it
 //! - [`restart`]: new processes for what runs
 //! - [`rollout`]: pause, resume, undo, scale; the templates there were
 //! - [`wait`]: until what was asked for has come true
@@ -23,6 +24,7 @@ pub mod delete;
 mod events;
 pub mod inventory;
 pub mod nodes;
+pub mod observed;
 pub mod prune;
 pub mod restart;
 pub mod rollout;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Error, Operator, decode, to_json};
 use crate::{
     keys::Key,
-    model::{ClusterSpec, ClusterStatus, Name, NodeSpec, Timestamp},
+    model::{ClusterSpec, ClusterStatus, Name, NodeSpec, Timestamp, node::Closing},
     store::{Entry, Guard, Outcome, Txn, Write},
 };
 
@@ -50,6 +50,14 @@ impl Operator {
             spec.deleted_at = None;
         }
         change(&mut spec);
+        let closed = |spec: &NodeSpec| (spec.cordoned, spec.draining);
+        if closed(&spec) != closed(&before) {
+            let is_closed = spec.cordoned || spec.draining;
+            spec.closing = is_closed.then(|| Closing {
+                by: self.author.clone(),
+                at: self.store.host().clock.timestamp(),
+            });
+        }
         if spec == before {
             return Ok(false);
         }

@@ -34,7 +34,7 @@ use crate::model::{Assignment, Desired, Exit, Moment, Run, service::OnPartition}
 /// [`drain::SHUTDOWN_DRAIN`] less than the 90 s after which systemd kills the agent.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(50);
 
-pub use cause::StopCause;
+pub use cause::{StopCause, UNHEALTHY};
 pub use time::{grace, pre_stop};
 
 /// What is wanted of an instance.

@@ -7,6 +7,12 @@ use crate::model::{
     service::{ArtifactSpec, Digest},
 };
 
+/// The reason of an instance whose artifact could not be had.
+pub const FAILED: &str = "ArtifactFailed";
+
+/// The reason of an instance whose artifact is on its way.
+pub const FETCHING: &str = "FetchingArtifact";
+
 /// So many are fetched at a time.
 pub const WIDTH: usize = 2;
 

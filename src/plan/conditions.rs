@@ -44,7 +44,7 @@ pub const ROLLED_BACK: &str = "RolledBack";
 /// The reason that an instance found no node.
 const NO_NODE: &str = "NoNode";
 /// The reason that an instance cannot be replaced where it is.
-const STUCK: &str = "Stuck";
+pub const STUCK: &str = "Stuck";
 /// The reason that a later spec is not in force.
 const SPEC_REFUSED: &str = "SpecRefused";
 

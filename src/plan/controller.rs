@@ -210,4 +210,4 @@ fn moved(plan: &Plan) -> BTreeMap<Name, isize> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -20,6 +20,7 @@
 //! - [`stored`]: a key, and what is made of values that cannot be read
 //! - [`conditions`], [`overview`]: what is reported
 //! - [`news`], [`journal`]: what of that is an event, and which events are kept
+//! - [`why`]: the chain of causes for the state of a service, an instance or a node
 //! - [`check`]: an independent judge of the leader's plans
 
 pub mod absence;
@@ -61,4 +62,5 @@ pub mod scope;
 pub mod service;
 pub mod stored;
 pub mod usage;
+pub mod why;
 pub mod xds;

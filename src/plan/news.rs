@@ -7,7 +7,7 @@ use super::{
 use crate::{
     keys::Key,
     model::{
-        Condition, ConditionStatus, Desired, ExitCause, InstanceState, Name, Phase,
+        Condition, ConditionStatus, Desired, ExitCause, Instance, InstanceState, Name, Phase,
         event::{Note, Object},
     },
 };
@@ -15,6 +15,24 @@ use crate::{
 /// The reasons of conditions that are no news: with many instances they come and go all the time, and what
 /// they come from is told by itself.
 const NO_NEWS: [&str; 2] = [super::conditions::UPDATED, super::conditions::READY];
+
+/// The reason of an event: what an agent had written down of an instance could not be read.
+pub const RECORD_BROKEN: &str = "RecordBroken";
+
+/// That what was written down of an instance could not be read, by what is `said` about it.
+pub fn of_broken_record(node: &Name, instance: Instance, said: &str) -> Note {
+    Note {
+        warning: true,
+        node: Some(node.clone()),
+        ..Note::new(
+            Object::Instance(instance),
+            RECORD_BROKEN,
+            format!(
+                "what its agent had written down of it cannot be read, so that it is started anew: {said}"
+            ),
+        )
+    }
+}
 
 /// What happened to an instance from `before` to `after`. Of what nothing was known before, only what it is doing
 /// is told.

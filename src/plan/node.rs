@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     Instance, Moment, NodeLoad, NodeSpec, NodeStatus, Session,
+    node::Closing,
     service::{Capacity, Labels},
 };
 
@@ -66,6 +67,11 @@ impl Node {
         } else {
             None
         }
+    }
+
+    /// Who closed it, and when, where that is known.
+    pub fn closing(&self) -> Option<&Closing> {
+        self.wish()?.closing.as_ref()
     }
 
     /// What it has to give.

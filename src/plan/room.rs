@@ -133,14 +133,24 @@ impl<'a> Room<'a> {
         spec: &ServiceSpec,
         service: &Numbers,
     ) -> Result<Vec<Option<u16>>, String> {
-        if spec.requests != Requests::default() {
-            let capacity = self.cluster.nodes().get(node).map(Node::capacity);
-            let capacity = capacity.unwrap_or_default();
-            if let Some(lack) = spec.requests.lacks(*self.requested(node), capacity) {
-                return Err(lack);
-            }
-        }
+        self.fits(node, spec)?;
         self.numbers(node, instance, &spec.ports, &BTreeMap::new(), service)
+    }
+
+    /// Whether one more instance of `spec` finds on `node` what it requests.
+    ///
+    /// # Errors
+    /// What it lacks, in words.
+    pub fn fits(&mut self, node: &Name, spec: &ServiceSpec) -> Result<(), String> {
+        if spec.requests == Requests::default() {
+            return Ok(());
+        }
+        let capacity = self.cluster.nodes().get(node).map(Node::capacity);
+        let capacity = capacity.unwrap_or_default();
+        match spec.requests.lacks(*self.requested(node), capacity) {
+            Some(lack) => Err(lack),
+            None => Ok(()),
+        }
     }
 
     /// What is requested of `node` so far.

@@ -21,6 +21,7 @@ use super::{
     endpoint::{self, Endpoint},
     failure::Failure,
     range::{self, Range},
+    status::{self, Status},
 };
 use crate::host::Host;
 
@@ -142,6 +143,28 @@ impl Store {
         let tried = self.attempt(true, compact).await;
         let result = tried.result.map(drop);
         result.map_err(|failure| self.error(failure, "to be compacted"))
+    }
+
+    /// What the member that answers first says of itself.
+    ///
+    /// # Errors
+    /// When none answers.
+    pub async fn status(&self) -> Result<Status, Error> {
+        let tried = self.attempt(true, status::ask).await;
+        tried
+            .result
+            .map(Status::of)
+            .map_err(|failure| self.error(failure, "to say how it is"))
+    }
+
+    /// What each member says of itself, by its endpoint.
+    pub async fn statuses(&self) -> Vec<(String, Result<Status, Error>)> {
+        let members = (0..self.shared.endpoints.len()).map(async |index| {
+            let status = self.attempt_at(index, status::ask).await.map(Status::of);
+            let status = status.map_err(|failure| self.error(failure, "to say how it is"));
+            (self.name(index), status)
+        });
+        futures::future::join_all(members).await
     }
 
     /// A new lease that ends `ttl` after it was last renewed. The store counts in whole seconds.

@@ -7,6 +7,7 @@
 //!   - `endpoint`: one member: its address, and the connection to it
 //!   - `failure`: what a failed attempt means
 //!   - `range`: ranges of keys, and reading them whole
+//!   - `status`: how its members are
 //! - `follow`: list, then watch, for good
 //!   - `watch`: one stream of changes
 //!   - `ledger`: what was said so far
@@ -25,6 +26,7 @@ mod follow;
 mod lease;
 mod ledger;
 mod range;
+mod status;
 mod watch;
 
 use std::{sync::Arc, time::Duration};
@@ -38,6 +40,7 @@ pub use client::Store;
 pub use election::Leadership;
 pub use follow::{Change, Follow, Update};
 pub use lease::Lease;
+pub use status::Status;
 
 /// Where the store is, who we are to it, and how long to wait for it.
 #[derive(Clone)]

@@ -24,7 +24,7 @@ use crate::{
         Moment,
         service::{ArtifactSpec, Digest},
     },
-    plan::artifact::{Status, Step, decide},
+    plan::artifact::{self, Status, Step, decide},
     retry::Retry,
 };
 use fetch::Place;
@@ -76,9 +76,9 @@ impl Artifacts {
     /// Why one does not lie there, in a word for programs and one for people.
     pub(super) fn trouble(&self, spec: &ArtifactSpec) -> (&'static str, String) {
         match self.known.get(&spec.sha256) {
-            Some(Status::Failed { why, .. }) => ("ArtifactFailed", why.clone()),
+            Some(Status::Failed { why, .. }) => (artifact::FAILED, why.clone()),
             _ => (
-                "FetchingArtifact",
+                artifact::FETCHING,
                 format!("the artifact {} is being fetched", spec.origin()),
             ),
         }

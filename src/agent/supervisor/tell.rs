@@ -29,6 +29,14 @@ impl Supervisor {
         self.chronicle.guard(held.map(Held::guards));
     }
 
+    /// What the agent before this one had written down of these could not be read.
+    pub(in crate::agent) fn tell_broken(&mut self, broken: Vec<(Instance, String)>) {
+        let node = &self.config.node;
+        let notes = broken.into_iter();
+        let notes = notes.map(|(name, why)| news::of_broken_record(node, name, &why));
+        self.chronicle.note(notes);
+    }
+
     /// Nothing is left of an instance.
     pub(super) fn tell_end(&mut self, name: &Instance) {
         let last = self.reporter.wanted(name).map(news::of_end);

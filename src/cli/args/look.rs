@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::roles::label;
-use crate::model::quantity::Period;
+use crate::model::{Name, quantity::Period};
 
 /// Arguments of `get`.
 #[derive(Debug, Args)]
@@ -87,6 +87,45 @@ pub enum DescribeKind {
     /// A host
     #[value(alias = "nodes")]
     Node,
+}
+
+/// Arguments of `why`.
+#[derive(Debug, Args)]
+pub struct WhyArgs {
+    /// A service, instance or node, or cluster for all of it; node/NAME and so on where several are called alike
+    #[arg(value_name = "NAME")]
+    pub object: String,
+    /// How to show it: table (a tree), json or yaml; the latter two are always a list
+    #[arg(
+        short,
+        long,
+        value_enum,
+        hide_possible_values = true,
+        default_value_t,
+        value_name = "FORMAT"
+    )]
+    pub output: OutputFormat,
+}
+
+/// Arguments of `why-not`.
+#[derive(Debug, Args)]
+pub struct WhyNotArgs {
+    /// A service, or one of its instances
+    #[arg(value_name = "SERVICE|INSTANCE")]
+    pub what: String,
+    /// The node that it is not on
+    #[arg(value_name = "NODE")]
+    pub node: Name,
+    /// How to show it: table (a tree), json or yaml; the latter two are always a list
+    #[arg(
+        short,
+        long,
+        value_enum,
+        hide_possible_values = true,
+        default_value_t,
+        value_name = "FORMAT"
+    )]
+    pub output: OutputFormat,
 }
 
 /// Arguments of `logs`.

@@ -31,6 +31,7 @@ pub use apply::{ApplyArgs, DiffArgs};
 pub use help::{CompletionArgs, ExplainArgs, InitArgs};
 pub use look::{
     AcquireArgs, DescribeArgs, DescribeKind, GetArgs, Kind, LogsArgs, OutputFormat, PickArgs,
+    WhyArgs, WhyNotArgs,
 };
 pub use operate::{
     CancelArgs, ClusterArgs, ClusterCommand, ConfigCheckArgs, ConfigCommand, Confirmation,
@@ -167,6 +168,10 @@ pub enum Command {
     Get(GetArgs),
     /// Show all there is to know of one service, instance or node
     Describe(DescribeArgs),
+    /// Say why a service, instance or node is as it is, and what can be done about it
+    Why(WhyArgs),
+    /// Say why a service or instance is not on a node
+    WhyNot(WhyNotArgs),
     /// Show what instances print
     Logs(LogsArgs),
     /// Ask a balancer for the least busy instances of a service: host:port, one per line

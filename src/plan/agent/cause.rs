@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{model::quantity::Period, plan::health::Failure};
 
+/// How the words begin by which a stop for failed checks is told.
+pub const UNHEALTHY: &str = "it is unhealthy: ";
+
 /// Why a process is stopped. There is no stop without one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -51,7 +54,7 @@ impl fmt::Display for StopCause {
                 f,
                 "its assignment asks for revision {by} (store revision {stored_at})"
             ),
-            Self::Unhealthy(failure) => write!(f, "it is unhealthy: {}", failure.why),
+            Self::Unhealthy(failure) => write!(f, "{UNHEALTHY}{}", failure.why),
             Self::Recycled { age } => {
                 let age = Period(Duration::from_secs(age.as_secs()));
                 write!(f, "it has run for {age} and is recycled")

@@ -18,4 +18,4 @@ mod lifecycle;
 mod nodes;
 mod recycling;
 mod rollouts;
-mod world;
+pub(in crate::plan) mod world;

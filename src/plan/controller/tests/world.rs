@@ -23,13 +23,13 @@ use crate::{
     },
 };
 
-pub(super) struct World {
-    pub(super) cluster: Cluster,
-    pub(super) revision: i64,
+pub(in crate::plan) struct World {
+    pub(in crate::plan) cluster: Cluster,
+    pub(in crate::plan) revision: i64,
     /// Wall clock; moves on with every plan, so that nothing may depend on it.
     now: i64,
     /// Instances whose processes do not become ready.
-    pub(super) broken: BTreeSet<Instance>,
+    pub(in crate::plan) broken: BTreeSet<Instance>,
     /// What the agents have running, and say of it.
     running: BTreeMap<(Name, Instance), InstanceState>,
     /// Of those, the ones that were started as singletons, and are still meant to be.
@@ -40,11 +40,11 @@ pub(super) struct World {
     given_up: BTreeSet<Name>,
 }
 
-pub(super) fn name(text: &str) -> Name {
+pub(in crate::plan) fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-pub(super) fn instance(text: &str) -> Instance {
+pub(in crate::plan) fn instance(text: &str) -> Instance {
     text.parse().unwrap()
 }
 
@@ -63,7 +63,7 @@ fn brief(plan: &Plan) -> Vec<String> {
 }
 
 impl World {
-    pub(super) fn new() -> Self {
+    pub(in crate::plan) fn new() -> Self {
         Self {
             cluster: Cluster::default(),
             revision: 0,
@@ -77,7 +77,7 @@ impl World {
     }
 
     /// A world with live nodes without labels.
-    pub(super) fn with_nodes(nodes: &[&str]) -> Self {
+    pub(in crate::plan) fn with_nodes(nodes: &[&str]) -> Self {
         let mut world = Self::new();
         for node in nodes {
             world.node(node, json!({}));
@@ -85,16 +85,16 @@ impl World {
         world
     }
 
-    pub(super) fn put(&mut self, key: Key, value: &Json) {
+    pub(in crate::plan) fn put(&mut self, key: Key, value: &Json) {
         self.put_text(key, &value.to_string());
     }
 
-    pub(super) fn put_text(&mut self, key: Key, text: &str) {
+    pub(in crate::plan) fn put_text(&mut self, key: Key, text: &str) {
         self.revision += 1;
         self.cluster.put(&key, text.as_bytes(), self.revision);
     }
 
-    pub(super) fn node(&mut self, node: &str, labels: Json) {
+    pub(in crate::plan) fn node(&mut self, node: &str, labels: Json) {
         let session = json!({
             "uuid": "u", "nodeUuid": "n", "address": "127.0.0.1", "labels": labels,
             "version": "0", "startedAt": "2026-01-01T00:00:00Z", "reconciled": true,
@@ -104,19 +104,19 @@ impl World {
         self.put(Key::Session(name(node)), &session);
     }
 
-    pub(super) fn lose_node(&mut self, node: &str) {
+    pub(in crate::plan) fn lose_node(&mut self, node: &str) {
         self.cluster.delete(&Key::Session(name(node)));
         self.away.entry(name(node)).or_insert(self.cluster.now());
     }
 
     /// The node's host fails: nothing runs there any more.
-    pub(super) fn crash_node(&mut self, node: &str) {
+    pub(in crate::plan) fn crash_node(&mut self, node: &str) {
         self.lose_node(node);
         self.running.retain(|(on, _), _| *on != name(node));
     }
 
     /// What an operator wants of a node; null takes it back.
-    pub(super) fn wish(&mut self, node: &str, spec: &Json) {
+    pub(in crate::plan) fn wish(&mut self, node: &str, spec: &Json) {
         let key = Key::NodeSpec(name(node));
         if !spec["deletedAt"].is_null() && !self.cluster.is_live(&name(node)) {
             self.given_up.insert(name(node));
@@ -128,7 +128,7 @@ impl World {
     }
 
     /// What the instances on a node work on.
-    pub(super) fn load(&mut self, node: &str, busy: &[&str]) {
+    pub(in crate::plan) fn load(&mut self, node: &str, busy: &[&str]) {
         let stats = |requests| {
             json!({"stats": {"currentRequests": requests, "requestCapacity": 1,
             "serverUtilization": 0.0, "serverMemoryUsagePercent": 0.0}})
@@ -141,7 +141,7 @@ impl World {
     }
 
     /// Time passes.
-    pub(super) fn pass(&mut self, seconds: u64) {
+    pub(in crate::plan) fn pass(&mut self, seconds: u64) {
         let now = self.cluster.now() + Duration::from_secs(seconds);
         self.cluster.advance(now);
         // What stops by itself has, at the last moment that it may.
@@ -156,7 +156,7 @@ impl World {
         });
     }
 
-    pub(super) fn spec(&mut self, service: &str, generation: u64, spec: Json) {
+    pub(in crate::plan) fn spec(&mut self, service: &str, generation: u64, spec: Json) {
         if spec["singleton"] != true {
             (self.singletons).retain(|(_, instance)| instance.service.as_str() != service);
         }
@@ -168,7 +168,7 @@ impl World {
     }
 
     /// An operator asks for a restart, if there is a service.
-    pub(super) fn restart(&mut self, service: &str, slot: Option<u32>, generation: u64) {
+    pub(in crate::plan) fn restart(&mut self, service: &str, slot: Option<u32>, generation: u64) {
         let known = self.cluster.services().get(&name(service));
         let stored = known.and_then(|known| known.spec.as_ref()?.value.clone());
         if let Some(mut object) = stored {
@@ -180,7 +180,7 @@ impl World {
     }
 
     /// An operator holds a rollout, or lets it go on.
-    pub(super) fn pause(&mut self, service: &str, generation: u64, paused: bool) {
+    pub(in crate::plan) fn pause(&mut self, service: &str, generation: u64, paused: bool) {
         let stored = self.cluster.services()[&name(service)].spec.clone();
         let mut object = stored.unwrap().value.unwrap();
         (object.generation, object.paused) = (generation, paused);
@@ -189,18 +189,18 @@ impl World {
     }
 
     /// Time has passed: everything is looked at again.
-    pub(super) fn touch(&mut self) {
+    pub(in crate::plan) fn touch(&mut self) {
         let plan = self.plan(&Scope::everything());
         check::carry_out(&mut self.cluster, &plan, &mut self.revision);
     }
 
-    pub(super) fn delete(&mut self, service: &str, generation: u64) {
+    pub(in crate::plan) fn delete(&mut self, service: &str, generation: u64) {
         self.cluster.delete(&Key::ServiceSpec(name(service)));
         let tombstone = json!({"generation": generation, "deletedAt": "2026-01-01T00:00:00Z"});
         self.put(Key::Tombstone(name(service)), &tombstone);
     }
 
-    pub(super) fn plan(&mut self, scope: &Scope) -> Plan {
+    pub(in crate::plan) fn plan(&mut self, scope: &Scope) -> Plan {
         self.now += 1000;
         let plan = plan(&self.cluster, scope, Timestamp::from_millis(self.now));
         let violations = check::violations(&self.cluster, &plan);
@@ -211,7 +211,7 @@ impl World {
     /// Plans what was touched, writes it, and checks that the same then needs no further write, save
     /// by those that waited for a port which the plan gave back. In the end nothing at all needs a
     /// write, not even what was not touched. Returns how much was written.
-    pub(super) fn lead(&mut self) -> usize {
+    pub(in crate::plan) fn lead(&mut self) -> usize {
         let mut written = 0;
         for _ in 0..10 {
             let touched = self.cluster.take_touched();
@@ -266,7 +266,7 @@ impl World {
     }
 
     /// Every key that is about a service, but for what operators write.
-    pub(super) fn keys_of(&self, service: &str) -> Vec<Key> {
+    pub(in crate::plan) fn keys_of(&self, service: &str) -> Vec<Key> {
         let Some(known) = self.cluster.services().get(&name(service)) else {
             return Vec::new();
         };
@@ -290,7 +290,7 @@ impl World {
     }
 
     /// What nodes are asked to run.
-    pub(super) fn assignments(&self) -> Vec<(Name, Assignment)> {
+    pub(in crate::plan) fn assignments(&self) -> Vec<(Name, Assignment)> {
         let services = self.cluster.services().values();
         services
             .flat_map(|service| &service.seats)
@@ -299,7 +299,7 @@ impl World {
     }
 
     /// The first instance whose assignment carries out `generation`.
-    pub(super) fn first_of(&self, generation: u64) -> Instance {
+    pub(in crate::plan) fn first_of(&self, generation: u64) -> Instance {
         let mut all = self.assignments().into_iter();
         let (_, first) = all
             .find(|(_, asked)| asked.generation == generation)
@@ -308,7 +308,7 @@ impl World {
     }
 
     /// Every live agent does what it is asked. Returns whether anything changed.
-    pub(super) fn act(&mut self) -> bool {
+    pub(in crate::plan) fn act(&mut self) -> bool {
         let mut acted = false;
         for (node, asked) in self.assignments() {
             if self.cluster.is_live(&node) {
@@ -325,7 +325,7 @@ impl World {
         acted
     }
 
-    pub(super) fn act_on(&mut self, node: &Name, asked: &Assignment) -> bool {
+    pub(in crate::plan) fn act_on(&mut self, node: &Name, asked: &Assignment) -> bool {
         let key = Key::State(node.clone(), asked.instance.clone());
         let known = self.state(node, &asked.instance);
         if asked.desired == Desired::Absent {
@@ -386,7 +386,7 @@ impl World {
     }
 
     /// Leader and agents take turns until nothing changes any more. Returns how much the leader wrote.
-    pub(super) fn settle(&mut self) -> usize {
+    pub(in crate::plan) fn settle(&mut self) -> usize {
         let mut written = 0;
         for _ in 0..1_000 {
             let led = self.lead();
@@ -405,7 +405,7 @@ impl World {
     }
 
     /// `worker-0@a:5161`, for those that are to run.
-    pub(super) fn placed(&self, service: &str) -> Vec<String> {
+    pub(in crate::plan) fn placed(&self, service: &str) -> Vec<String> {
         let present = self.assignments().into_iter().filter(|(_, asked)| {
             asked.desired == Desired::Present && asked.instance.service.as_str() == service
         });
@@ -418,12 +418,12 @@ impl World {
             .collect()
     }
 
-    pub(super) fn status(&self, service: &str) -> ServiceStatus {
+    pub(in crate::plan) fn status(&self, service: &str) -> ServiceStatus {
         let service = &self.cluster.services()[&name(service)];
         service.status.clone().unwrap().value.unwrap()
     }
 
-    pub(super) fn condition(&self, service: &str, r#type: &str) -> Condition {
+    pub(in crate::plan) fn condition(&self, service: &str, r#type: &str) -> Condition {
         let status = self.status(service);
         conditions::find(&status.conditions, r#type)
             .unwrap()
@@ -431,7 +431,11 @@ impl World {
     }
 
     /// Status, reason and message of a condition.
-    pub(super) fn verdict(&self, service: &str, r#type: &str) -> (ConditionStatus, String, String) {
+    pub(in crate::plan) fn verdict(
+        &self,
+        service: &str,
+        r#type: &str,
+    ) -> (ConditionStatus, String, String) {
         let condition = self.condition(service, r#type);
         (condition.status, condition.reason, condition.message)
     }
