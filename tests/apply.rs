@@ -2,7 +2,7 @@
 //!
 //! 1. diff: exit codes, consequences, secrets, colours
 //! 2. prune: what is listed, asked and deleted, and what keeps it from that
-//! 3. conflicts: what others changed, and data of versions that knew no authors
+//! 3. conflicts: what others changed, and data of versions that knew no authors, or know more than this one
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod support;
@@ -361,4 +361,48 @@ fn a_deleted_service_that_comes_back_knows_nothing_of_its_earlier_life() {
     assert_eq!(shop.value("spec/applied/worker"), None);
     shop.ok("ann", &["apply", "-f", &file]);
     assert_eq!(shop.spec("worker")["replicas"], 3);
+}
+
+#[test]
+fn what_a_newer_version_has_written_outlives_every_command_of_this_one() {
+    let shop = Shop::open();
+    let file = shop.file("one.yaml", &[("a", "replicas: 1, env: {A: b}")]);
+    shop.ok("ann", &["apply", "-f", &file]);
+    let mut object = shop.value("spec/service/a").unwrap();
+    object["future"] = serde_json::json!({"deep": [1]});
+    object["spec"]["health"]["future"] = true.into();
+    let key = "/quaestor/default/spec/service/a";
+    shop.etcdctl(&["put", key, &object.to_string()]);
+    let node = "/quaestor/default/spec/node/h";
+    shop.etcdctl(&["put", node, r#"{"future": 1}"#]);
+    shop.etcdctl(&[
+        "put",
+        "/quaestor/default/status/node/h",
+        r#"{"name": "h", "address": "h"}"#,
+    ]);
+
+    let holds = |what: &str| {
+        let now = shop.value("spec/service/a").unwrap();
+        assert_eq!(now["future"], object["future"], "{what}: {now}");
+        assert_eq!(now["spec"]["health"]["future"], true, "{what}: {now}");
+        now["generation"].as_u64().unwrap()
+    };
+    let changed = shop.file("two.yaml", &[("a", "replicas: 1, env: {A: c}")]);
+    for (at, command) in [
+        &["scale", "a", "--replicas", "3"][..],
+        &["rollout", "pause", "a"],
+        &["restart", "a"],
+        &["apply", "--force-conflicts", "-f", &changed],
+    ]
+    .iter()
+    .enumerate()
+    {
+        shop.ok("ann", command);
+        assert_eq!(holds(command[0]), 2 + at as u64, "{command:?}");
+    }
+    assert_eq!(shop.spec("a")["env"]["A"], "c");
+    for command in ["cordon", "uncordon"] {
+        shop.ok("ann", &[command, "h"]);
+        assert_eq!(shop.value("spec/node/h").unwrap()["future"], 1);
+    }
 }

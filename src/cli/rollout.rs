@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, process::ExitCode};
 use super::{
     apply::wait,
     args::{HistoryArgs, PauseArgs, RolloutCommand, ScaleArgs, StatusArgs, UndoArgs},
-    output::{age, note, say, table},
+    output::{age, note, print, say, table},
 };
 use crate::{
     host::Host,
@@ -57,11 +57,13 @@ async fn history(operator: &Operator, host: &Host, args: HistoryArgs) -> anyhow:
             revision.spec.command.join(" "),
         ]
     };
-    say(table(
-        ["REVISION", "HASH", "GENERATION", "AGE", "IS", "COMMAND"],
-        known.iter().map(row),
-        "Nothing is remembered yet: no controller has planned the service.",
-    ))?;
+    print(args.output, &known, |known| {
+        table(
+            ["REVISION", "HASH", "GENERATION", "AGE", "IS", "COMMAND"],
+            known.iter().map(row),
+            "Nothing is remembered yet: no controller has planned the service.",
+        )
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -89,11 +89,6 @@ impl NodeSpec {
         }
         labels
     }
-
-    /// Whether it says nothing, so that there need not be one.
-    pub fn is_empty(&self) -> bool {
-        is_default(self)
-    }
 }
 
 /// What lies under `balancer/<id>` while a balancer lives, bound to its lease.

@@ -12,7 +12,7 @@ use super::{
     Error, Operator,
     authorship::{changed, document, read},
     before::Before,
-    decode, to_json,
+    decode, rewrite, to_json,
 };
 use crate::{
     keys::Key,
@@ -341,10 +341,11 @@ impl Operator {
             return Ok(());
         }
         // Of a service that is new, what was known is of an earlier one.
-        let mut known = match preview.before {
-            Some(_) => authorship.clone(),
-            None => Authorship::default(),
+        let (read, stored) = match preview.before {
+            Some(_) => (authorship.clone(), before.authorship.as_ref()),
+            None => (Authorship::default(), None),
         };
+        let mut known = read.clone();
         let edit = self.edit("apply", after.generation);
         let applied = AppliedManifest {
             at: edit.at,
@@ -355,16 +356,19 @@ impl Operator {
         let mut txn = self.unless_changed(name, before);
         let key = self.keys.of(&Key::Authorship(name.clone()));
         if *change == Change::Unchanged {
-            let value = to_json(&known);
+            let value = rewrite(stored, &read, &known);
             let txn = txn.then(Write::put(&key, value.clone()));
             return self.write(name, txn, &key, &value).await;
         }
         if let Some(before) = &preview.before {
             known.note_edit(changed(before, after), &edit);
         }
-        txn = txn.then(Write::put(key, to_json(&known)));
+        txn = txn.then(Write::put(key, rewrite(stored, &read, &known)));
         let key = self.keys.of(&Key::ServiceSpec(name.clone()));
-        let value = to_json(after);
+        let value = match &preview.before {
+            Some(read) => rewrite(before.spec.as_ref(), read, after),
+            None => to_json(after),
+        };
         txn = txn.then(Write::put(&key, value.clone()));
         if before.tombstone.is_some() {
             txn = txn.then(Write::delete(self.keys.of(&Key::Tombstone(name.clone()))));

@@ -32,10 +32,12 @@ pub mod wait;
 pub mod whereabouts;
 
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use crate::{
     keys::Keys,
     model::Name,
+    plan::merge::keep_unknown,
     store::{self, Entry, Outcome, Store, Txn},
 };
 
@@ -153,6 +155,16 @@ impl Operator {
 fn to_json(value: &impl Serialize) -> Vec<u8> {
     // Plain structs with text keys always have a JSON form.
     serde_json::to_vec(value).unwrap_or_default()
+}
+
+/// `after` as JSON text, in the place of `stored`, of which `before` is what was read: what a newer version of this program
+/// has written there, and this one does not know, stays.
+fn rewrite<T: Serialize>(stored: Option<&Entry>, before: &T, after: &T) -> Vec<u8> {
+    let json = |value: &T| serde_json::to_value(value).unwrap_or_default();
+    let stored = stored.and_then(decode::<Value>).unwrap_or_default();
+    let mut written = json(after);
+    keep_unknown(&stored, &json(before), &mut written);
+    to_json(&written)
 }
 
 /// The entry's value as `T`; none where it is not a `T`.

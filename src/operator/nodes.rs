@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Error, Operator, decode, to_json};
+use super::{Error, Operator, decode, rewrite, to_json};
 use crate::{
     keys::Key,
     model::{ClusterSpec, ClusterStatus, Name, NodeSpec, Timestamp, node::Closing},
@@ -62,7 +62,8 @@ impl Operator {
             return Ok(false);
         }
         let txn = Txn::new().when(unchanged(&key, stored.as_ref()));
-        self.put_node(node, txn, &key, &spec).await?;
+        let value = rewrite(stored.as_ref(), &before, &spec);
+        self.put_node(node, txn, &key, value).await?;
         Ok(true)
     }
 
@@ -92,7 +93,7 @@ impl Operator {
         let txn = Txn::new()
             .when(Guard::Absent(session))
             .when(unchanged(&key, stored.as_ref()));
-        self.put_node(node, txn, &key, &spec).await
+        self.put_node(node, txn, &key, to_json(&spec)).await
     }
 
     async fn put_node(
@@ -100,10 +101,9 @@ impl Operator {
         node: &Name,
         txn: Txn,
         key: &str,
-        spec: &NodeSpec,
+        value: Vec<u8>,
     ) -> Result<(), Error> {
-        let value = to_json(spec);
-        let written = match spec.is_empty() {
+        let written = match value == b"{}" {
             true => self.store.commit(txn.then(Write::delete(key))).await,
             false => self.store.commit(txn.then(Write::put(key, value))).await,
         };

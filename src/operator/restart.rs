@@ -1,6 +1,6 @@
 //! New processes for what runs, on an operator's word.
 
-use super::{Error, Operator, before::Before, decode, to_json};
+use super::{Error, Operator, before::Before, decode, rewrite};
 use crate::{
     keys::Key,
     model::{Instance, Name, ServiceObject},
@@ -41,8 +41,9 @@ impl Operator {
             }
         };
         let stored = before.spec.as_ref().ok_or_else(unknown)?;
-        let mut object: ServiceObject =
+        let read: ServiceObject =
             decode(stored).ok_or_else(|| Error::Unreadable(service.clone()))?;
+        let mut object = read.clone();
         if !object.spec.external.is_empty() {
             return Err(Error::NotOurs(service));
         }
@@ -50,7 +51,7 @@ impl Operator {
         let slot = instance.as_ref().map(|instance| instance.slot);
         object.restarts.request(slot, object.generation);
         let key = self.keys.of(&Key::ServiceSpec(service.clone()));
-        let value = to_json(&object);
+        let value = rewrite(Some(stored), &read, &object);
         let txn = self
             .unless_changed(&service, &before)
             .then(Write::put(&key, value.clone()));

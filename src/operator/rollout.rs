@@ -1,16 +1,20 @@
 //! How a rollout goes on, on an operator's word: pause, resume, undo, scale; and what there was before.
 
-use super::{Error, Operator, authorship, decode, to_json};
+use serde::Serialize;
+
+use super::{Error, Operator, authorship, decode, rewrite};
 use crate::{
     keys::Key,
     model::{Name, Revision, ServiceObject, ServiceStatus, manifest},
     store::Write,
 };
 
-/// A template that a service has or had.
-#[derive(Clone, Debug)]
+/// A template that a service has or had. The field names are an interface (`quaestor rollout history -o json`).
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Remembered {
     /// The template.
+    #[serde(flatten)]
     pub revision: Revision,
     /// Whether the manifest has it.
     pub wanted: bool,
@@ -167,16 +171,18 @@ impl Operator {
         }
         changed.generation = before.generation() + 1;
         let key = self.keys.of(&Key::ServiceSpec(name.clone()));
-        let value = to_json(&changed);
+        let value = rewrite(Some(stored), &object, &changed);
         let mut txn = self
             .unless_changed(name, &before)
             .then(Write::put(&key, value.clone()));
         let fields = authorship::changed(&object, &changed);
         if !fields.is_empty() {
             let mut known = authorship::read(&before);
+            let read = known.clone();
             known.note_edit(fields, &self.edit(how, changed.generation));
             let key = self.keys.of(&Key::Authorship(name.clone()));
-            txn = txn.then(Write::put(key, to_json(&known)));
+            let value = rewrite(before.authorship.as_ref(), &read, &known);
+            txn = txn.then(Write::put(key, value));
         }
         self.write(name, txn, &key, &value).await?;
         Ok(Requested::Changed(changed.generation))

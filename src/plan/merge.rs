@@ -90,6 +90,30 @@ fn merged(
     }
 }
 
+/// `after` with those fields of what is `stored` that are not in `before`, which is all that this program has read of it:
+/// a newer one has written them. A list keeps them in those of its elements that are as before.
+pub fn keep_unknown(stored: &Value, before: &Value, after: &mut Value) {
+    match (stored, before, after) {
+        (Value::Object(stored), Value::Object(before), Value::Object(after)) => {
+            for (key, value) in stored {
+                match (before.get(key), after.get_mut(key)) {
+                    (None, None) => drop(after.insert(key.clone(), value.clone())),
+                    (Some(before), Some(after)) => keep_unknown(value, before, after),
+                    // What is new to it, or was taken away, is as it has been decided.
+                    (None, Some(_)) | (Some(_), None) => {}
+                }
+            }
+        }
+        (Value::Array(stored), Value::Array(before), Value::Array(after)) => {
+            let pairs = stored.iter().zip(before).zip(after);
+            for ((stored, before), after) in pairs.filter(|((_, before), after)| before == after) {
+                keep_unknown(stored, before, after);
+            }
+        }
+        _ => {}
+    }
+}
+
 /// Of `whole`, what `written` mentions. What `whole` leaves out is as it was written.
 pub fn mask(written: &Value, whole: &Value) -> Value {
     match (written, whole) {

@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 
+use super::OutputFormat;
 use crate::model::{ConditionStatus, Name, quantity::Period};
 
 /// What to do about a rollout.
@@ -36,6 +37,16 @@ pub struct HistoryArgs {
     /// The service
     #[arg(value_name = "SERVICE")]
     pub service: Name,
+    /// How to show it: table, json or yaml; the latter two with the whole templates
+    #[arg(
+        short,
+        long,
+        value_enum,
+        hide_possible_values = true,
+        default_value_t,
+        value_name = "FORMAT"
+    )]
+    pub output: OutputFormat,
 }
 
 /// Arguments of `rollout undo`.

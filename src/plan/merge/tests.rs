@@ -218,3 +218,20 @@ proptest! {
         prop_assert_eq!(twice, Merged { document: once.document, clashes: vec![] });
     }
 }
+
+#[test]
+fn what_a_newer_version_has_written_stays_where_nothing_else_was_decided() {
+    let stored = json!({
+        "known": 1, "new": {"deep": true}, "gone": {"a": 1, "new": 2},
+        "map": {"kept": 1, "new": [1]}, "list": [{"a": 1, "new": 1}, {"a": 2, "new": 2}],
+    });
+    let before =
+        json!({"known": 1, "gone": {"a": 1}, "map": {"kept": 1}, "list": [{"a": 1}, {"a": 2}]});
+    let mut after = json!({"known": 2, "map": {"kept": 3}, "list": [{"a": 1}, {"a": 3}, {"a": 4}]});
+    keep_unknown(&stored, &before, &mut after);
+    let expected = json!({
+        "known": 2, "new": {"deep": true}, "map": {"kept": 3, "new": [1]},
+        "list": [{"a": 1, "new": 1}, {"a": 3}, {"a": 4}],
+    });
+    assert_eq!(after, expected);
+}
