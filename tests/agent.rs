@@ -165,6 +165,7 @@ impl World {
             ends_all: false,
             allowed: Default::default(),
             manifests: None,
+            artifact_ca: None,
             quaestor: "/opt/quaestor".into(),
             endpoints: Vec::new(),
         }

@@ -1,4 +1,5 @@
-//! Artifacts on a real etcd: fetched once, verified, shared, and never at the cost of what runs.
+//! Artifacts on a real etcd: fetched once, verified, shared, and never at the cost of what runs; over https from whom
+//! the host or its agent trusts.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod support;
@@ -15,8 +16,9 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 use support::{
-    cluster::{Cluster, Kind, lives},
+    cluster::{Cluster, Kind, QUAESTOR, lives},
     eventually,
+    hosts::Hosts,
 };
 
 /// A server of files, which counts how often each was asked for.
@@ -175,4 +177,98 @@ fn what_runs_goes_on_while_another_artifact_cannot_be_had() {
         let now = cluster.instance(&instance.name);
         assert_eq!((now.pid, now.reason.as_str()), (instance.pid, ""));
     }
+}
+
+/// Serves the files of a directory over TLS, and says first at which port.
+const SECURED: &str = "
+import functools, http.server, ssl, sys
+handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=sys.argv[1])
+server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[2] + '.crt', sys.argv[2] + '.key')
+server.socket = context.wrap_socket(server.socket, server_side=True)
+print(server.server_port, flush=True)
+server.serve_forever()
+";
+
+/// A server of the files in `directory` with the certificate `pair`; killed when dropped.
+struct Secured(std::process::Child, String);
+
+impl Secured {
+    fn serve(directory: &str, pair: &str) -> Self {
+        let python = std::env::var("QUAESTOR_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+        let mut child = std::process::Command::new(python)
+            .args(["-c", SECURED, directory, pair])
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut port = String::new();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        said.read_line(&mut port).unwrap();
+        Self(child, port.trim().to_owned())
+    }
+}
+
+impl Drop for Secured {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_server_with_a_certificate_of_ones_own_authority_is_trusted_once_agents_are_told_so() {
+    let mut hosts = Hosts::empty();
+    let path = |name: &str| hosts.directory.path().join(name).display().to_string();
+    let (pki, served) = (path("pki"), path("served"));
+    hosts.ok(&["pki", "init", "--dir", &pki]);
+    hosts.ok(&[
+        "pki",
+        "issue",
+        "client",
+        "files",
+        "--san",
+        "localhost",
+        "--dir",
+        &pki,
+    ]);
+    std::fs::create_dir(&served).unwrap();
+    let archive = packed("bin/run", b"#!/bin/sh\nexec sleep 1000\n");
+    std::fs::write(format!("{served}/app.tar.gz"), &archive).unwrap();
+    let digest: String = (Sha256::digest(&archive).iter())
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let server = Secured::serve(&served, &format!("{pki}/client.files"));
+    let url = |host: &str| format!("https://{host}:{}/app.tar.gz", server.1);
+
+    hosts.role("controller", &["controller"]);
+    hosts.agent("a");
+    let file = hosts.manifest("app", &manifest(&url("localhost"), &digest));
+    hosts.ok(&["apply", "-f", &file]);
+    let fails = |hosts: &Hosts, why: &str| {
+        let instances = hosts.get("instances");
+        instances.iter().any(|one| {
+            let message = one["message"].as_str().unwrap_or_default();
+            one["reason"] == "ArtifactFailed" && message.contains(why)
+        })
+    };
+    // Hosts without any certificates trust nobody.
+    hosts.until("it is not trusted", |hosts| {
+        fails(hosts, "localhost is not who it should be")
+            || fails(hosts, "this host has no certificates to trust")
+    });
+
+    hosts.kill("a");
+    let authority = format!("{pki}/ca.crt");
+    hosts.agent_of(QUAESTOR, "a", &["--artifact-ca", &authority]);
+    hosts.until("both run", |hosts| hosts.pids("app", None).len() == 2);
+
+    // Its certificate is for that name only. Another digest, so that it is fetched at all.
+    let file = hosts.manifest("app", &manifest(&url("127.0.0.1"), &"0".repeat(64)));
+    hosts.ok(&["apply", "-f", &file]);
+    hosts.until("another name is not trusted", |hosts| {
+        fails(hosts, "127.0.0.1 is not who it should be")
+    });
+    assert_eq!(hosts.pids("app", None).len(), 2);
 }

@@ -88,6 +88,8 @@ pub struct Config {
     pub allowed: Allowed,
     /// A directory of manifests that it runs on its node whatever the store says; none if there is none.
     pub manifests: Option<PathBuf>,
+    /// A file of certificates that servers of artifacts are trusted by, besides those that the host trusts.
+    pub artifact_ca: Option<PathBuf>,
     /// Path of the running program: `{quaestor}`.
     pub quaestor: PathBuf,
     /// The store's endpoints: a command that begins with `{quaestor}` finds this cluster by them.

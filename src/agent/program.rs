@@ -186,6 +186,7 @@ mod tests {
             ends_all: false,
             allowed: Default::default(),
             manifests: None,
+            artifact_ca: None,
             quaestor: "/opt/quaestor".into(),
             endpoints: vec!["http://a:1".to_owned(), "http://b:2".to_owned()],
         };

@@ -146,7 +146,7 @@ impl Supervisor {
                 keys.clone(),
                 config.node.clone(),
             ),
-            artifacts: Artifacts::open(&host, home.artifacts()),
+            artifacts: Artifacts::open(&host, home.artifacts(), config.artifact_ca.clone()),
             chronicle: tell::chronicle(&store, &keys, &config.node),
             load: LoadRecord::new(store.clone(), host.clone(), load),
             local: config.manifests.clone().map(Local::new),

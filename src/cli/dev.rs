@@ -114,6 +114,7 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
         ends_all: true,
         allowed: Default::default(),
         manifests: None,
+        artifact_ca: None,
         quaestor: roles::this_program()?,
         endpoints: place.endpoints.clone(),
     };

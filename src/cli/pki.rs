@@ -83,13 +83,14 @@ fn common_name(role: Owner, name: Option<&str>) -> anyhow::Result<String> {
 
 /// Where the owner is reached; nowhere, if it only calls others.
 fn hosts(role: Owner, sans: &[String]) -> anyhow::Result<Vec<String>> {
-    if matches!(role, Owner::Operator | Owner::Client | Owner::Root) {
-        if !sans.is_empty() {
-            bail!("nobody calls an operator or a client: --san has no use here");
+    match role {
+        Owner::Operator | Owner::Root if !sans.is_empty() => {
+            bail!("nobody calls an operator: --san has no use here")
         }
-        return Ok(Vec::new());
+        // A client may serve others as well, artifacts for one.
+        Owner::Operator | Owner::Root | Owner::Client => Ok(sans.to_vec()),
+        Owner::Agent | Owner::Controller | Owner::Balancer | Owner::Etcd => Ok(with_loopback(sans)),
     }
-    Ok(with_loopback(sans))
 }
 
 /// `hosts`, and this host's names for itself.

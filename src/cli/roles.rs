@@ -87,6 +87,7 @@ pub(super) async fn agent(
         ends_all: false,
         allowed,
         manifests: args.manifests,
+        artifact_ca: args.artifact_ca,
         quaestor: this_program()?,
         endpoints: endpoints(global),
     };

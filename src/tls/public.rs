@@ -1,4 +1,5 @@
-//! Connections to servers that are no part of a cluster, trusted as far as the host trusts: where artifacts come from.
+//! Connections to servers that are no part of a cluster, where artifacts come from: trusted as far as the host trusts,
+//! and by the certificates that its operator names.
 
 use std::{path::Path, sync::Arc};
 
@@ -21,17 +22,23 @@ const TRUSTED: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// A protected connection over `stream` to the host called `name`.
+/// A protected connection over `stream` to the host called `name`, which is trusted by the certificates in the file
+/// `authority` too.
 ///
 /// # Errors
-/// Why it is not trusted, or that this host trusts nobody.
-pub async fn protect(host: &Host, name: &str, stream: Stream) -> Result<Stream, String> {
+/// Why it is not trusted, or that nobody is.
+pub async fn protect(
+    host: &Host,
+    authority: Option<&Path>,
+    name: &str,
+    stream: Stream,
+) -> Result<Stream, String> {
     let provider = Arc::new(ring::default_provider());
     let config =
         ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let config = config.map_err(|error| format!("no TLS: {error}"))?;
     let config = config
-        .with_root_certificates(trusted(host)?)
+        .with_root_certificates(trusted(host, authority)?)
         .with_no_client_auth();
     let server = ServerName::try_from(name.to_owned());
     let server = server.map_err(|_| format!("`{name}` is no name of a server"))?;
@@ -42,23 +49,37 @@ pub async fn protect(host: &Host, name: &str, stream: Stream) -> Result<Stream, 
         .map_err(|error| format!("{name} is not who it should be, or speaks no TLS: {error}"))
 }
 
-/// The certificates that this host trusts.
-fn trusted(host: &Host) -> Result<RootCertStore, String> {
-    let found = TRUSTED.iter().find_map(|path| {
-        let content = host.disk.read(Path::new(path)).ok().flatten()?;
-        Some((path, content))
-    });
-    let Some((path, content)) = found else {
-        return Err(format!(
-            "this host has no certificates to trust, in none of {}: install ca-certificates",
-            TRUSTED.join(", ")
-        ));
-    };
+/// The certificates that this host trusts, and those in `authority`.
+fn trusted(host: &Host, authority: Option<&Path>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
-    let certificates = CertificateDer::pem_slice_iter(&content).flatten();
-    let (added, _) = roots.add_parsable_certificates(certificates);
-    match added {
-        0 => Err(format!("there is no certificate in {path}")),
-        _ => Ok(roots),
+    let own = TRUSTED.iter().find_map(|path| {
+        let path = Path::new(path);
+        Some((path, host.disk.read(path).ok().flatten()?))
+    });
+    if let Some((path, content)) = &own {
+        add(&mut roots, path, content)?;
+    }
+    if let Some(path) = authority {
+        let content = host.disk.read(path);
+        let content =
+            content.map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+        let content = content.ok_or_else(|| format!("there is no file {}", path.display()))?;
+        add(&mut roots, path, &content)?;
+    }
+    match roots.is_empty() {
+        true => Err(format!(
+            "this host has no certificates to trust, in none of {}: install ca-certificates, or name a file \
+             of them to the agent by --artifact-ca",
+            TRUSTED.join(", ")
+        )),
+        false => Ok(roots),
+    }
+}
+
+fn add(roots: &mut RootCertStore, path: &Path, content: &[u8]) -> Result<(), String> {
+    let certificates = CertificateDer::pem_slice_iter(content).flatten();
+    match roots.add_parsable_certificates(certificates) {
+        (0, _) => Err(format!("there is no certificate in {}", path.display())),
+        _ => Ok(()),
     }
 }

@@ -305,6 +305,7 @@ impl World {
                 ends_all: false,
                 allowed: Default::default(),
                 manifests: None,
+                artifact_ca: None,
                 quaestor: "/usr/bin/quaestor".into(),
                 endpoints: Vec::new(),
             };

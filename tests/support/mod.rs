@@ -15,6 +15,7 @@ pub mod balancer;
 pub mod cluster;
 pub mod embedded;
 pub mod etcd;
+pub mod hosts;
 pub mod http;
 pub mod ports;
 pub mod proxy;
@@ -56,4 +57,9 @@ pub fn signal(pid: u32, name: &str) {
         .args(["-c", r#"kill -s "$0" "$1""#, name, &pid.to_string()])
         .status();
     assert!(status.unwrap().success(), "cannot send {name} to {pid}");
+}
+
+/// How much a script asked for by an environment variable; `few` where none did, as in CI.
+pub fn number(variable: &str, few: usize) -> usize {
+    std::env::var(variable).map_or(few, |text| text.parse().unwrap())
 }

@@ -1,6 +1,11 @@
 //! Fetches one artifact: from its address, through its digest, into its directory.
 
-use std::{future::poll_fn, path::PathBuf, pin::Pin, time::Duration};
+use std::{
+    future::poll_fn,
+    path::{Path, PathBuf},
+    pin::Pin,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
@@ -49,14 +54,24 @@ struct Passage {
     broken: Option<String>,
 }
 
-/// Fetches it. Why it cannot be had, in words for people.
-pub(super) async fn fetch(host: Host, spec: ArtifactSpec, place: Place) -> Result<(), String> {
+/// Fetches it; its server is trusted by `authority` too. Why it cannot be had, in words for people.
+pub(super) async fn fetch(
+    host: Host,
+    authority: Option<PathBuf>,
+    spec: ArtifactSpec,
+    place: Place,
+) -> Result<(), String> {
     let from = |why: String| format!("the artifact {}: {why}", spec.origin());
-    let carried = carry(&host, &spec, &place).await;
+    let carried = carry(&host, authority.as_deref(), &spec, &place).await;
     carried.map_err(from)
 }
 
-async fn carry(host: &Host, spec: &ArtifactSpec, place: &Place) -> Result<(), String> {
+async fn carry(
+    host: &Host,
+    authority: Option<&Path>,
+    spec: &ArtifactSpec,
+    place: &Place,
+) -> Result<(), String> {
     let cannot = |error: std::io::Error| format!("there is no room for it: {error}");
     let most = spec.max_size.bytes();
     let tree = host.disk.plant(&place.partial, &place.target);
@@ -79,7 +94,7 @@ async fn carry(host: &Host, spec: &ArtifactSpec, place: &Place) -> Result<(), St
         broken: None,
     };
     match (&spec.url, &spec.file) {
-        (Some(url), _) => download(host, url, &mut passage).await?,
+        (Some(url), _) => download(host, authority, url, &mut passage).await?,
         (None, Some(file)) => read(host, file, &mut passage).await?,
         (None, None) => return Err("it has no address".to_owned()),
     }
@@ -141,12 +156,17 @@ async fn read(host: &Host, path: &str, passage: &mut Passage) -> Result<(), Stri
 }
 
 /// Downloads it, and follows redirects; never from a protected connection to one that is not.
-async fn download(host: &Host, url: &str, passage: &mut Passage) -> Result<(), String> {
+async fn download(
+    host: &Host,
+    authority: Option<&Path>,
+    url: &str,
+    passage: &mut Passage,
+) -> Result<(), String> {
     let mut uri: Uri = url
         .parse()
         .map_err(|error| format!("no address: {error}"))?;
     for _ in 0..=MOST_REDIRECTS {
-        match ask(host, &uri, passage).await? {
+        match ask(host, authority, &uri, passage).await? {
             None => return Ok(()),
             Some(location) => {
                 let next = resolve(&uri, &location)?;
@@ -193,7 +213,12 @@ fn resolve(base: &Uri, location: &str) -> Result<Uri, String> {
 }
 
 /// Asks for `uri`, and passes on what comes; or where it is instead.
-async fn ask(host: &Host, uri: &Uri, passage: &mut Passage) -> Result<Option<String>, String> {
+async fn ask(
+    host: &Host,
+    authority: Option<&Path>,
+    uri: &Uri,
+    passage: &mut Passage,
+) -> Result<Option<String>, String> {
     let name = uri.host().ok_or("its address has no host")?;
     let bare = name.trim_matches(['[', ']']);
     let is_protected = uri.scheme_str() == Some("https");
@@ -204,7 +229,7 @@ async fn ask(host: &Host, uri: &Uri, passage: &mut Passage) -> Result<Option<Str
         let stream = host.network.connect(bare, port).await;
         let stream = stream.map_err(|error| format!("{name}:{port} cannot be reached: {error}"))?;
         match is_protected {
-            true => tls::protect(host, bare, stream).await,
+            true => tls::protect(host, authority, bare, stream).await,
             false => Ok(stream),
         }
     };

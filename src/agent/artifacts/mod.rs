@@ -42,14 +42,17 @@ pub(super) struct Fetched {
 pub(super) struct Artifacts {
     host: Host,
     directory: PathBuf,
+    /// Whom to trust besides those that the host trusts.
+    authority: Option<PathBuf>,
     known: BTreeMap<Digest, Status>,
     retries: BTreeMap<Digest, Retry>,
     under_way: FuturesUnordered<BoxFuture<'static, Fetched>>,
 }
 
 impl Artifacts {
-    /// Those that lie in `directory`. What was being made there is removed.
-    pub(super) fn open(host: &Host, directory: PathBuf) -> Self {
+    /// Those that lie in `directory`. What was being made there is removed. Servers are trusted by what the host
+    /// trusts, and by the certificates in `authority`.
+    pub(super) fn open(host: &Host, directory: PathBuf, authority: Option<PathBuf>) -> Self {
         let found = host.disk.list(&directory).unwrap_or_default();
         let mut known = BTreeMap::new();
         for path in found {
@@ -62,6 +65,7 @@ impl Artifacts {
         Self {
             host: host.clone(),
             directory,
+            authority,
             known,
             retries: BTreeMap::new(),
             under_way: FuturesUnordered::new(),
@@ -121,10 +125,10 @@ impl Artifacts {
             partial: self.directory.join(format!("partial-{digest}")),
             raw: self.directory.join(format!("raw-{digest}")),
         };
-        let host = self.host.clone();
+        let (host, authority) = (self.host.clone(), self.authority.clone());
         self.under_way.push(Box::pin(async move {
             let result = match made {
-                Ok(()) => fetch::fetch(host, spec, place).await,
+                Ok(()) => fetch::fetch(host, authority, spec, place).await,
                 Err(error) => Err(format!("there is no directory for artifacts: {error}")),
             };
             Fetched { digest, result }
@@ -208,7 +212,7 @@ mod tests {
         let place = directory.path().join("artifacts");
         let host = Host::system();
         let now = Moment::default();
-        let mut artifacts = Artifacts::open(&host, place.clone());
+        let mut artifacts = Artifacts::open(&host, place.clone(), None);
         settle(&mut artifacts, &wanted(&spec), now).await;
         assert!(
             artifacts.is_present(&spec.sha256),
@@ -220,7 +224,7 @@ mod tests {
 
         // The next agent finds it, and clears away what was not finished.
         std::fs::create_dir(place.join("partial-x")).unwrap();
-        let mut artifacts = Artifacts::open(&host, place.clone());
+        let mut artifacts = Artifacts::open(&host, place.clone(), None);
         assert!(artifacts.is_present(&spec.sha256));
         assert!(!place.join("partial-x").exists());
         artifacts.advance(&BTreeMap::new(), now);
@@ -235,7 +239,7 @@ mod tests {
         let file = directory.path().join("app.tar.gz");
         let place = directory.path().join("artifacts");
         let now = Moment::default();
-        let mut artifacts = Artifacts::open(&Host::system(), place.clone());
+        let mut artifacts = Artifacts::open(&Host::system(), place.clone(), None);
         let cases: [(&[u8], &[u8], u64, &str); 3] = [
             (b"content", b"other", 1 << 20, "its SHA-256 is"),
             (b"content", b"content", 1 << 20, "gzip"),

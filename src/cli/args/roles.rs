@@ -89,6 +89,14 @@ pub struct AgentArgs {
         value_name = "DIR"
     )]
     pub manifests: Option<PathBuf>,
+    /// A PEM file of certificates by which servers of artifacts are trusted, besides those that the host trusts
+    #[arg(
+        long,
+        env = "QUAESTOR_ARTIFACT_CA",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    pub artifact_ca: Option<PathBuf>,
     /// A user whose processes may run here, by name or number; may be given again [default: all]
     #[arg(long = "allow-user", value_name = "USER")]
     pub allow_users: Vec<String>,

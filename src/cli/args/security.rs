@@ -113,7 +113,8 @@ const ISSUE: &str = "\
 The common name becomes ROLE.NAME: by it parts of the cluster know each other, and etcd its users.
 
     quaestor pki issue agent qa-1 --san qa-1.example.com
-    quaestor pki issue operator ann";
+    quaestor pki issue operator ann
+    quaestor pki issue client files --san files.example.com    # serves artifacts, for one";
 
 /// The roles of which there may be several.
 const NAMED: [&str; 6] = [
