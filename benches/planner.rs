@@ -1,8 +1,9 @@
 //! What planning costs, without a store: `scripts/bench planner`.
 //!
 //! A cluster in memory as the leader knows it, and agents that do at once what they are asked: 100, then 1 000 nodes
-//! with 50 instances each, in services of 50. Measured are the first plan of all, a pass over everything that
-//! finds nothing to do, and what the change of one service's template costs until its first writes are planned.
+//! with 50 instances each, in services of 50 and one of 1 000. Measured are the first plan of all, a pass over everything
+//! that finds nothing to do, and what is planned after one instance's report, after a change of the template of a service
+//! of 50, and of the one of 1 000. `scripts/bench controller` has the same with the real program on an etcd.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 #![allow(clippy::print_stdout, reason = "prints a table")]
 
@@ -13,7 +14,7 @@ use std::{
 
 use quaestor::{
     keys::Key,
-    model::{Desired, Name, Timestamp},
+    model::{Assignment, Desired, Name, Timestamp},
     plan::{
         check,
         cluster::Cluster,
@@ -25,6 +26,8 @@ use serde_json::{Value as Json, json};
 
 const PER_NODE: usize = 50;
 const REPLICAS: usize = 50;
+/// Instances of one large service.
+const LARGE: usize = 1_000;
 
 /// The bars of a cluster of 1 000 nodes.
 const CHANGE: Duration = Duration::from_millis(50);
@@ -52,9 +55,9 @@ impl World {
         self.put(&Key::Session(name("n", at)), &session);
     }
 
-    fn service(&mut self, at: usize, generation: u64) {
+    fn service(&mut self, at: usize, replicas: usize, generation: u64) {
         let spec = json!({
-            "replicas": REPLICAS, "command": ["/opt/worker", "--port", "{port}"], "env": {"GENERATION": generation.to_string()},
+            "replicas": replicas, "command": ["/opt/worker", "--port", "{port}"], "env": {"GENERATION": generation.to_string()},
             "ports": [{"name": "grpc"}], "serviceNames": [format!("S{at}")], "placement": {"spreadBy": "zone"},
         });
         let name = name("s", at);
@@ -78,18 +81,42 @@ impl World {
             else {
                 continue;
             };
-            let key = Key::State(node.clone(), instance.clone());
             if asked.desired == Desired::Absent {
+                let key = Key::State(node.clone(), instance.clone());
                 self.cluster.delete(&key);
-                continue;
+            } else {
+                self.report(node, asked, true);
             }
-            let state = json!({
-                "instance": instance, "node": node, "phase": "Running", "ready": true, "pid": 1,
-                "endpoint": {"host": "10.0.0.1", "port": 5000}, "ports": {"grpc": 5000}, "restarts": 0, "reason": "", "message": "",
-                "observedGeneration": asked.generation, "revision": asked.revision, "epoch": 1,
-            });
-            self.put(&key, &state);
         }
+    }
+
+    /// What an agent says of an instance.
+    fn report(&mut self, node: &Name, asked: &Assignment, is_ready: bool) {
+        let state = json!({
+            "instance": asked.instance, "node": node, "phase": "Running", "ready": is_ready, "pid": 1,
+            "endpoint": {"host": "10.0.0.1", "port": 5000}, "ports": {"grpc": 5000}, "restarts": 0, "reason": "", "message": "",
+            "observedGeneration": asked.generation, "revision": asked.revision, "epoch": 1,
+        });
+        self.put(&Key::State(node.clone(), asked.instance.clone()), &state);
+    }
+
+    /// The first instance of a service says that it is not ready any more.
+    fn ail(&mut self, at: usize) {
+        let seats = &self.cluster.services()[&name("s", at)].seats;
+        let ((_, node), seat) = seats.first_key_value().unwrap();
+        let (node, asked) = (node.clone(), seat.asked().unwrap().clone());
+        self.report(&node, &asked, false);
+    }
+
+    /// Plans what has changed; how long that took.
+    fn react(&mut self) -> Duration {
+        let start = Instant::now();
+        let touched = self.cluster.take_touched();
+        let (plan, _) = self.plan(&touched);
+        let took = start.elapsed();
+        assert!(!plan.steps.is_empty());
+        self.carry_out(&plan);
+        took
     }
 
     /// Leader and agents take turns until nothing is left to be done.
@@ -104,6 +131,11 @@ impl World {
         }
         panic!("it does not come to rest");
     }
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
 }
 
 fn name(kind: &str, at: usize) -> Name {
@@ -124,42 +156,50 @@ fn main() {
         return;
     }
     println!(
-        "{:>6}  {:>9}  {:>11}  {:>11}  {:>11}  {:>9}",
-        "nodes", "instances", "first plan", "full pass", "one change", "resident"
+        "{:>6}  {:>9}  {:>11}  {:>11}  {:>11}  {:>11}  {:>11}  {:>9}",
+        "nodes",
+        "instances",
+        "first plan",
+        "full pass",
+        "one report",
+        "change: 50",
+        "1 000",
+        "resident"
     );
     for nodes in [100, 1_000] {
         let mut world = World::default();
         (0..nodes).for_each(|at| world.node(at));
         let services = nodes * PER_NODE / REPLICAS;
-        (0..services).for_each(|at| world.service(at, 1));
+        (0..services).for_each(|at| world.service(at, REPLICAS, 1));
+        world.service(services, LARGE, 1);
         let all = Scope::everything();
         let (first, first_took) = world.plan(&all);
         world.carry_out(&first);
         world.settle();
-        let median = |mut times: Vec<Duration>| {
-            times.sort_unstable();
-            times[times.len() / 2]
-        };
         let passes = (0..5).map(|_| {
             let (plan, took) = world.plan(&all);
             assert!(plan.steps.is_empty(), "nothing was to be done");
             took
         });
         let pass = median(passes.collect());
+        let reports = (30..51).map(|at| {
+            world.ail(at);
+            world.react()
+        });
+        let report = median(reports.collect());
+        world.settle();
         let changes = (0..21).map(|at| {
-            world.service(at, 2);
-            let start = Instant::now();
-            let touched = world.cluster.take_touched();
-            let (plan, _) = world.plan(&touched);
-            let took = start.elapsed();
-            assert!(!plan.steps.is_empty());
-            world.carry_out(&plan);
-            took
+            world.service(at, REPLICAS, 2);
+            world.react()
         });
         let change = median(changes.collect());
+        world.settle();
+        world.service(services, LARGE, 2);
+        let large = world.react();
         println!(
-            "{nodes:>6}  {:>9}  {first_took:>11.1?}  {pass:>11.1?}  {change:>11.1?}  {:>5.0} MiB",
-            nodes * PER_NODE,
+            "{nodes:>6}  {:>9}  {first_took:>11.1?}  {pass:>11.1?}  {report:>11.1?}  {change:>11.1?}  {large:>11.1?}  \
+             {:>5.0} MiB",
+            nodes * PER_NODE + LARGE,
             resident()
         );
     }

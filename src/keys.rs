@@ -161,6 +161,16 @@ impl Keys {
         format!("{}spec/service/", self.root)
     }
 
+    /// Prefix of the records of deleted services.
+    pub fn tombstones(&self) -> String {
+        format!("{}spec/deleted/", self.root)
+    }
+
+    /// Prefix of what operators want of nodes.
+    pub fn node_specs(&self) -> String {
+        format!("{}spec/node/", self.root)
+    }
+
     /// Prefix of all assignments.
     pub fn assignments(&self) -> String {
         format!("{}assign/", self.root)

@@ -21,7 +21,7 @@ use quaestor::proto::{
 };
 use support::{
     cluster::{Cluster, Instance, Kind, demo_workers_at},
-    eventually,
+    eventually, number,
     ports::free_range,
 };
 use tonic::transport::{Channel, Endpoint};
@@ -127,8 +127,7 @@ fn pids(instances: &[Instance]) -> Vec<u32> {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_call_fails_while_all_workers_are_restarted_again_and_again() {
     // scripts/graceful asks for more.
-    let restarts: usize =
-        std::env::var("QUAESTOR_TEST_RESTARTS").map_or(20, |count| count.parse().unwrap());
+    let restarts = number("QUAESTOR_TEST_RESTARTS", 20);
     let (cluster, mut before) = cluster_of(Kind::Etcd, 4, "  stop: {drain: 30s}\n");
     let clients = Clients::start(cluster.balancer(), 4, 20).await;
     let mut done = 0;
@@ -147,14 +146,13 @@ async fn no_call_fails_while_all_workers_are_restarted_again_and_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_call_fails_while_ten_workers_are_updated_again_and_again() {
-    // The bar is 100; scripts/graceful is the place for more.
-    let rollouts: usize =
-        std::env::var("QUAESTOR_TEST_ROLLOUTS").map_or(2, |count| count.parse().unwrap());
+    // scripts/rollouts asks for more.
+    let rollouts = number("QUAESTOR_TEST_ROLLOUTS", 2);
     let (first, last) = free_range(12);
     let more = "  stop: {drain: 30s}\n  rollout: {maxUnavailable: 2, maxSurge: 2}\n";
     let manifest = demo_workers_at(10, &format!("range: {first}-{last}"), more)
         .replace("demo-worker,", "demo-worker, --capacity, \"8\",");
-    let cluster = Cluster::start(Kind::Embedded, &manifest);
+    let cluster = Cluster::start(Kind::Etcd, &manifest);
     cluster.await_ready("worker", 10);
     eventually("all are answered", || {
         let picked = cluster.run(&["pick", "Worker", "-n", "99"]);

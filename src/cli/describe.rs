@@ -1,6 +1,6 @@
 //! `quaestor describe`: all there is to know of one thing.
 
-use std::{fmt::Write as _, process::ExitCode};
+use std::{collections::BTreeSet, fmt::Write as _, process::ExitCode};
 
 use anyhow::{Context as _, bail};
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     host::Host,
-    model::{Condition, Exit, ExitCause, LoadReport, Timestamp, Usage},
+    model::{Condition, Exit, ExitCause, LoadReport, Name, Timestamp, Usage},
     operator::{
         Operator,
         inventory::{InstanceInfo, Inventory},
@@ -25,7 +25,6 @@ pub(super) async fn run(
     args: DescribeArgs,
 ) -> anyhow::Result<ExitCode> {
     let inventory = operator.inventory().await?;
-    let happened = operator.events().await?;
     let now = host.clock.timestamp();
     let mut page = match args.kind {
         DescribeKind::Service => service(&inventory, &args.name, now)?,
@@ -38,9 +37,25 @@ pub(super) async fn run(
         DescribeKind::Node => "node",
     };
     let object = format!("{kind}/{}", args.name);
-    page.block("Events", &events::recent(&happened, &object, now));
+    let happened = operator
+        .events_about(&object, whereabouts(&inventory, args.kind, &args.name))
+        .await?;
+    page.block("Events", &events::recent(&happened, now));
     say(page.text.trim_end())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The nodes on which it is now.
+fn whereabouts(inventory: &Inventory, kind: DescribeKind, name: &str) -> BTreeSet<Name> {
+    let is_there = |instance: &&InstanceInfo| match kind {
+        DescribeKind::Service => instance.service.as_str() == name,
+        DescribeKind::Instance => instance.name.to_string() == name,
+        DescribeKind::Node => false,
+    };
+    let instances = inventory.instances.iter().filter(is_there);
+    let itself = (kind == DescribeKind::Node).then(|| name.parse().ok());
+    let nodes = instances.map(|instance| instance.node.clone());
+    nodes.chain(itself.flatten()).collect()
 }
 
 /// A page of labelled lines.

@@ -45,10 +45,8 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// The last of those events that concern `object`.
-pub(super) fn recent(events: &[Event], object: &str, now: Timestamp) -> String {
-    let concerns = |event: &&Event| event.concerns(object);
-    let events: Vec<Event> = events.iter().filter(concerns).cloned().collect();
+/// The last of those events.
+pub(super) fn recent(events: &[Event], now: Timestamp) -> String {
     let first = events.len().saturating_sub(SHOWN);
     timeline(&events[first..], now)
 }

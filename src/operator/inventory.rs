@@ -190,9 +190,20 @@ struct Raw {
 }
 
 impl Operator {
-    /// Reads everything. One read of the whole cluster, so that all of it is of one revision.
+    /// Reads all that there is now, at one revision; not what was before, such as events and old templates.
     pub async fn inventory(&self) -> Result<Inventory, Error> {
-        let listing = self.store.list(self.keys.root()).await?;
+        let keys = &self.keys;
+        let prefixes = [
+            keys.service_specs(),
+            keys.tombstones(),
+            keys.node_specs(),
+            keys.statuses(),
+            keys.assignments(),
+            keys.states(),
+            keys.sessions(),
+            keys.loads(),
+        ];
+        let listing = self.store.list_all(&prefixes).await?;
         let mut raw = Raw::default();
         for entry in &listing.entries {
             match self.keys.parse(&entry.key) {

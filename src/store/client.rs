@@ -86,6 +86,12 @@ impl Store {
         range::list(self, &[Range::of(prefix)]).await
     }
 
+    /// The same for several prefixes, all at one revision.
+    pub async fn list_all(&self, prefixes: &[String]) -> Result<Listing, Error> {
+        let ranges: Vec<Range> = prefixes.iter().map(|prefix| Range::of(prefix)).collect();
+        range::list(self, &ranges).await
+    }
+
     /// Writes what `txn` says if its guards hold.
     ///
     /// When an answer is lost, the transaction is tried again only if it cannot happen twice: one of

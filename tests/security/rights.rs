@@ -9,7 +9,11 @@ use quaestor::{
 
 use crate::{
     ground::{Ground, fails, quaestor},
-    support::{cluster::demo_workers, etcd::Etcd, eventually},
+    support::{
+        cluster::{QUAESTOR, demo_workers},
+        etcd::Etcd,
+        eventually,
+    },
 };
 
 const ROOT: &str = "/quaestor/default";
@@ -110,13 +114,39 @@ fn each_role_may_write_what_is_its_and_nothing_else() {
     assert!(!refused.status.success());
 }
 
+/// A command that follows; killed when dropped.
+struct Following(std::process::Child);
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn the_rights_of_each_role_are_enough_for_its_work() {
     let mut ground = guarded();
     let balancer = ground.start_roles(&[]);
     ground.apply_as("operator.ann", &demo_workers(2, ""));
     ground.ok_as("operator.ann", &["pick", "Worker", "--balancer", &balancer]);
+    let lines = ground.path("followed");
+    let mut following = Command::new(QUAESTOR);
+    let config = ground.config("operator.ann");
+    following.args(["logs", "worker", "-f", "--config", &config]);
+    // What Quaestor says of starts comes beside what workers print.
+    let file = std::fs::File::create(&lines).unwrap();
+    following.stdout(Stdio::null()).stderr(file);
+    let following = Following(following.spawn().unwrap());
+    let starts = || {
+        let lines = std::fs::read_to_string(&lines).unwrap();
+        lines.matches("[quaestor] started").count()
+    };
+    eventually("what was said is read", || starts() == 2);
     ground.ok_as("operator.ann", &["restart", "worker", "--wait"]);
+    eventually("what is said is followed", || starts() == 4);
+    drop(following);
+    ground.ok_as("operator.ann", &["describe", "service", "worker"]);
     ground.ok_as("operator.ann", &["rollout", "history", "worker"]);
     ground.ok_as("operator.ann", &["cordon", "h1"]);
     ground.ok_as("operator.ann", &["uncordon", "h1"]);

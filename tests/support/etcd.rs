@@ -132,6 +132,18 @@ impl Etcd {
         self.restart();
     }
 
+    /// What it has counted under this name since it started.
+    #[track_caller]
+    pub fn counter(&self, name: &str) -> u64 {
+        let address = format!("127.0.0.1:{}", self.client_port);
+        let (_, metrics) = super::http::get(&address, "/metrics").unwrap();
+        let values = metrics.lines().filter_map(|line| line.split_once(' '));
+        let found = values.filter(|(metric, _)| *metric == name).last();
+        let (_, value) = found.unwrap_or_else(|| panic!("etcd does not count {name}"));
+        // Large ones come as 1.2e+06.
+        value.parse::<f64>().unwrap() as u64
+    }
+
     /// Sends a signal to the process, by its name as `kill` knows it: `STOP`, `CONT`.
     pub fn signal(&self, name: &str) {
         super::signal(self.child.as_ref().unwrap().id(), name);

@@ -76,7 +76,7 @@ pub struct DescribeArgs {
 }
 
 /// What can be described.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DescribeKind {
     /// A service
     #[value(alias = "services", alias = "svc")]
