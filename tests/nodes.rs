@@ -21,7 +21,9 @@ use quaestor::{
     store::{self, Store},
 };
 use support::{
+    balancer::Balancer,
     cluster::{QUAESTOR, kill_shims, lives},
+    eventually,
     hosts::Hosts,
     number, signal,
 };
@@ -200,12 +202,16 @@ fn manifests_and_assignments_deleted_by_hand_stop_nothing() {
 }
 
 #[test]
-fn a_store_that_lost_everything_is_told_again_what_runs_and_goes_on_with_it() {
+fn a_store_that_lost_everything_is_told_again_what_runs_and_nobody_notices() {
     let mut hosts = three();
     hosts.apply("one", 4);
     let before = hosts.pids("one", None);
+    let balancer = Balancer::start(&["--etcd", &hosts.etcd.endpoint()]);
+    eventually("it answers", || balancer.places("one").len() == 4);
+    let places = balancer.places("one");
     hosts.etcd.forget();
     hosts.until("all are orphans", |hosts| {
+        assert_eq!(balancer.places("one"), places);
         let instances = hosts.get("instances");
         instances.len() == 4 && instances.iter().all(|one| one["reason"] == "Orphaned")
     });
@@ -215,6 +221,9 @@ fn a_store_that_lost_everything_is_told_again_what_runs_and_goes_on_with_it() {
     hosts.ok(&["cluster", "confirm", "restore"]);
     hosts.apply("one", 4);
     assert_eq!(hosts.pids("one", None), before);
+    assert_eq!(balancer.places("one"), places);
+    hosts.ok(&["delete", "one", "--wait"]);
+    eventually("they are gone", || balancer.places("one").is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,7 @@
 //! - [`limits`]: how much it takes on
 //! - [`registry`]: that of quaestor-mini-cluster, read and written
 //! - [`reservations`]: tickets for exclusive services
+//! - `restored`: what a restored store no longer says
 //! - [`xds`]: what stock gRPC clients are told
 //!
 //! It decides nothing. While the store is away the view stays as it is and is answered from.
@@ -18,6 +19,7 @@ pub mod limits;
 mod reader;
 pub mod registry;
 pub mod reservations;
+mod restored;
 pub mod xds;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -36,6 +38,7 @@ use crate::{
 use cache::Cache;
 use reader::Reader;
 use registry::Import;
+use restored::Restored;
 
 /// What a balancer needs to be told.
 #[derive(Clone, Debug)]
@@ -80,6 +83,7 @@ pub async fn run(
     // What is not said yet, because what is registered was not asked yet.
     let mut held: Vec<Fact> = Vec::new();
     let mut follow = store.follow(prefixes);
+    let mut restored = Restored::new(keys.clone());
     let mut reader = Reader::new(keys);
     let mut index = Index::new(Arc::clone(&directory));
     let started = host.clock.now();
@@ -121,13 +125,20 @@ pub async fn run(
         let was_synced = directory.is_synced();
         let is_patient = import.is_some() && !was_synced;
         let mut fact = |change| fact(change, &mut reader, &mut import);
-        if let Some(update) = update {
-            is_told = true;
+        let is_update = update.is_some();
+        is_told |= is_update;
+        let mut changes = restored.due(now);
+        changes.extend(
+            update
+                .into_iter()
+                .flat_map(|update| restored.sift(update, now)),
+        );
+        if is_update || !changes.is_empty() {
             let gone = cache
                 .as_mut()
-                .map(|cache| cache.follow(&update.changes))
+                .map(|cache| cache.follow(&changes))
                 .unwrap_or_default();
-            let facts = gone.into_iter().chain(update.changes).filter_map(&mut fact);
+            let facts = gone.into_iter().chain(changes).filter_map(&mut fact);
             match is_patient {
                 true => held.extend(facts),
                 false => index.apply(facts, now),

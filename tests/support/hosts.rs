@@ -160,7 +160,8 @@ impl Hosts {
     pub fn apply(&self, service: &str, replicas: usize) {
         let manifest = format!(
             "{{apiVersion: quaestor/v1, kind: Service, metadata: {{name: {service}}}, spec: {{\
-             replicas: {replicas}, command: [sleep, '1000'], stop: {{grace: 1s}}}}}}"
+             replicas: {replicas}, command: [sleep, '1000'], ports: [{{name: any}}], \
+             stop: {{grace: 1s}}}}}}"
         );
         let file = self.manifest(service, &manifest);
         self.ok(&["apply", "-f", &file, "--wait", "--timeout", "120s"]);
