@@ -16,8 +16,14 @@ use std::{
 };
 
 use criterion::{BenchmarkId, Criterion};
-use quaestor::{model::Moment, view::Question};
-use support::World;
+use quaestor::{
+    model::{
+        Moment,
+        service::{BalanceSpec, PreferSpec},
+    },
+    view::Question,
+};
+use support::{World, zone};
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 static BYTES: AtomicI64 = AtomicI64::new(0);
@@ -60,6 +66,7 @@ fn main() {
         .warm_up_time(Duration::from_millis(500))
         .configure_from_args();
     picks(&mut criterion);
+    preferences(&mut criterion);
     criterion.final_summary();
 }
 
@@ -95,6 +102,41 @@ fn costs(size: usize) {
         world.set_load(2, current);
     }));
     println!("{size:>9}  {allocations:>16.2}  {memory:>8.1}  {change:>14.1?}  {report:>12.1?}");
+}
+
+/// Picks for askers who prefer one of three zones, where that has room and where it is full.
+fn preferences(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("prefer");
+    let attributes = [("zone".to_owned(), zone(0))].into();
+    for size in SIZES {
+        let prefer = PreferSpec {
+            label: "zone".to_owned(),
+            spill_over: None,
+        };
+        let balance = BalanceSpec {
+            prefer: Some(prefer),
+            ..BalanceSpec::default()
+        };
+        let mut world = World::with(size, i32::MAX, balance);
+        let mut seed = 0_u64;
+        for (what, current) in [("near", 0), ("spill over", i32::MAX)] {
+            world.report_zone(0, size, current);
+            group.bench_with_input(BenchmarkId::new(what, size), &size, |bencher, _| {
+                bencher.iter(|| {
+                    seed += 1;
+                    if seed.is_multiple_of(100_000) {
+                        world.pass(Duration::from_millis(250));
+                    }
+                    let question = Question {
+                        attributes: Some(&attributes),
+                        ..Question::new("Worker", seed, world.now)
+                    };
+                    black_box(world.directory.pick(&question).unwrap())
+                });
+            });
+        }
+    }
+    group.finish();
 }
 
 fn picks(criterion: &mut Criterion) {

@@ -3,18 +3,23 @@
 //! Workers that take one request at a time, at 80 % of what they can do, in virtual time, by the program's own view
 //! and queue: the figures are the same on every machine. Each way of choosing gets the same requests. The oracle sends each one
 //! to the shortest queue, which it sees as it is; balancers see reports that are made every second, and their own
-//! picks. Messages take no time. What is printed: the mean time from a request to its end as a multiple of the
-//! oracle's, and for `Acquire` the mean wait as a multiple of the oracle's.
+//! picks. Messages take no time. What is told: the mean time from a request to its end as a multiple of the
+//! oracle's, and for `Acquire` the mean wait as a multiple of the oracle's. A run that is not quick writes it into
+//! `docs/quality.md` and draws `docs/quality.svg`.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
+#[path = "support/plot.rs"]
+mod plot;
 mod support;
 
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, VecDeque},
+    path::Path,
     time::Duration,
 };
 
+use plot::Panel;
 use quaestor::{
     model::{
         Moment, Units,
@@ -51,14 +56,15 @@ enum Way {
     Pick(Policy),
 }
 
+/// The first one is what the others are compared with.
 const WAYS: [(&str, Way); 7] = [
     ("oracle", Way::Oracle),
-    ("`Acquire` (wait)", Way::Acquire),
-    ("`leastLoad`", Way::Pick(Policy::LeastLoad)),
-    ("`p2c`", Way::Pick(Policy::P2c)),
-    ("`ordered` (the ancestor's)", Way::Pick(Policy::Ordered)),
-    ("`roundRobin`", Way::Pick(Policy::RoundRobin)),
-    ("`random`", Way::Pick(Policy::Random)),
+    ("Acquire", Way::Acquire),
+    ("leastLoad", Way::Pick(Policy::LeastLoad)),
+    ("p2c", Way::Pick(Policy::P2c)),
+    ("ordered", Way::Pick(Policy::Ordered)),
+    ("roundRobin", Way::Pick(Policy::RoundRobin)),
+    ("random", Way::Pick(Policy::Random)),
 ];
 
 fn main() {
@@ -68,58 +74,119 @@ fn main() {
     }
     let quick = std::env::args().any(|argument| argument == "--quick");
     let requests = if quick { 10_000 } else { 30_000 };
-    let settings: Vec<Setting> = [20, 100]
-        .into_iter()
-        .flat_map(|workers| [1.0, 30.0].map(|mean| (workers, mean)))
-        .flat_map(|(workers, mean)| {
-            [false, true].map(|bursty| Setting {
-                workers,
-                mean,
-                bursty,
-            })
-        })
+    let columns: Vec<Column> = settings()
+        .map(|setting| Column::measure(setting, requests))
         .collect();
-    let head = settings.iter().map(|setting| {
-        let arrivals = if setting.bursty { "bursts" } else { "Poisson" };
-        format!(" {} x {} s, {arrivals} |", setting.workers, setting.mean)
-    });
-    println!("| |{}", head.collect::<String>());
-    println!("|---|{}", "---|".repeat(settings.len()));
-    let work: Vec<_> = settings
-        .iter()
-        .map(|setting| requests_of(*setting, requests))
-        .collect();
-    let mut oracle: Vec<Outcome> = Vec::new();
-    let mut falls_short = Vec::new();
-    for (name, way) in WAYS {
-        let mut row = format!("| {name} |");
-        for (at, setting) in settings.iter().enumerate() {
-            let outcome = run(*setting, way, &work[at]);
-            let (figure, bar) = match way {
-                Way::Oracle => {
-                    row += &format!(" {:.2} s ({:.2} s wait) |", outcome.sojourn, outcome.wait);
-                    oracle.push(outcome);
-                    continue;
-                }
-                Way::Acquire => (outcome.wait / oracle[at].wait, Some(1.1)),
-                Way::Pick(Policy::LeastLoad) => {
-                    let bar = (setting.mean > 1.0).then_some(1.5);
-                    (outcome.sojourn / oracle[at].sojourn, bar)
-                }
-                Way::Pick(_) => (outcome.sojourn / oracle[at].sojourn, None),
-            };
-            row += &format!(" {figure:.2} |");
-            if let Some(bar) = bar.filter(|bar| figure > *bar) {
-                falls_short.push(format!("{name}, column {}: {figure:.2} > {bar}", at + 1));
-            }
-        }
-        println!("{row}");
+    let table = table(&columns);
+    print!("{table}");
+    if !quick {
+        write_down(&table, &columns, requests);
     }
     println!("\n{requests} requests each; bars: Acquire 1.1, leastLoad 1.5 at 30 s");
+    let falls_short: Vec<String> = columns.iter().filter_map(Column::falls_short).collect();
     for line in &falls_short {
         println!("FALLS SHORT: {line}");
     }
     std::process::exit(i32::from(!falls_short.is_empty()));
+}
+
+fn settings() -> impl Iterator<Item = Setting> {
+    let each = [20, 100].into_iter();
+    let each = each.flat_map(|workers| [1.0, 30.0].map(|mean| (workers, mean)));
+    each.flat_map(|(workers, mean)| {
+        [false, true].map(|bursty| Setting {
+            workers,
+            mean,
+            bursty,
+        })
+    })
+}
+
+/// What came of one setting, by the ways.
+struct Column {
+    setting: Setting,
+    outcomes: Vec<Outcome>,
+}
+
+impl Column {
+    fn measure(setting: Setting, requests: usize) -> Self {
+        let work = requests_of(setting, requests);
+        Self {
+            outcomes: WAYS.map(|(_, way)| run(setting, way, &work)).into(),
+            setting,
+        }
+    }
+
+    fn title(&self) -> String {
+        let Setting {
+            workers,
+            mean,
+            bursty,
+        } = self.setting;
+        let arrivals = if bursty { "bursts" } else { "Poisson" };
+        format!("{workers} x {mean} s, {arrivals}")
+    }
+
+    /// The mean time from a request to its end, as a multiple of the oracle's.
+    fn sojourn(&self, at: usize) -> f64 {
+        self.outcomes[at].sojourn / self.outcomes[0].sojourn
+    }
+
+    fn wait(&self, at: usize) -> f64 {
+        self.outcomes[at].wait / self.outcomes[0].wait
+    }
+
+    fn falls_short(&self) -> Option<String> {
+        let (acquire, least_load) = (self.wait(1), self.sojourn(2));
+        let short = acquire > 1.1 || self.setting.mean > 1.0 && least_load > 1.5;
+        short.then(|| format!("{}: {acquire:.2}, {least_load:.2}", self.title()))
+    }
+}
+
+fn table(columns: &[Column]) -> String {
+    let head: String = columns
+        .iter()
+        .map(|column| format!(" {} |", column.title()))
+        .collect();
+    let mut table = format!("| |{head}\n|---|{}\n", "---|".repeat(columns.len()));
+    for (at, (name, way)) in WAYS.iter().enumerate() {
+        let cell = |column: &Column| match way {
+            Way::Oracle => {
+                let Outcome { wait, sojourn } = column.outcomes[at];
+                format!(" {sojourn:.2} s ({wait:.2} s wait) |")
+            }
+            Way::Acquire => format!(
+                " {:.2} ({:.2} of the wait) |",
+                column.sojourn(at),
+                column.wait(at)
+            ),
+            Way::Pick(_) => format!(" {:.2} |", column.sojourn(at)),
+        };
+        let cells: String = columns.iter().map(cell).collect();
+        table += &format!("| {name} |{cells}\n");
+    }
+    table
+}
+
+/// Puts the table and the plot into the documentation.
+fn write_down(table: &str, columns: &[Column], requests: usize) {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let panel = |column: &Column| Panel {
+        title: column.title(),
+        bars: (1..WAYS.len())
+            .map(|at| (WAYS[at].0.to_owned(), column.sojourn(at)))
+            .collect(),
+    };
+    let panels: Vec<Panel> = columns.iter().map(panel).collect();
+    let title = "Mean time from a request to its end, as a multiple of the oracle's (workers x mean request)";
+    std::fs::write(docs.join("quality.svg"), plot::bars(title, &panels)).unwrap();
+    let page = format!(
+        "# How well requests are spread\n\n\
+         Written by `scripts/bench quality`; [measured.md](measured.md) says what it means.\n\n\
+         ![{title}](quality.svg)\n\n\
+         {requests} requests for each setting: workers x mean length of a request, and how requests come.\n\n{table}"
+    );
+    std::fs::write(docs.join("quality.md"), page).unwrap();
 }
 
 /// A request: when it comes, how long it takes.

@@ -1,11 +1,13 @@
 //! Several hosts of the real program on a real etcd: one is lost and comes back (`scripts/hosts`: with many instances),
-//! one is drained, one is cordoned, and keys are deleted by hand.
+//! one is drained, one is cordoned, and keys are deleted by hand; and who is `near` an asker.
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,
     reason = "tests run processes as they like"
 )]
 
+#[path = "nodes/near.rs"]
+mod near;
 mod support;
 
 use std::{

@@ -14,6 +14,14 @@ use quaestor::{
 /// Instances on one node.
 pub const PER_NODE: usize = 24;
 
+/// Nodes are in so many zones, by turns, as their label `zone` says.
+pub const ZONES: usize = 3;
+
+/// The zone of a node.
+pub fn zone(node: usize) -> String {
+    format!("z{}", node % ZONES)
+}
+
 /// A service `worker`, found as `Worker`, with idle instances of capacity 4.
 pub struct World {
     pub directory: Arc<Directory>,
@@ -71,6 +79,14 @@ impl World {
         self.index.settle(now);
     }
 
+    /// Says of all instances in `zone` how many requests they have.
+    pub fn report_zone(&mut self, zone: usize, size: usize, current: i32) {
+        for node in (zone..size.div_ceil(PER_NODE)).step_by(ZONES) {
+            let all = node * PER_NODE..size.min((node + 1) * PER_NODE);
+            self.report(node, all.map(|at| (at, current)));
+        }
+    }
+
     pub fn set_ready(&mut self, at: usize, is_ready: bool) {
         self.index.apply([ready(at, is_ready)], self.now);
     }
@@ -110,7 +126,7 @@ fn session(node: usize) -> Fact {
         agent_address: None,
         capacity: Default::default(),
         seen_revision: 0,
-        labels: BTreeMap::new(),
+        labels: [("zone".to_owned(), zone(node))].into(),
         version: String::new(),
         started_at: Timestamp::from_millis(0),
         reconciled: true,

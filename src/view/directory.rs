@@ -447,8 +447,7 @@ impl Directory {
         Ok(choose(&members))
     }
 
-    /// The members of a name, for tests.
-    #[cfg(test)]
+    /// The members of a name.
     pub(super) fn members(&self, name: &str) -> Option<Arc<Members>> {
         self.names
             .load()

@@ -20,24 +20,28 @@ use crate::model::{Instance, LoadReport, Moment};
 /// The same allocation stays in use while the instance keeps its place, whatever happens around it.
 /// Everything that changes is atomic and independent of the rest, so no order between reads and
 /// writes is needed.
+///
+/// What a pick touches comes first, so that it lies with the count of the allocation's owners, which a pick touches
+/// as well: among many endpoints nearly each of them is one that no cache holds.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Endpoint {
-    host: Arc<Host>,
-    port: u16,
-    instance: Instance,
-    node: Arc<Node>,
     /// The rate that the instance computed itself, as bits; NaN: none.
     known_rate: AtomicU64,
     /// Capacity (high half) and current requests (low half); [`NO_COUNTS`]: none.
     counts: AtomicU64,
-    /// When it was last handed out, in nanoseconds since the origin of the clock, plus 1; 0: never.
-    handed_out: AtomicU64,
     /// Picks that no report covers yet: a [`Pending`].
     pending: AtomicU64,
     /// What is added to its load while it is new, as bits of a number from 0 to below 1.
     handicap: AtomicU32,
     /// See [`Endpoint::is_ejected`].
     ejected: AtomicBool,
+    port: u16,
+    /// When it was last handed out, in nanoseconds since the origin of the clock, plus 1; 0: never.
+    handed_out: AtomicU64,
+    host: Arc<Host>,
+    node: Arc<Node>,
+    instance: Instance,
 }
 
 /// A host, shared by its endpoints.

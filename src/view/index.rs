@@ -12,7 +12,7 @@ use super::{
     directory::TICK,
     ejection::Ward,
     endpoint::Host,
-    members::{Candidate, Members},
+    members::{Candidate, Change, Members, Terms},
     policy::Rules,
     roster::Roster,
 };
@@ -38,8 +38,8 @@ pub enum Fact {
 
 /// The one writer of a [`Directory`].
 ///
-/// A change costs what it touches: a load record stores into atomics; a state, session or route
-/// rebuilds the names concerned.
+/// A change costs what it touches: a load record stores into atomics; a state edits the names concerned; a session or
+/// route puts them together anew.
 pub struct Index {
     directory: Arc<Directory>,
     /// Whether everything was said once.
@@ -100,25 +100,35 @@ impl Index {
     pub fn apply(&mut self, facts: impl IntoIterator<Item = Fact>, now: Moment) {
         let mut names = BTreeSet::new();
         let mut touched = BTreeSet::new();
+        let mut moved: BTreeMap<Name, Vec<Arc<Endpoint>>> = BTreeMap::new();
+        let mut has_session = false;
         for fact in facts {
             match fact {
                 Fact::Route(service, route) => names.extend(self.set_route(service, route)),
                 Fact::State(node, instance, state) => {
                     let service = instance.service.clone();
-                    if self.set_state(node, instance, state, now) {
-                        touched.insert(service);
+                    let endpoints = self.set_state(node, instance, state, now);
+                    if !endpoints.is_empty() {
+                        moved.entry(service).or_default().extend(endpoints);
                     }
                 }
                 Fact::Load(node, record) => self.set_load(node, record),
                 Fact::Report(node, instance, report) => self.set_report(node, instance, report),
-                Fact::Session(node, session) => touched.extend(self.set_session(node, session)),
+                Fact::Session(node, session) => {
+                    has_session = true;
+                    touched.extend(self.set_session(node, session));
+                }
             }
+        }
+        if has_session {
+            // What else is different of those who left cannot be told any more.
+            touched.extend(mem::take(&mut moved).into_keys());
         }
         let routed = touched
             .iter()
             .filter_map(|service| self.routes.get(service));
         names.extend(routed.flat_map(|route| &route.names).cloned());
-        self.publish(names, now);
+        self.publish(names, &moved, now);
         if now.since(self.settled) >= TICK {
             self.settle(now);
         }
@@ -132,19 +142,55 @@ impl Index {
         self.directory.settle(now);
     }
 
-    fn publish(&mut self, names: BTreeSet<String>, now: Moment) {
+    /// Publishes `names`, and those of services of which endpoints came or left.
+    fn publish(
+        &mut self,
+        names: BTreeSet<String>,
+        moved: &BTreeMap<Name, Vec<Arc<Endpoint>>>,
+        now: Moment,
+    ) {
         if mem::replace(&mut self.synced, true) {
             let members = |name: String| {
                 let members = self.members(&name);
                 (name, members)
             };
-            let changes = names.into_iter().map(members).collect();
+            let mut changes: BTreeMap<_, _> = names.into_iter().map(members).collect();
+            for (service, endpoints) in moved {
+                let route = self.routes.get(service);
+                for name in route.into_iter().flat_map(|route| &route.names) {
+                    if !changes.contains_key(name) {
+                        let members = self.members_after(name, service, endpoints);
+                        let members = members.or_else(|| self.members(name));
+                        changes.insert(name.clone(), members);
+                    }
+                }
+            }
             self.directory.update(changes, now);
         } else {
             let members = |name: &String| Some((name.clone(), self.members(name)?));
             self.directory
                 .replace(self.names.keys().filter_map(members).collect());
         }
+    }
+
+    /// The members of `name` after those endpoints of `service` came or left. None where it takes all that is known
+    /// to tell.
+    fn members_after(
+        &self,
+        name: &str,
+        service: &Name,
+        endpoints: &[Arc<Endpoint>],
+    ) -> Option<Members> {
+        if self.names.get(name)?.services.len() > 1 {
+            return None;
+        }
+        let roster = self.rosters.get(service);
+        let changes = endpoints.iter().map(|endpoint| Change {
+            is_member: roster
+                .is_some_and(|roster| roster.is_ready(endpoint.node().name(), endpoint)),
+            candidate: candidate(endpoint),
+        });
+        self.directory.members(name)?.after(changes.collect())
     }
 
     /// The members of `name`; none when no published service has it. Of several services the first one's rules
@@ -157,16 +203,10 @@ impl Index {
         let rules = &exclusive.next().unwrap_or(first).rules;
         let rules = Rules::guarded(rules, routes.map(|route| &*route.rules));
         let rosters = (served.services.iter()).filter_map(|service| self.rosters.get(service));
-        let candidates = rosters.flat_map(Roster::ready).map(|endpoint| Candidate {
-            endpoint: Arc::clone(endpoint),
-            suspect: !endpoint.node().is_trusted(),
-        });
-        Some(Members::new(
-            candidates.collect(),
-            Arc::clone(self.directory.dial()),
-            rules,
-            Arc::clone(&served.round),
-        ))
+        let candidates = rosters.flat_map(Roster::ready).map(candidate);
+        let (dial, round) = (Arc::clone(self.directory.dial()), Arc::clone(&served.round));
+        let terms = Terms::new(dial, rules, round);
+        Some(Members::new(candidates.collect(), terms))
     }
 
     /// Returns the names whose members or rules change.
@@ -205,26 +245,26 @@ impl Index {
         }
     }
 
-    /// Returns whether the members of the instance's service changed.
+    /// Returns endpoints that are members of the instance's service since, or are not any more.
     fn set_state(
         &mut self,
         node: Name,
         instance: Instance,
         state: Option<Box<InstanceState>>,
         now: Moment,
-    ) -> bool {
+    ) -> Vec<Arc<Endpoint>> {
         let service = instance.service.clone();
         let slot = instance.slot;
         let place = state.and_then(|state| Some((state.endpoint?, state.ready)));
         let Some((place, ready)) = place else {
             let Some(roster) = self.rosters.get_mut(&service) else {
-                return false;
+                return Vec::new();
             };
-            let changed = roster.remove(&node, slot);
+            let gone = roster.remove(&node, slot);
             if roster.is_empty() {
                 self.rosters.remove(&service);
             }
-            return changed;
+            return gone.into_iter().collect();
         };
         let known = self.rosters.get(&service);
         let known = known.and_then(|roster| roster.get(&node, slot)).cloned();
@@ -362,7 +402,7 @@ impl Index {
         }
         self.wards.retain(|_, ward| !ward.is_empty());
         if !names.is_empty() {
-            self.publish(names, now);
+            self.publish(names, &BTreeMap::new(), now);
         }
     }
 
@@ -388,6 +428,14 @@ impl Index {
         let node = Arc::new(Node::new(name.clone()));
         self.nodes.insert(name.clone(), Arc::clone(&node));
         node
+    }
+}
+
+/// The endpoint as a member of a name.
+fn candidate(endpoint: &Arc<Endpoint>) -> Candidate {
+    Candidate {
+        endpoint: Arc::clone(endpoint),
+        suspect: !endpoint.node().is_trusted(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     cmp::Ordering,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
 };
@@ -11,10 +11,17 @@ use std::{
 use super::{
     Endpoint,
     dial::Dial,
+    hosts::Hosts,
+    near::Near,
     policy::{Aids, Rules},
     ranking::Kept,
+    roll::Roll,
     tree::{ABSENT, Tree},
 };
+
+mod change;
+
+pub(super) use change::Change;
 
 /// A member on its way into [`Members`].
 #[derive(Clone, Debug)]
@@ -25,30 +32,78 @@ pub(super) struct Candidate {
     pub suspect: bool,
 }
 
+impl Candidate {
+    /// Whether it comes after all others.
+    pub(super) fn is_last(&self) -> bool {
+        self.suspect || self.endpoint.is_ejected()
+    }
+}
+
 /// A set of endpoints: those in normal use, then the suspects and the ejected, each part ordered by host (its case
 /// does not count), then port. No place occurs twice. Who is in it never changes; what is derived from their load does.
 #[derive(Debug)]
 pub(super) struct Members {
-    endpoints: Vec<Arc<Endpoint>>,
+    endpoints: Roll,
     /// How many of them, from the front, are in normal use.
     normal: usize,
-    /// For each, the number of its host; hosts count from 0.
-    hosts: Vec<u32>,
-    host_count: usize,
-    dial: Arc<Dial>,
+    /// How many are suspect, even if they are in normal use.
+    suspects: usize,
+    /// Whether several claimed one place.
+    had_doubles: bool,
+    terms: Terms,
     /// The effective loads as keys, by position.
     tree: Tree,
-    rules: Arc<Rules>,
     /// What the policy needs to know beside the loads.
     aids: Aids,
+    /// Those whom `prefer` prefers, where the rules have one.
+    near: Option<Near>,
+    hosts: OnceLock<Hosts>,
     /// The order of `DiscoverTopServices`, where it pays to keep it.
     pub(super) kept: Kept,
     /// Whether somebody was picked since the last look.
     picked: AtomicBool,
-    /// How many steps a round has gone; goes on when members change.
-    pub(super) round: Arc<AtomicUsize>,
     /// Requests that all of them work on or were picked for, about.
     work: AtomicU64,
+}
+
+/// By what members are chosen.
+#[derive(Clone, Debug)]
+pub(super) struct Terms {
+    /// What all loads depend on.
+    pub dial: Arc<Dial>,
+    /// The rules of their name.
+    pub rules: Arc<Rules>,
+    /// How many steps a round has gone; goes on when members change.
+    pub round: Arc<AtomicUsize>,
+    /// Members as busy as this key says take no requests. [`ABSENT`]: all do.
+    full: u32,
+}
+
+impl Terms {
+    /// Terms that hold however busy a member is.
+    pub(super) fn new(dial: Arc<Dial>, rules: Arc<Rules>, round: Arc<AtomicUsize>) -> Self {
+        Self {
+            dial,
+            rules,
+            round,
+            full: ABSENT,
+        }
+    }
+
+    /// The same for members of their own round that take requests up to that effective load only.
+    pub(super) fn up_to(&self, load: f64) -> Self {
+        Self {
+            // Each begins elsewhere.
+            round: Arc::new(AtomicUsize::new(self.round.fetch_add(1, Relaxed))),
+            full: key(Some(load), false),
+            ..self.clone()
+        }
+    }
+
+    fn key(&self, endpoint: &Endpoint, is_last: bool) -> u32 {
+        let key = key(endpoint.effective_load(&self.dial), is_last);
+        if key < self.full { key } else { ABSENT }
+    }
 }
 
 /// What the keys of suspects begin with: they come after all others.
@@ -60,12 +115,7 @@ impl Members {
     /// Suspects are for use after all others. When more than half of the members are suspect, the
     /// fault is more likely between us and the nodes than in so many nodes: then all are in normal
     /// use. Who is ejected comes after all others in any case.
-    pub(super) fn new(
-        mut candidates: Vec<Candidate>,
-        dial: Arc<Dial>,
-        rules: Arc<Rules>,
-        round: Arc<AtomicUsize>,
-    ) -> Self {
+    pub(super) fn new(mut candidates: Vec<Candidate>, terms: Terms) -> Self {
         let in_order = |a: &Candidate, b: &Candidate| {
             by_place(&a.endpoint, &b.endpoint).then(a.suspect.cmp(&b.suspect))
         };
@@ -73,57 +123,71 @@ impl Members {
             // The stable sort leaves equals in the order in which they came, which the index fixes.
             candidates.sort_by(in_order);
         }
+        let claims = candidates.len();
         candidates.dedup_by(|b, a| by_place(&a.endpoint, &b.endpoint).is_eq());
+        let had_doubles = candidates.len() < claims;
 
         let suspects = candidates.iter().filter(|member| member.suspect).count();
-        let most_are_suspect = suspects * 2 > candidates.len();
-        let mut endpoints = Vec::with_capacity(candidates.len());
-        let mut hosts = Vec::with_capacity(candidates.len());
-        let mut later = Vec::new();
-        let mut host = 0;
-        let mut former: Option<Arc<Endpoint>> = None;
-        for candidate in candidates {
-            let endpoint = candidate.endpoint;
-            if former.is_some_and(|former| by_host(&former, &endpoint).is_ne()) {
-                host += 1;
-            }
-            former = Some(Arc::clone(&endpoint));
-            if candidate.suspect && !most_are_suspect || endpoint.is_ejected() {
-                later.push((endpoint, host));
-            } else {
-                endpoints.push(endpoint);
-                hosts.push(host);
-            }
+        if most(suspects, candidates.len()) {
+            candidates
+                .iter_mut()
+                .for_each(|member| member.suspect = false);
         }
-        let host_count = former.map_or(0, |_| host as usize + 1);
+        let (last, normal): (Vec<_>, Vec<_>) = candidates.into_iter().partition(Candidate::is_last);
+        let near = Near::new(&terms, normal.iter().map(|member| &member.endpoint));
+        let keys = [(&normal, false), (&last, true)];
+        let keys = keys
+            .into_iter()
+            .flat_map(|(part, is_last)| part.iter().map(move |member| (&member.endpoint, is_last)));
+        let keys = keys
+            .map(|(endpoint, is_last)| terms.key(endpoint, is_last))
+            .collect();
+        let count = normal.len();
+        let all = normal.into_iter().chain(last);
+        let endpoints = all.map(|member| member.endpoint).collect();
+        Self {
+            suspects,
+            had_doubles,
+            ..Self::of(endpoints, count, keys, near, terms)
+        }
+    }
+
+    /// Endpoints, ordered by place and all in normal use, of which none is preferred.
+    pub(super) fn alike(endpoints: Vec<Arc<Endpoint>>, terms: Terms) -> Self {
+        let keys = endpoints.iter().map(|endpoint| terms.key(endpoint, false));
+        let keys = keys.collect();
         let normal = endpoints.len();
-        for (endpoint, host) in later {
-            endpoints.push(endpoint);
-            hosts.push(host);
-        }
-        let keys = (endpoints.iter().enumerate())
-            .map(|(position, endpoint)| key(endpoint.effective_load(&dial), position >= normal));
-        let tree = Tree::new(keys);
+        Self::of(endpoints.into_iter().collect(), normal, keys, None, terms)
+    }
+
+    fn of(
+        endpoints: Roll,
+        normal: usize,
+        keys: Vec<u32>,
+        near: Option<Near>,
+        terms: Terms,
+    ) -> Self {
         let members = Self {
-            aids: Aids::new(&rules, &endpoints[..normal]),
-            normal,
-            hosts,
-            host_count,
-            tree,
-            rules,
-            kept: Kept::default(),
-            picked: AtomicBool::new(false),
-            round,
-            work: AtomicU64::new(0),
-            dial,
+            aids: Aids::new(&terms.rules, endpoints.iter().take(normal)),
+            tree: Tree::new(keys.into_iter()),
             endpoints,
+            normal,
+            suspects: 0,
+            had_doubles: false,
+            near,
+            hosts: OnceLock::new(),
+            kept: Kept::default(),
+            // As likely as not: those before them were.
+            picked: AtomicBool::new(true),
+            work: AtomicU64::new(0),
+            terms,
         };
         members.count_work();
         members
     }
 
     /// All of them, those in normal use first.
-    pub(super) fn endpoints(&self) -> &[Arc<Endpoint>] {
+    pub(super) fn endpoints(&self) -> &Roll {
         &self.endpoints
     }
 
@@ -132,19 +196,19 @@ impl Members {
         self.normal
     }
 
-    /// For each endpoint the number of its host, below [`Members::host_count`].
-    pub(super) fn hosts(&self) -> &[u32] {
-        &self.hosts
-    }
-
-    /// How many hosts there are.
-    pub(super) fn host_count(&self) -> usize {
-        self.host_count
+    /// Their hosts.
+    pub(super) fn hosts(&self) -> &Hosts {
+        self.hosts.get_or_init(|| Hosts::new(&self.endpoints))
     }
 
     /// How to choose among them.
     pub(super) fn rules(&self) -> &Rules {
-        &self.rules
+        &self.terms.rules
+    }
+
+    /// How many steps a round has gone.
+    pub(super) fn round(&self) -> &AtomicUsize {
+        &self.terms.round
     }
 
     /// What the policy needs to know beside the loads.
@@ -152,9 +216,14 @@ impl Members {
         &self.aids
     }
 
+    /// Those whom the rules prefer.
+    pub(super) fn near(&self) -> Option<&Near> {
+        self.near.as_ref()
+    }
+
     /// What all loads depend on.
     pub(super) fn dial(&self) -> &Dial {
-        &self.dial
+        &self.terms.dial
     }
 
     /// The keys of all.
@@ -164,8 +233,8 @@ impl Members {
 
     /// The key of a member as it is now: what is smaller is less busy, [`ABSENT`] takes no requests.
     pub(super) fn key(&self, position: usize) -> u32 {
-        let load = self.endpoints[position].effective_load(&self.dial);
-        key(load, position >= self.normal)
+        self.terms
+            .key(&self.endpoints[position], position >= self.normal)
     }
 
     /// Whether a member takes requests.
@@ -177,9 +246,9 @@ impl Members {
     /// the same time. Else the tree is put right.
     pub(super) fn pick_if_still(&self, position: usize, chosen_for: u32) -> bool {
         let suspect = position >= self.normal;
-        let picked =
-            self.endpoints[position].pick_if(&self.dial, |load| key(load, suspect) == chosen_for);
-        self.refresh(position);
+        let endpoint = &self.endpoints[position];
+        let picked = endpoint.pick_if(self.dial(), |load| key(load, suspect) == chosen_for);
+        self.renew(position, endpoint);
         if picked {
             self.note_pick();
         }
@@ -188,8 +257,9 @@ impl Members {
 
     /// Counts a pick of the member.
     pub(super) fn pick(&self, position: usize) {
-        self.endpoints[position].pick(&self.dial);
-        self.refresh(position);
+        let endpoint = &self.endpoints[position];
+        endpoint.pick(self.dial());
+        self.renew(position, endpoint);
         self.note_pick();
     }
 
@@ -203,16 +273,38 @@ impl Members {
         }
     }
 
+    /// Takes over that an endpoint was picked as one of those [`Members::near`].
+    pub(super) fn note_pick_of(&self, endpoint: &Endpoint) {
+        if let Some(position) = self.search(|member| by_place(member, endpoint)) {
+            self.refresh_key(position, endpoint);
+        }
+        self.note_pick();
+    }
+
     /// Takes over the key of a member.
+    #[cfg(test)]
     pub(super) fn refresh(&self, position: usize) {
-        self.tree.refresh(position, || self.key(position));
+        self.renew(position, &self.endpoints[position]);
     }
 
     /// Takes over the key of an endpoint, if it is a member.
     pub(super) fn refresh_endpoint(&self, endpoint: &Endpoint) {
         if let Some(position) = self.search(|member| by_place(member, endpoint)) {
-            self.refresh(position);
+            self.renew(position, &self.endpoints[position]);
         }
+    }
+
+    /// Takes over the key of a member, here and among those near.
+    fn renew(&self, position: usize, endpoint: &Endpoint) {
+        self.refresh_key(position, endpoint);
+        if let Some(near) = &self.near {
+            near.refresh(endpoint);
+        }
+    }
+
+    fn refresh_key(&self, position: usize, endpoint: &Endpoint) {
+        let is_last = position >= self.normal;
+        (self.tree).refresh(position, || self.terms.key(endpoint, is_last));
     }
 
     /// The member at this place.
@@ -226,19 +318,30 @@ impl Members {
 
     /// The position of the member that is neither before nor behind a place, in the order of places.
     fn search(&self, beside: impl Fn(&Endpoint) -> Ordering) -> Option<usize> {
-        let (normal, others) = self.endpoints.split_at(self.normal);
-        let find = |part: &[Arc<Endpoint>]| part.binary_search_by(|member| beside(member)).ok();
-        find(normal).or_else(|| find(others).map(|at| at + self.normal))
+        let parts = [0..self.normal, self.normal..self.endpoints.len()];
+        parts.into_iter().find_map(|part| {
+            let end = part.end;
+            let at = (self.endpoints).partition_point(part, |member| beside(member).is_lt());
+            (at < end && beside(&self.endpoints[at]).is_eq()).then_some(at)
+        })
     }
 
     /// Takes over the keys of all, if `turned` or somebody was picked.
     pub(super) fn settle(&self, turned: bool) {
         if turned && (self.picked.swap(false, Relaxed) || self.stale()) {
-            for position in 0..self.endpoints.len() {
-                self.refresh(position);
-            }
+            self.refresh_all();
         }
         self.count_work();
+    }
+
+    /// Takes over the keys of all.
+    pub(super) fn refresh_all(&self) {
+        for (position, endpoint) in self.endpoints.iter().enumerate() {
+            self.refresh_key(position, endpoint);
+        }
+        if let Some(near) = &self.near {
+            near.refresh_all();
+        }
     }
 
     /// Whether some key is not what it should be, by a look at a few.
@@ -256,10 +359,15 @@ impl Members {
 
     fn count_work(&self) {
         if self.aids.needs_work() {
-            let work = self.endpoints.iter().map(|member| member.work(&self.dial));
+            let work = self.endpoints.iter().map(|member| member.work(self.dial()));
             self.work.store(work.sum(), Relaxed);
         }
     }
+}
+
+/// Whether so many suspects are more than half of all.
+fn most(suspects: usize, all: usize) -> bool {
+    suspects * 2 > all
 }
 
 /// A load as a key: numbers that are not negative are ordered as their bits are. 19 bits of the fraction are
@@ -283,81 +391,4 @@ fn by_host(a: &Endpoint, b: &Endpoint) -> Ordering {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::view::tests::{Setting, endpoint};
-
-    fn members(candidates: &[(&str, u16, bool)]) -> Members {
-        let candidates = candidates.iter().map(|(host, port, suspect)| Candidate {
-            endpoint: Arc::new(endpoint(host, *port)),
-            suspect: *suspect,
-        });
-        Setting::default().members(candidates.collect())
-    }
-
-    fn places(members: &Members) -> Vec<String> {
-        let place = |endpoint: &Arc<Endpoint>| format!("{}:{}", endpoint.host(), endpoint.port());
-        members.endpoints().iter().map(place).collect()
-    }
-
-    #[test]
-    fn members_are_ordered_by_host_in_any_case_then_port() {
-        let members = members(&[
-            ("b", 1, false),
-            ("A", 10, false),
-            ("a", 9, false),
-            ("C", 0, false),
-        ]);
-        assert_eq!(places(&members), ["a:9", "A:10", "b:1", "C:0"]);
-        assert_eq!(members.hosts(), [0, 0, 1, 2]);
-        assert_eq!(members.host_count(), 3);
-    }
-
-    #[test]
-    fn suspects_come_after_all_others() {
-        let members = members(&[
-            ("a", 1, true),
-            ("b", 1, false),
-            ("c", 1, true),
-            ("d", 1, false),
-        ]);
-        assert_eq!(places(&members), ["b:1", "d:1", "a:1", "c:1"]);
-        assert_eq!(members.normal(), 2);
-        assert_eq!(members.hosts(), [1, 3, 0, 2]);
-    }
-
-    #[test]
-    fn when_more_than_half_are_suspect_all_are_in_normal_use() {
-        let members = members(&[("a", 1, true), ("b", 1, false), ("c", 1, true)]);
-        assert_eq!(places(&members), ["a:1", "b:1", "c:1"]);
-        assert_eq!(members.normal(), 3);
-    }
-
-    #[test]
-    fn a_place_that_two_instances_claim_is_one_member_and_not_suspect_if_one_is_not() {
-        let members = members(&[
-            ("a", 1, true),
-            ("A", 1, false),
-            ("a", 1, true),
-            ("b", 1, false),
-        ]);
-        assert_eq!(places(&members), ["A:1", "b:1"]);
-        assert_eq!(members.normal(), 2);
-    }
-
-    #[test]
-    fn a_name_can_have_no_members() {
-        let members = members(&[]);
-        assert!(members.endpoints().is_empty());
-        assert_eq!(members.host_count(), 0);
-    }
-
-    #[test]
-    fn keys_are_ordered_as_loads_are_and_suspects_come_last() {
-        let loads = [0.0, 1e-9, 0.25, 0.250_001, 1.0, 70.0, 1e30, f64::INFINITY];
-        let keys: Vec<u32> = loads.iter().map(|load| key(Some(*load), false)).collect();
-        assert!(keys.is_sorted_by(|a, b| a < b), "{keys:?}");
-        assert!(keys.last() < Some(&key(Some(0.0), true)));
-        assert!(key(Some(f64::INFINITY), true) < key(None, false));
-    }
-}
+mod tests;

@@ -7,7 +7,8 @@
 //!
 //! - `index`, `roster`: put the facts of all nodes together and keep the directory up to date
 //! - `directory`, `question`: answers: which endpoints serve a name; `watched`: when they change
-//! - `members`: the endpoints of one name, in an order that the policies build on
+//! - `members`: the endpoints of one name, in an order that the policies build on; `roll`: that order, `hosts`: who
+//!   shares a host, `near`: who is preferred
 //! - `ejection`: who comes after all others because calls to it fail, as clients say
 //! - `tree`: the least of many loads, without a lock
 //! - `endpoint`, `node`, `pending`: one endpoint: where it is, its load, picks that no report covers yet
@@ -17,7 +18,8 @@
 //! - `spelled`: names whose spelling is not certain
 //! - `bits`, `numbers`: small tools
 //!
-//! Membership is an immutable snapshot per name, replaced when a member comes or goes. What changes
+//! Membership is an immutable snapshot per name, replaced when a member comes or goes; both share what that leaves as it
+//! was. What changes
 //! often, load and picks, lies in atomics of the endpoints, which the snapshots share: a new load report
 //! replaces nothing. The tree of a snapshot holds copies of the loads; a pick looks at the endpoint before it
 //! believes one.
@@ -27,8 +29,10 @@ mod dial;
 mod directory;
 mod ejection;
 mod endpoint;
+mod hosts;
 mod index;
 mod members;
+mod near;
 mod node;
 mod numbers;
 mod pending;
@@ -36,6 +40,7 @@ mod policy;
 mod question;
 mod random;
 mod ranking;
+mod roll;
 mod roster;
 mod share;
 mod spelled;

@@ -1,33 +1,32 @@
 //! `DiscoverServices`: a random order.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use super::{Endpoint, members::Members, numbers::Numbers};
 
 /// At most `at_most` of `members` in an order that `seed` chooses; suspects after all others.
 pub(super) fn choose(members: &Members, at_most: usize, seed: u64) -> Vec<Arc<Endpoint>> {
-    let all = members.endpoints();
-    let (normal, suspects) = all.split_at(members.normal());
+    let (normal, all) = (members.normal(), members.endpoints().len());
     let mut numbers = Numbers::new(seed);
-    let mut chosen = draw(normal, at_most, &mut numbers);
-    chosen.extend(draw(suspects, at_most - chosen.len(), &mut numbers));
-    chosen
+    let mut chosen = draw(0..normal, at_most, &mut numbers);
+    chosen.extend(draw(normal..all, at_most - chosen.len(), &mut numbers));
+    let endpoints = chosen.iter().map(|at| &members.endpoints()[*at]);
+    endpoints.cloned().collect()
 }
 
 /// Draws without putting back: the first steps of a Fisher-Yates shuffle.
-fn draw(from: &[Arc<Endpoint>], at_most: usize, numbers: &mut Numbers) -> Vec<Arc<Endpoint>> {
+fn draw(from: Range<usize>, at_most: usize, numbers: &mut Numbers) -> Vec<usize> {
     let count = at_most.min(from.len());
     if count == 1 {
-        return vec![Arc::clone(&from[numbers.below(from.len())])];
+        return vec![from.start + numbers.below(from.len())];
     }
-    let mut order: Vec<usize> = (0..from.len()).collect();
+    let mut order: Vec<usize> = from.collect();
     for at in 0..count {
-        order.swap(at, at + numbers.below(from.len() - at));
+        let rest = order.len() - at;
+        order.swap(at, at + numbers.below(rest));
     }
-    order[..count]
-        .iter()
-        .map(|&at| Arc::clone(&from[at]))
-        .collect()
+    order.truncate(count);
+    order
 }
 
 #[cfg(test)]

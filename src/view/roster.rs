@@ -33,8 +33,13 @@ impl Roster {
         seat.is_some_and(|seat| seat.ready && Arc::ptr_eq(&seat.endpoint, endpoint))
     }
 
-    /// Gives an instance its endpoint, or the one it has. Returns whether those that are ready changed.
-    pub(super) fn set(&mut self, node: &Name, endpoint: Arc<Endpoint>, ready: bool) -> bool {
+    /// Gives an instance its endpoint, or the one it has. Returns those that are ready since, or not any more.
+    pub(super) fn set(
+        &mut self,
+        node: &Name,
+        endpoint: Arc<Endpoint>,
+        ready: bool,
+    ) -> Vec<Arc<Endpoint>> {
         let slot = endpoint.instance().slot;
         let now = Seat { endpoint, ready };
         let (added, added_ready) = (Arc::clone(&now.endpoint), now.ready);
@@ -50,31 +55,31 @@ impl Roster {
             && Arc::ptr_eq(&former.endpoint, &added)
             && former.ready == added_ready
         {
-            return false;
+            return Vec::new();
         }
-        let gone = former.is_some_and(|former| self.take_out(&former));
+        let gone = former.and_then(|former| self.take_out(former));
         if added_ready {
             let at = self.ready.partition_point(|other| precedes(other, &added));
-            self.ready.insert(at, added);
+            self.ready.insert(at, Arc::clone(&added));
         }
-        gone || added_ready
+        gone.into_iter()
+            .chain(added_ready.then_some(added))
+            .collect()
     }
 
-    /// Ends the endpoint of an instance. Returns whether it was ready.
-    pub(super) fn remove(&mut self, node: &Name, slot: u32) -> bool {
-        let Some(slots) = self.seats.get_mut(node) else {
-            return false;
-        };
+    /// Ends the endpoint of an instance. Returns it if it was ready.
+    pub(super) fn remove(&mut self, node: &Name, slot: u32) -> Option<Arc<Endpoint>> {
+        let slots = self.seats.get_mut(node)?;
         let former = slots.remove(&slot);
         if slots.is_empty() {
             self.seats.remove(node);
         }
-        former.is_some_and(|former| self.take_out(&former))
+        former.and_then(|former| self.take_out(former))
     }
 
-    fn take_out(&mut self, seat: &Seat) -> bool {
+    fn take_out(&mut self, seat: Seat) -> Option<Arc<Endpoint>> {
         if !seat.ready {
-            return false;
+            return None;
         }
         let from = (self.ready).partition_point(|other| precedes(other, &seat.endpoint));
         let same = |other: &Arc<Endpoint>| Arc::ptr_eq(other, &seat.endpoint);
@@ -82,7 +87,7 @@ impl Roster {
             Some(at) => mem::drop(self.ready.remove(from + at)),
             None => self.ready.retain(|other| !same(other)),
         }
-        true
+        Some(seat.endpoint)
     }
 
     /// The ready ones, by place.

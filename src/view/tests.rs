@@ -6,7 +6,7 @@ use super::{
     Endpoint, Node,
     dial::Dial,
     endpoint::Host,
-    members::{Candidate, Members},
+    members::{Candidate, Members, Terms},
     policy::Rules,
 };
 use crate::model::{Instance, service::BalanceSpec};
@@ -40,6 +40,9 @@ impl Setting {
     /// The members of a name.
     pub(super) fn members(&self, candidates: Vec<Candidate>) -> Members {
         let rules = Arc::new(Rules::new(self.balance.clone()));
-        Members::new(candidates, Arc::clone(&self.dial), rules, Arc::default())
+        Members::new(
+            candidates,
+            Terms::new(Arc::clone(&self.dial), rules, Arc::default()),
+        )
     }
 }

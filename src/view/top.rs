@@ -120,7 +120,7 @@ enum Knowledge {
 /// The rank of every member that takes requests, in the order of members.
 fn ranks(members: &Members, is_recent: impl Fn(&Endpoint) -> bool) -> impl Iterator<Item = Rank> {
     let hosts = host_utilisation(members);
-    let places = members.endpoints().iter().zip(members.hosts());
+    let places = members.endpoints().iter().zip(&members.hosts().of);
     places
         .enumerate()
         .filter_map(move |(position, (endpoint, host))| {
@@ -149,8 +149,8 @@ fn ranks(members: &Members, is_recent: impl Fn(&Endpoint) -> bool) -> impl Itera
 
 /// Per host the sum of current requests over the sum of capacities.
 fn host_utilisation(members: &Members) -> Vec<Measure> {
-    let mut sums = vec![(0_i64, 0_i64); members.host_count()];
-    for (endpoint, host) in members.endpoints().iter().zip(members.hosts()) {
+    let mut sums = vec![(0_i64, 0_i64); members.hosts().count];
+    for (endpoint, host) in members.endpoints().iter().zip(&members.hosts().of) {
         if let Some(Counts {
             capacity: capacity @ 1..,
             current,

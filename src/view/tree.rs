@@ -13,7 +13,10 @@
 use std::{
     cmp::Reverse,
     collections::BinaryHeap,
-    sync::atomic::{AtomicU64, Ordering::SeqCst},
+    sync::atomic::{
+        AtomicU64,
+        Ordering::{Relaxed, SeqCst},
+    },
 };
 
 use super::numbers::Numbers;
@@ -21,8 +24,13 @@ use super::numbers::Numbers;
 /// Larger than every key: not to be found.
 pub(super) const ABSENT: u32 = (1 << 28) - 1;
 
-/// Children of a node: two cache lines.
+/// Children of a node.
 const FAN: usize = 16;
+
+/// What has one parent: two cache lines, and not parts of three.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Siblings([AtomicU64; FAN]);
 
 /// So often the way down is tried while others change the tree, before all keys are looked at.
 const TRIES: usize = 32;
@@ -33,9 +41,9 @@ const MOST: u64 = (1 << 20) - 1;
 /// Keys by position, and the least of them.
 #[derive(Debug)]
 pub(super) struct Tree {
-    /// All levels, the leaves first; each but the root's is padded to whole groups of children.
-    words: Box<[AtomicU64]>,
-    /// Where each level begins.
+    /// All levels, the leaves first; the root is alone in the last.
+    groups: Box<[Siblings]>,
+    /// With which group each level begins.
     levels: Vec<usize>,
     len: usize,
 }
@@ -44,24 +52,24 @@ impl Tree {
     /// A tree over `keys`.
     pub(super) fn new(keys: impl ExactSizeIterator<Item = u32>) -> Self {
         let len = keys.len();
-        let mut levels = vec![0];
-        let mut size = len.max(1);
-        let mut total = 1;
-        while size > 1 {
+        let (mut levels, mut groups, mut size) = (Vec::new(), 0, len.max(1));
+        loop {
+            levels.push(groups);
+            groups += size.div_ceil(FAN);
+            if size == 1 {
+                break;
+            }
             size = size.div_ceil(FAN);
-            let level = size * FAN;
-            total = levels.last().copied().unwrap_or_default() + level;
-            levels.push(total);
-            total += 1;
         }
-        let mut words: Vec<AtomicU64> = Vec::with_capacity(total);
-        words.extend(keys.map(|key| AtomicU64::new(leaf(key, 0))));
-        words.resize_with(total, || AtomicU64::new(leaf(ABSENT, 0)));
+        let absent = || Siblings(std::array::from_fn(|_| AtomicU64::new(leaf(ABSENT, 0))));
         let tree = Self {
-            words: words.into(),
+            groups: (0..groups).map(|_| absent()).collect(),
             levels,
             len,
         };
+        for (position, key) in keys.enumerate() {
+            tree.word(0, position).store(leaf(key, 0), Relaxed);
+        }
         for level in 1..tree.levels.len() {
             let count = len.div_ceil(FAN.pow(u32::try_from(level).unwrap_or_default()));
             for index in 0..count {
@@ -74,7 +82,7 @@ impl Tree {
 
     /// Takes over what `truth` says of `position` now.
     pub(super) fn refresh(&self, position: usize, truth: impl Fn() -> u32) {
-        let word = &self.words[position];
+        let word = self.word(0, position);
         for _ in 0..2 {
             let old = word.load(SeqCst);
             let key = truth();
@@ -93,7 +101,7 @@ impl Tree {
     /// another. None when all are absent.
     pub(super) fn least(&self, numbers: &mut Numbers) -> Option<(usize, u32)> {
         for _ in 0..TRIES {
-            let root = self.word(self.levels.len() - 1, 0).load(SeqCst);
+            let root = self.root();
             if key_of(root) == ABSENT {
                 return None;
             }
@@ -142,7 +150,7 @@ impl Tree {
         numbers: &'a mut Numbers,
     ) -> impl Iterator<Item = usize> + 'a {
         let top = self.levels.len() - 1;
-        let root = key_of(self.word(top, 0).load(SeqCst));
+        let root = key_of(self.root());
         let mut ahead = BinaryHeap::new();
         if root != ABSENT {
             ahead.push(Reverse((root, 0, top, 0)));
@@ -164,9 +172,14 @@ impl Tree {
         })
     }
 
+    /// Whether all are absent.
+    pub(super) fn is_void(&self) -> bool {
+        key_of(self.root()) == ABSENT
+    }
+
     /// The key of `position`, as last taken over.
     pub(super) fn key(&self, position: usize) -> u32 {
-        key_of(self.words[position].load(SeqCst))
+        key_of(self.word(0, position).load(SeqCst))
     }
 
     /// Refreshes what is above `index` of `level`, as far as it changes.
@@ -189,18 +202,21 @@ impl Tree {
         }
     }
 
-    fn word(&self, level: usize, index: usize) -> &AtomicU64 {
-        &self.words[self.levels[level] + index]
+    fn root(&self) -> u64 {
+        self.word(self.levels.len() - 1, 0).load(SeqCst)
     }
 
-    fn children(&self, level: usize, index: usize) -> &[AtomicU64] {
-        let start = self.levels[level - 1] + index * FAN;
-        &self.words[start..start + FAN]
+    fn word(&self, level: usize, index: usize) -> &AtomicU64 {
+        &self.groups[self.levels[level] + index / FAN].0[index % FAN]
+    }
+
+    fn children(&self, level: usize, index: usize) -> &[AtomicU64; FAN] {
+        &self.groups[self.levels[level - 1] + index].0
     }
 }
 
 /// The word of a node over `children`.
-fn combine(children: &[AtomicU64], tag: u64) -> u64 {
+fn combine(children: &[AtomicU64; FAN], tag: u64) -> u64 {
     let mut least = ABSENT;
     let mut count = 0;
     for child in children {

@@ -47,8 +47,8 @@ impl Described {
     }
 
     /// The endpoints.
-    pub fn endpoints(&self) -> &[Arc<Endpoint>] {
-        self.members.endpoints()
+    pub fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.members.endpoints().iter()
     }
 
     /// Whether they are given out by tickets only.

@@ -229,7 +229,7 @@ impl Answers {
     /// Why they are not told.
     pub fn endpoints(&self, service: &str) -> Result<Vec<Seen>, Refused> {
         let described = self.describe(service)?;
-        let endpoints = described.endpoints().iter();
+        let endpoints = described.endpoints();
         let seen = |endpoint: &Arc<Endpoint>| Seen::of(Arc::clone(endpoint), &self.directory);
         Ok(endpoints.map(seen).collect())
     }

@@ -61,7 +61,7 @@ impl Watching {
                 self.described = self.answers.describe(&self.service)?;
             }
             let directory = &self.answers.directory;
-            let endpoints = self.described.endpoints().iter();
+            let endpoints = self.described.endpoints();
             let mut now: Vec<Seen> = endpoints
                 .map(|endpoint| Seen::of(endpoint.clone(), directory))
                 .collect();

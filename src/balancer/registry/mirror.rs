@@ -189,7 +189,7 @@ impl Registrar {
             let Ok(described) = self.directory.describe(&listed.name) else {
                 continue;
             };
-            let endpoints = described.endpoints().iter();
+            let endpoints = described.endpoints();
             // What is found only because it is registered needs no key of ours.
             let own = endpoints.filter(|endpoint| endpoint.node().name().as_str() != NODE);
             keys.extend(own.filter_map(|endpoint| {

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::{Caller, Identity, Moment, Phase, ServerStats, Timestamp, state};
 
+mod followed;
 mod reports;
 
 const START: Moment = Moment::new(Duration::from_secs(100));
@@ -263,69 +264,6 @@ fn a_new_index_forgets_what_the_directory_knew() {
     let directory = index(two_workers()).directory;
     Index::new(Arc::clone(&directory)).apply([], START);
     assert!(directory.members("Worker").is_none());
-}
-
-/// A fact about a small world, so that facts meet: three nodes, services, names and places.
-fn fact() -> impl Strategy<Value = Fact> {
-    let pick = |of: [&'static str; 3]| prop::sample::select(of.to_vec());
-    let node = move || pick(["n0", "n1", "n2"]);
-    let service = move || pick(["a", "b", "a-b"]);
-    let member =
-        move || (service(), 0..3_u32).prop_map(|(service, slot)| format!("{service}-{slot}"));
-    let names = prop::sample::subsequence(vec!["X", "Y", "Z"], 0..=3);
-    prop_oneof![
-        1 => (service(), names, any::<bool>()).prop_map(|(s, names, on)| route(s, &names, on)),
-        1 => service().prop_map(|service| Fact::Route(name(service), None)),
-        4 => (node(), member(), 1..4_u16, any::<bool>()).prop_map(|(n, m, port, on)| state(n, &m, port, on)),
-        2 => (node(), member()).prop_map(|(n, m)| gone(n, &m)),
-        2 => (node(), any::<bool>()).prop_map(|(node, on)| session(node, on)),
-        1 => node().prop_map(|node| Fact::Session(name(node), None)),
-        2 => (node(), prop::collection::vec((member(), 0..9), 0..5)).prop_map(|(node, loads)| {
-            let loads: Vec<_> = loads.iter().map(|(m, current)| (m.as_str(), *current)).collect();
-            load(node, &loads)
-        }),
-        1 => node().prop_map(|node| Fact::Load(name(node), None)),
-    ]
-}
-
-/// Everything that the directory says of every name.
-fn published(index: &Index) -> Vec<String> {
-    let line = |name: &str| {
-        let members = index.directory.members(name)?;
-        let endpoints = members.endpoints().iter();
-        let endpoint = |e: &Arc<Endpoint>| format!("{}:{} {:?}", e.host(), e.port(), e.load());
-        let endpoints: Vec<_> = endpoints.map(endpoint).collect();
-        Some(format!(
-            "{name} {} {:?} {endpoints:?}",
-            members.normal(),
-            members.hosts()
-        ))
-    };
-    ["X", "Y", "Z"].into_iter().filter_map(line).collect()
-}
-
-proptest! {
-    #[test]
-    fn a_view_that_followed_every_change_equals_one_built_from_the_outcome(
-        updates in prop::collection::vec(prop::collection::vec(fact(), 0..6), 1..20),
-    ) {
-        let mut followed = index([]);
-        let mut outcome: BTreeMap<String, Fact> = BTreeMap::new();
-        for update in updates {
-            followed.apply(update.clone(), START);
-            for fact in update {
-                let key = match &fact {
-                    Fact::Route(service, _) => format!("route {service}"),
-                    Fact::State(node, instance, _) => format!("state {node} {instance}"),
-                    Fact::Load(node, _) => format!("load {node}"),
-                    Fact::Report(node, instance, _) => format!("report {node} {instance}"),
-                    Fact::Session(node, _) => format!("session {node}"),
-                };
-                outcome.insert(key, fact);
-            }
-            prop_assert_eq!(published(&followed), published(&index(outcome.values().cloned())));
-        }
-    }
 }
 
 #[test]

@@ -17,7 +17,10 @@ pub(in crate::view) struct Aids {
 
 impl Aids {
     /// What `rules` need to know of `normal`.
-    pub(in crate::view) fn new(rules: &Rules, normal: &[Arc<Endpoint>]) -> Self {
+    pub(in crate::view) fn new<'a>(
+        rules: &Rules,
+        normal: impl Iterator<Item = &'a Arc<Endpoint>>,
+    ) -> Self {
         match rules.policy() {
             Policy::Weighted => {
                 let mut sum = 0;
@@ -26,7 +29,7 @@ impl Aids {
                     sum
                 };
                 Self {
-                    weights: normal.iter().map(weight).collect(),
+                    weights: normal.map(weight).collect(),
                     ..Self::default()
                 }
             }

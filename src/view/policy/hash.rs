@@ -27,12 +27,12 @@ pub(in crate::view) struct Ring {
 
 impl Ring {
     /// The points of `endpoints`. They do not depend on each other, nor on the balancer.
-    pub(super) fn new(endpoints: &[Arc<Endpoint>]) -> Self {
+    pub(super) fn new<'a>(endpoints: impl Iterator<Item = &'a Arc<Endpoint>>) -> Self {
         let point = |(endpoint, position): (&Arc<Endpoint>, u32)| {
             let host = hash(endpoint.host_in_lower_case().as_bytes());
             (mix(host ^ mix(u64::from(endpoint.port()))), position)
         };
-        let mut points: Vec<_> = endpoints.iter().zip(0..).map(point).collect();
+        let mut points: Vec<_> = endpoints.zip(0..).map(point).collect();
         points.sort_unstable();
         Self { points }
     }

@@ -1,6 +1,6 @@
 //! Preference: members on nodes with the asker's value of a label come first while they have room, then all.
 //!
-//! The policy is asked twice: of those, and of the others.
+//! The policy is asked twice: of those, and of the others. [`crate::view::near`] has those.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,27 +16,17 @@ pub(in crate::view) fn choose(
     recently: Duration,
     labels: &Labels,
 ) -> Vec<Arc<Endpoint>> {
-    let prefer = members.rules().spec.prefer.as_ref();
-    let wanted = prefer.and_then(|prefer| {
-        let asked = question.attributes.and_then(|all| all.get(&prefer.label));
-        Some((prefer, asked.or_else(|| labels.get(&prefer.label))?))
+    let near = members.near().and_then(|near| {
+        let asked = question.attributes.and_then(|all| all.get(near.label()));
+        near.with(asked.or_else(|| labels.get(near.label()))?)
     });
-    let Some((prefer, value)) = wanted else {
+    let Some(near) = near.filter(|near| !near.tree().is_void()) else {
         return super::choose(members, question, recently);
     };
-    let is_near = |endpoint: &Endpoint| {
-        let load = endpoint.effective_load(members.dial());
-        load.is_some_and(|load| load < prefer.bound())
-            && endpoint.node().is_trusted()
-            && !endpoint.is_ejected()
-            && endpoint.node().labels().get(&prefer.label) == Some(value)
-    };
-    let is_far = |endpoint: &Endpoint| !question.admits(endpoint) || !is_near(endpoint);
-    let near = Question {
-        excluded: Some(&is_far),
-        ..*question
-    };
-    let mut answer = super::choose(members, &near, recently);
+    let mut answer = super::choose(near, question, recently);
+    for endpoint in &answer {
+        members.note_pick_of(endpoint);
+    }
     if answer.len() < question.count {
         let is_chosen = |endpoint: &Endpoint| {
             let mut chosen = answer.iter();

@@ -11,7 +11,7 @@ pub(super) fn next(members: &Members, free: &Free<'_>) -> Option<usize> {
     if count == 0 {
         return None;
     }
-    let round = &members.round;
+    let round = members.round();
     let offset = round.fetch_add(1, Relaxed) % count;
     let position = free.next_from(offset)?;
     // Who was passed over has had its turn: else the one behind it would get two.
