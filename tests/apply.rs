@@ -182,7 +182,7 @@ fn secrets_are_shown_neither_by_diff_nor_by_conflicts() {
     shop.ok("bob", &["apply", "-f", &file]);
     shop.file("a.yaml", &[("worker", "env: {DB_PASSWORD: third-secret}")]);
     let refused = shop.run("ann", &["apply", "-f", &file], "");
-    assert_eq!(refused.code, 1);
+    assert_eq!(refused.code, 5, "a conflict has a code of its own");
     has(&refused.err, &["spec.env.DB_PASSWORD", "bob"]);
     for text in [diff.out, diff.err, refused.out, refused.err] {
         assert!(!text.contains("-secret"), "{text}");
@@ -284,7 +284,7 @@ fn a_field_that_somebody_else_changed_is_refused_and_can_be_forced() {
     shop.ok("ann", &["apply", "-f", &file]);
     shop.ok("bob", &["scale", "worker", "--replicas", "5"]);
     let refused = shop.run("ann", &["apply", "-f", &file], "");
-    assert_eq!(refused.code, 1);
+    assert_eq!(refused.code, 5);
     has(
         &refused.err,
         &[
@@ -313,7 +313,7 @@ fn a_file_that_is_older_than_what_another_applied_does_not_undo_it() {
     let newer = shop.file("newer.yaml", &[("worker", "env: {X: '2', Y: '1'}")]);
     shop.ok("bob", &["apply", "-f", &newer]);
     let refused = shop.run("ann", &["apply", "-f", &stale], "");
-    assert_eq!(refused.code, 1);
+    assert_eq!(refused.code, 5);
     has(&refused.err, &["spec.env.X", "apply of bob"]);
     // What does not touch bob's field merges with it.
     let other = shop.file("other.yaml", &[("worker", "env: {X: '2', Y: '3'}")]);
@@ -347,7 +347,7 @@ fn a_change_by_hand_is_a_conflict_of_which_nobody_knows_the_author() {
     let key = "/quaestor/default/spec/service/worker";
     shop.etcdctl(&["put", key, &object.to_string()]);
     let refused = shop.run("ann", &["apply", "-f", &file], "");
-    assert_eq!(refused.code, 1);
+    assert_eq!(refused.code, 5);
     has(&refused.err, &["is 8 (by whom is not known)"]);
 }
 

@@ -337,3 +337,69 @@ fn completion_goes_on_without_a_store() {
     let script = quaestor(&["completion", "bash"], "");
     assert!(String::from_utf8_lossy(&script.stdout).contains("QUAESTOR_COMPLETE"));
 }
+
+#[test]
+fn what_is_shown_can_be_selected_sorted_and_named() {
+    let other = "---\napiVersion: quaestor/v1\nkind: Service\nmetadata: {name: another, labels: {team: qa}}\nspec: \
+                 {replicas: 2, command: [/bin/sleep, \"1000\"]}\n";
+    let cluster = Cluster::start(Kind::Embedded, &(demo_workers(1, "") + other));
+    cluster.await_ready("worker", 1);
+    cluster.await_ready("another", 2);
+    let shown = |arguments: &[&str]| cluster.ok(&[&["get"], arguments].concat());
+    let names = shown(&["instances", "-o", "name"]);
+    assert_eq!(
+        names,
+        "instance/another-0\ninstance/another-1\ninstance/worker-0\n"
+    );
+    let names = shown(&["instances", "-l", "team=qa", "-o", "name"]);
+    assert_eq!(names, "instance/another-0\ninstance/another-1\n");
+    let names = shown(&["services", "-l", "!team", "-o", "name"]);
+    assert_eq!(names, "service/worker\n");
+    assert_eq!(
+        shown(&["services", "-l", "team=qa,team!=qa", "-o", "name"]).trim(),
+        ""
+    );
+    let names = shown(&["services", "--sort-by", "-name", "-o", "name"]);
+    assert_eq!(names, "service/worker\nservice/another\n");
+    let names = shown(&["instances", "--sort-by", "pid", "-o", "json"]);
+    let sorted: Vec<serde_json::Value> = serde_json::from_str(&names).unwrap();
+    let pids = sorted.iter().map(|item| item["pid"].as_u64().unwrap());
+    assert!(pids.is_sorted());
+}
+
+#[test]
+fn what_changes_is_appended_where_there_is_no_terminal() {
+    let cluster = Cluster::start(
+        Kind::Embedded,
+        &demo_workers(2, "").replacen("replicas: 2", "replicas: 1", 1),
+    );
+    cluster.await_ready("worker", 1);
+    let mut watch = Command::new(QUAESTOR)
+        .args(["get", "instances", "--watch"])
+        .env("QUAESTOR_ETCD", cluster.store())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let output = BufReader::new(watch.stdout.take().unwrap());
+    let (send, lines) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        for line in output.lines().map_while(Result::ok) {
+            let _ = send.send(line);
+        }
+    });
+    let next = || lines.recv_timeout(support::PATIENCE).unwrap();
+    assert!(next().starts_with("NAME"));
+    assert!(next().starts_with("worker-0"));
+    cluster.ok(&["scale", "worker", "--replicas", "2"]);
+    // The first instance may change as well; the second one comes, and is ready in the end.
+    while !(next()
+        .split_whitespace()
+        .take(4)
+        .eq(["worker-1", "local", "Running", "yes"]))
+    {}
+    cluster.ok(&["scale", "worker", "--replicas", "1"]);
+    while next() != "instance/worker-1 is gone" {}
+    signal(watch.id(), "INT");
+    assert!(watch.wait().unwrap().success());
+    reader.join().unwrap();
+}

@@ -6,11 +6,9 @@ use std::{
     time::Duration,
 };
 
-use anyhow::anyhow;
-
 use super::{
     args::ApplyArgs,
-    files,
+    exit, files,
     output::{clean, failure, note, say},
     prune,
 };
@@ -42,6 +40,7 @@ pub(super) async fn run(
     };
     let mut generations = BTreeMap::new();
     let mut failures = Vec::new();
+    let mut errors = Vec::new();
     for manifest in &manifests {
         match operator.apply(manifest, manner).await {
             Ok(applied) => {
@@ -51,6 +50,7 @@ pub(super) async fn run(
             Err(error) => {
                 let is_away = matches!(error, Error::Store(store::Error::Unavailable { .. }));
                 failures.push(error.to_string());
+                errors.push(error);
                 if is_away {
                     break;
                 }
@@ -61,7 +61,7 @@ pub(super) async fn run(
         if !surplus.is_empty() {
             failures.push("so nothing was pruned".to_owned());
         }
-        return Err(failure(&failures));
+        return Err(exit::of_changes(&errors, &failure(&failures)));
     }
     let gone = prune::carry_out(operator, host, &surplus, args.dry_run).await?;
     if args.wait {
@@ -152,7 +152,19 @@ fn overdue(
         true => ": the store does not answer",
         false => "",
     };
-    anyhow!("not {done} within {}{silent}{reasons}", Period(timeout))
+    let first = last
+        .iter()
+        .find(|(_, it)| matches!(it, Progress::Waiting(_)));
+    let remedy = first.map_or(String::new(), |(name, _)| {
+        format!(
+            "\n  `quaestor why {name}` says what it comes from; it goes on without being waited for"
+        )
+    });
+    let text = format!(
+        "not {done} within {}{silent}{reasons}{remedy}",
+        Period(timeout)
+    );
+    exit::timed_out(text)
 }
 
 /// The names as a goal.

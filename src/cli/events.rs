@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 use super::{
-    args::{GetArgs, OutputFormat},
+    args::{GetArgs, GetFormat, OutputFormat},
     output::{age, or_dash, print, table},
 };
 use crate::{
@@ -38,8 +38,14 @@ pub(super) async fn run(
     let mut events = operator.events().await?;
     events.retain(|event| wanted.is_empty() || wanted.iter().any(|object| event.concerns(object)));
     let now = host.clock.timestamp();
-    print(args.output, &events, |events| match args.output {
-        OutputFormat::Wide => wide(events, now),
+    let format = match args.output {
+        GetFormat::Table | GetFormat::Wide => OutputFormat::Table,
+        GetFormat::Json => OutputFormat::Json,
+        GetFormat::Yaml => OutputFormat::Yaml,
+        GetFormat::Name => bail!("events have no names: show them as table, wide, json or yaml"),
+    };
+    print(format, &events, |events| match args.output {
+        GetFormat::Wide => wide(events, now),
         _ => timeline(events, now),
     })?;
     Ok(ExitCode::SUCCESS)

@@ -12,7 +12,8 @@
 //! - [`roles`], [`balancer`]: the long-running parts, one process each
 //! - [`dev`]: all of them in one process
 //! - [`install`]: one of them as a service of this host
-//! - [`files`], [`output`]: reading manifests, printing
+//! - [`doctor`]: whether what all that stands on is in order
+//! - [`files`], [`output`]: reading manifests, printing; [`exit`]: what exit codes mean
 
 mod acquire;
 pub mod args;
@@ -26,7 +27,9 @@ mod delete;
 mod describe;
 mod dev;
 mod diff;
+mod doctor;
 mod events;
+mod exit;
 mod explain;
 mod files;
 mod get;
@@ -73,14 +76,16 @@ pub fn main() -> ExitCode {
     let outcome = parse(&arguments).and_then(|cli| {
         log_to_stderr(&cli);
         let runtime = runtime(&cli.command)?;
+        let is_named = cli.global.etcd.is_some();
         let outcome = runtime.block_on(run(cli));
+        let outcome = outcome.map_err(|error| exit::with_remedy(error, is_named));
         // A read of standard input may still block a thread of the runtime; nobody waits for it.
         runtime.shutdown_background();
         outcome
     });
     outcome.unwrap_or_else(|error| {
         complain(&error);
-        ExitCode::FAILURE
+        exit::code(&error)
     })
 }
 
@@ -139,6 +144,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Describe(args) => describe::run(&operator(&global, &host)?, &host, args).await,
         Command::Why(args) => why::run(&operator(&global, &host)?, &host, args).await,
         Command::WhyNot(args) => why::not(&operator(&global, &host)?, &host, args).await,
+        Command::Doctor(args) => doctor::run(&global, &host, args).await,
+        Command::ExitCodes => exit::run(),
         Command::Logs(args) => {
             let security = Security::read(&global, &host)?;
             let store = security.store(endpoints(&global), &host)?;

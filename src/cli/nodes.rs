@@ -6,6 +6,7 @@ use anyhow::bail;
 
 use super::{
     args::{ClusterArgs, ClusterCommand, Confirmation, DrainArgs, LabelArgs, NodesArgs},
+    exit,
     output::{age, clean, note, or_dash, say, table},
 };
 use crate::{
@@ -80,11 +81,11 @@ pub(super) async fn drain(
             last = Some(left);
         }
         if host.clock.now() >= deadline {
-            bail!(
-                "node `{node}` is not drained within {}; it goes on: `quaestor get services` says what holds it \
+            return Err(exit::timed_out(format!(
+                "node `{node}` is not drained within {}; it goes on: `quaestor why node/{node}` says what holds it \
                  up, `quaestor uncordon {node}` takes it back",
                 Period(timeout)
-            );
+            )));
         }
         host.clock.sleep(LOOK).await;
     }

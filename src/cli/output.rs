@@ -91,7 +91,7 @@ pub(super) fn print<T: Serialize>(
     table: impl FnOnce(&[T]) -> String,
 ) -> anyhow::Result<()> {
     let text = match format {
-        OutputFormat::Table | OutputFormat::Wide => table(items),
+        OutputFormat::Table => table(items),
         OutputFormat::Json => {
             serde_json::to_string_pretty(items).context("cannot print as JSON")?
         }

@@ -5,8 +5,10 @@
 //! - [`apply`]: manifests become desired state, by compare-and-swap
 //! - [`delete`]: the explicit end of a service
 //! - `balancers`: where they are
+//! - [`doctor`]: whether all that a cluster stands on is in order
 //! - [`prune`]: the end of those that are in no file any more
 //! - `before`: what all of them depend on; `authorship`: who changed what
+//! - [`changes`]: that something did
 //! - `events`: what happened
 //! - [`inventory`]: services, instances, nodes and endpoints as one reads them
 //! - [`nodes`]: cordon, drain, label and delete nodes; confirm what waits for a word
@@ -20,7 +22,9 @@ pub mod apply;
 mod authorship;
 mod balancers;
 mod before;
+pub mod changes;
 pub mod delete;
+pub mod doctor;
 mod events;
 pub mod inventory;
 pub mod nodes;

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use etcd_client::{Client, Compare, CompareOp, PutOptions, TxnOp};
+use etcd_client::{Client, Compare, CompareOp, GetOptions, PutOptions, TxnOp};
 
 use super::{
     Config, Entry, Error, Follow, Guard, Leadership, Lease, Listing, Outcome, Txn, Write, election,
@@ -149,6 +149,27 @@ impl Store {
         let tried = self.attempt(true, compact).await;
         let result = tried.result.map(drop);
         result.map_err(|failure| self.error(failure, "to be compacted"))
+    }
+
+    /// Whether it has ever forgotten old revisions, as seen from what is under `prefix`.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn has_compacted(&self, prefix: &str) -> Result<bool, Error> {
+        let Range { start, end } = Range::of(prefix);
+        let options = GetOptions::new()
+            .with_range(end)
+            .with_revision(1)
+            .with_limit(1);
+        let read = |client: Client| {
+            let (start, options) = (start.clone(), options.clone());
+            async move { client.kv_client().get(start, Some(options)).await }
+        };
+        match self.attempt(true, read).await.result {
+            Ok(_) => Ok(false),
+            Err(Failure::Compacted) => Ok(true),
+            Err(failure) => Err(self.error(failure, "to be read as it once was")),
+        }
     }
 
     /// What the member that answers first says of itself.

@@ -11,6 +11,8 @@ pub struct Status {
     pub size: u64,
     /// Bytes of that which hold something; the rest is given back by defragmenting.
     pub in_use: u64,
+    /// Bytes that it may take; none from an etcd that is too old to say (before 3.6).
+    pub quota: Option<u64>,
     /// Whether it knows a leader.
     pub has_leader: bool,
     /// The newest revision that it has.
@@ -31,6 +33,7 @@ impl Status {
             version: answer.version().to_owned(),
             size: bytes(answer.db_size()),
             in_use: bytes(answer.raft_used_db_size()),
+            quota: Some(bytes(answer.db_size_quota())).filter(|quota| *quota > 0),
             has_leader: answer.leader() != 0,
             revision: answer.header().map_or(0, |header| header.revision()),
             errors: answer.errors().to_vec(),

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::roles::label;
-use crate::model::{Name, quantity::Period};
+use crate::model::{Name, quantity::Period, service::Requirement};
 
 /// Arguments of `get`.
 #[derive(Debug, Args)]
@@ -18,7 +18,17 @@ pub struct GetArgs {
     /// node/NAME and so on where several are called alike
     #[arg(long = "for", value_name = "OBJECT")]
     pub object: Option<String>,
-    /// How to show it: table, json or yaml; the latter two are always a list
+    /// Only those with these labels, as in pool=qa,tier!=test,gpu,!old; of instances and endpoints those of their
+    /// service
+    #[arg(short = 'l', long, value_name = "LABELS", value_delimiter = ',')]
+    pub selector: Vec<Requirement>,
+    /// In the order of a field that -o json shows, as in restarts or load.rate; -FIELD: the largest first
+    #[arg(long, value_name = "FIELD", allow_hyphen_values = true)]
+    pub sort_by: Option<String>,
+    /// Show it again whenever it changes: in place on a terminal, elsewhere what changed, line by line
+    #[arg(short, long)]
+    pub watch: bool,
+    /// How to show it: table, wide, name, json or yaml; the latter two are always a list
     #[arg(
         short,
         long,
@@ -27,7 +37,7 @@ pub struct GetArgs {
         default_value_t,
         value_name = "FORMAT"
     )]
-    pub output: OutputFormat,
+    pub output: GetFormat,
 }
 
 /// What there is to look at.
@@ -50,14 +60,28 @@ pub enum Kind {
     Events,
 }
 
+/// How `get` prints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum GetFormat {
+    /// Columns, for people
+    #[default]
+    Table,
+    /// The same with all that is known, such as what instances use up
+    Wide,
+    /// One name per line, for other commands
+    Name,
+    /// For programs
+    Json,
+    /// For both
+    Yaml,
+}
+
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub enum OutputFormat {
     /// Columns, for people
     #[default]
     Table,
-    /// The same with all that is known, such as what instances use up
-    Wide,
     /// For programs
     Json,
     /// For both
@@ -117,6 +141,21 @@ pub struct WhyNotArgs {
     #[arg(value_name = "NODE")]
     pub node: Name,
     /// How to show it: table (a tree), json or yaml; the latter two are always a list
+    #[arg(
+        short,
+        long,
+        value_enum,
+        hide_possible_values = true,
+        default_value_t,
+        value_name = "FORMAT"
+    )]
+    pub output: OutputFormat,
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// How to show it: table, json or yaml; the latter two are always a list
     #[arg(
         short,
         long,

@@ -30,8 +30,8 @@ use crate::model::Name;
 pub use apply::{ApplyArgs, DiffArgs};
 pub use help::{CompletionArgs, ExplainArgs, InitArgs};
 pub use look::{
-    AcquireArgs, DescribeArgs, DescribeKind, GetArgs, Kind, LogsArgs, OutputFormat, PickArgs,
-    WhyArgs, WhyNotArgs,
+    AcquireArgs, DescribeArgs, DescribeKind, DoctorArgs, GetArgs, GetFormat, Kind, LogsArgs,
+    OutputFormat, PickArgs, WhyArgs, WhyNotArgs,
 };
 pub use operate::{
     CancelArgs, ClusterArgs, ClusterCommand, ConfigCheckArgs, ConfigCommand, Confirmation,
@@ -172,6 +172,8 @@ pub enum Command {
     Why(WhyArgs),
     /// Say why a service or instance is not on a node
     WhyNot(WhyNotArgs),
+    /// Check what a cluster stands on: etcd, agents, controllers, clocks, certificates, this host
+    Doctor(DoctorArgs),
     /// Show what instances print
     Logs(LogsArgs),
     /// Ask a balancer for the least busy instances of a service: host:port, one per line
@@ -206,6 +208,8 @@ pub enum Command {
     Controller(ControllerArgs),
     /// Run a balancer
     Balancer(BalancerArgs),
+    /// Say what the exit codes of commands mean
+    ExitCodes,
     /// Make certificates for a small cluster: an authority of its own, and what it issues
     #[command(subcommand)]
     Pki(PkiCommand),

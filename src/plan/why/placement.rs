@@ -118,8 +118,11 @@ impl<'a> Placing<'a> {
         let nodes = self.seen.cluster.nodes().iter();
         let mut causes = Vec::new();
         for (name, _) in nodes.filter(|(_, node)| node.is_known()) {
-            // One reason for each node is enough to tell why it is none of them.
-            causes.push(self.objections(Some(slot), name).into_iter().next()?);
+            let objections = self.objections(Some(slot), name);
+            if objections.is_empty() {
+                return None;
+            }
+            causes.extend(objections);
         }
         if causes.is_empty() {
             let none = Cause::new(

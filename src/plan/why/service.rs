@@ -319,7 +319,8 @@ impl<'a> View<'a> {
         match (updated.reason.as_str(), rest.strip_prefix(AWAITED)) {
             (conditions::STUCK, _) => {
                 let sentence = format!("its rollout is stuck: {}", updated.message);
-                let remedy = "make room or free a port, as told; it then goes on by itself";
+                let remedy =
+                    "make room, free a port or add a node, as told; it then goes on by itself";
                 let cause = self.about(Health::Broken, conditions::STUCK, sentence);
                 Some(cause.since(since).remedy(remedy))
             }

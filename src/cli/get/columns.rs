@@ -1,88 +1,13 @@
-//! `quaestor get`: services, instances, nodes, endpoints; events have theirs beside this.
+//! The tables of `quaestor get`, which `describe` shows as well.
 
-use std::process::ExitCode;
-
-use anyhow::bail;
-
-use super::{
-    args::{GetArgs, Kind, OutputFormat},
-    events,
-    output::{age, failure, or_dash, print, table, unknown},
-};
+use super::super::output::{age, or_dash, table};
 use crate::{
-    host::Host,
     model::{ConditionStatus, Desired, Timestamp, Usage},
-    operator::{
-        Operator,
-        inventory::{EndpointInfo, InstanceInfo, Node, Service},
-    },
+    operator::inventory::{EndpointInfo, InstanceInfo, Node, Service},
 };
-
-pub(super) async fn run(
-    operator: &Operator,
-    host: &Host,
-    args: GetArgs,
-) -> anyhow::Result<ExitCode> {
-    if args.kind == Kind::Events {
-        return events::run(operator, host, args).await;
-    }
-    if args.object.is_some() {
-        bail!("--for is for events: `quaestor get events --for OBJECT`");
-    }
-    let inventory = operator.inventory().await?;
-    let now = host.clock.timestamp();
-    let (format, names) = (args.output, &args.names);
-    let is_named =
-        |ways: &[&str]| names.is_empty() || names.iter().any(|name| ways.contains(&name.as_str()));
-    let mut found = Vec::new();
-    let mut keep = |ways: &[&str]| {
-        found.extend(ways.iter().map(|way| (*way).to_owned()));
-        is_named(ways)
-    };
-    match args.kind {
-        Kind::Services => {
-            let mut items = inventory.services;
-            items.retain(|item| keep(&[item.name.as_str()]));
-            print(format, &items, services)?;
-        }
-        Kind::Instances => {
-            let mut items = inventory.instances;
-            items.retain(|item| keep(&[&item.name.to_string(), item.service.as_str()]));
-            print(format, &items, |items| match format {
-                OutputFormat::Wide => instances_wide(items, now),
-                _ => instances(items, now),
-            })?;
-        }
-        Kind::Nodes => {
-            let mut items = inventory.nodes;
-            items.retain(|item| keep(&[item.name.as_str()]));
-            print(format, &items, |items| nodes(items, now))?;
-        }
-        Kind::Endpoints => {
-            let mut items = inventory.endpoints();
-            items.retain(|item| keep(&[&item.instance.to_string(), item.service.as_str()]));
-            print(format, &items, endpoints)?;
-        }
-        Kind::Events => {}
-    }
-    let (noun, listing) = match args.kind {
-        Kind::Services => ("service", "services"),
-        Kind::Instances => ("instance or service", "instances"),
-        Kind::Nodes => ("node", "nodes"),
-        Kind::Endpoints | Kind::Events => ("instance or service", "endpoints"),
-    };
-    let missing: Vec<String> = (names.iter())
-        .filter(|name| !found.contains(name))
-        .map(|name| unknown(noun, name, found.iter().map(String::as_str), listing))
-        .collect();
-    if missing.is_empty() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    Err(failure(&missing))
-}
 
 /// The conditions that do not hold, else what the service is.
-pub(super) fn summary(service: &Service) -> String {
+pub(in crate::cli) fn summary(service: &Service) -> String {
     if service.deleted {
         return "Deleting".to_owned();
     }
@@ -104,7 +29,7 @@ pub(super) fn summary(service: &Service) -> String {
     }
 }
 
-fn services(items: &[Service]) -> String {
+pub(super) fn services(items: &[Service]) -> String {
     let row = |item: &Service| {
         [
             item.name.to_string(),
@@ -136,7 +61,7 @@ fn services(items: &[Service]) -> String {
 }
 
 /// What an instance is doing, in one word.
-pub(super) fn phase(item: &InstanceInfo) -> String {
+pub(in crate::cli) fn phase(item: &InstanceInfo) -> String {
     match item.phase {
         _ if item.external => if item.ready { "Healthy" } else { "Unhealthy" }.to_owned(),
         Some(phase) => format!("{phase:?}"),
@@ -150,13 +75,13 @@ const INSTANCE: [&str; 9] = [
     "NAME", "NODE", "PHASE", "READY", "PID", "ENDPOINT", "RESTARTS", "AGE", "REASON",
 ];
 
-pub(super) fn instances(items: &[InstanceInfo], now: Timestamp) -> String {
+pub(in crate::cli) fn instances(items: &[InstanceInfo], now: Timestamp) -> String {
     let rows = items.iter().map(|item| columns(item, now));
     table(INSTANCE, rows, "There are no instances.")
 }
 
 /// The same, with what each uses up.
-fn instances_wide(items: &[InstanceInfo], now: Timestamp) -> String {
+pub(super) fn instances_wide(items: &[InstanceInfo], now: Timestamp) -> String {
     let [
         name,
         node,
@@ -207,7 +132,7 @@ fn instances_wide(items: &[InstanceInfo], now: Timestamp) -> String {
 }
 
 /// Processors and memory in use.
-pub(super) fn usage(usage: &Usage) -> (String, String) {
+pub(in crate::cli) fn usage(usage: &Usage) -> (String, String) {
     let mebibytes = usage.memory >> 20;
     (format!("{:.2}", usage.cpu), format!("{mebibytes}MiB"))
 }
@@ -230,7 +155,7 @@ fn columns(item: &InstanceInfo, now: Timestamp) -> [String; 9] {
     ]
 }
 
-fn nodes(items: &[Node], now: Timestamp) -> String {
+pub(super) fn nodes(items: &[Node], now: Timestamp) -> String {
     let row = |item: &Node| {
         let labels: Vec<String> = item
             .labels
@@ -265,7 +190,7 @@ fn nodes(items: &[Node], now: Timestamp) -> String {
     )
 }
 
-fn endpoints(items: &[EndpointInfo]) -> String {
+pub(super) fn endpoints(items: &[EndpointInfo]) -> String {
     let row = |item: &EndpointInfo| {
         [
             item.service.to_string(),
