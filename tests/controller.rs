@@ -81,7 +81,8 @@ impl World {
             cluster: name("default"),
             name: "test".to_owned(),
             node_grace: GRACE,
-            compacts: false,
+            compacts_every: None,
+            state_directory: None,
         };
         let stop = CancellationToken::new();
         let running = controller::run(config, connect(&self.etcd), Host::system(), stop.clone());

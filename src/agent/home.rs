@@ -3,6 +3,7 @@
 //! ```text
 //! lock                           held while the agent runs
 //! node-uuid                      who the agent is, across restarts
+//! store.mark                     how far the store had come
 //! own-instances.json             how the instances of the agent's own manifests are
 //! logs/<instance>/               what instances print
 //! artifacts/<digest>/            what instances are started from, where that is fetched
@@ -136,6 +137,11 @@ impl Home {
             directory: self.runtime.join(instance.to_string()),
             uuid: uuid.to_owned(),
         }
+    }
+
+    /// Where it is written down how far the store had come.
+    pub(super) fn mark(&self) -> PathBuf {
+        self.root.join("store.mark")
     }
 
     /// Where the instances of the agent's own manifests are shown.

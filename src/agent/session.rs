@@ -14,9 +14,9 @@ use super::{Config, Error, Home};
 use crate::{
     host::Host,
     keys::{Key, Keys},
-    model::{Moment, Name, Session},
+    model::{Moment, Name, Session, StoreIdentity},
     retry::Retry,
-    store::{self, Guard, Lease, Outcome, Store, Txn, Write},
+    store::{self, Guard, Lease, Mark, Outcome, Store, Txn, Write},
 };
 
 /// How long the session outlives its agent: the balancers' patience with a dead host, and how long an
@@ -68,14 +68,18 @@ pub(super) struct Handle {
     pub(super) reconciled: watch::Sender<bool>,
     /// Raised when a write was refused: the session may be somebody else's.
     pub(super) doubt: watch::Sender<()>,
-    /// The highest revision of the store that was seen: the next session tells of it.
+    /// The highest revision of the store that was seen, by the agents before this one, too: the next session tells
+    /// of it.
     pub(super) seen: watch::Sender<i64>,
+    /// Raised to that when the store has fallen below it: then this session tells of it.
+    pub(super) fell: watch::Sender<i64>,
 }
 
 /// Begins the session, keeps it, and begins it again when it is lost.
 pub(super) struct Keeper {
     store: Store,
     host: Host,
+    cluster: Name,
     node: Name,
     key: String,
     /// What is written, save for what differs from one session to the next.
@@ -87,7 +91,23 @@ pub(super) struct Keeper {
     looked: watch::Sender<Moment>,
     reconciled: watch::Receiver<bool>,
     doubt: watch::Receiver<()>,
-    seen: watch::Receiver<i64>,
+    seen: watch::Sender<i64>,
+    fell: watch::Receiver<i64>,
+    /// Whose data the store holds.
+    identity: Known,
+    /// How far the store had come, for the next agent.
+    mark: Mark,
+}
+
+/// The uuid of the store's data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Known {
+    /// It has none yet: no controller was ever there.
+    NotYet,
+    /// This one.
+    Uuid(String),
+    /// We may not read it.
+    Refused,
 }
 
 impl Keeper {
@@ -103,7 +123,8 @@ impl Keeper {
         let certain_until = watch::channel(None);
         let reconciled = watch::channel(reconciled);
         let doubt = watch::channel(());
-        let seen = watch::channel(0);
+        let seen = watch::Sender::new(0);
+        let fell = watch::channel(0);
         let keeper = Self {
             key: Keys::new(&config.cluster).of(&Key::Session(config.node.clone())),
             session: Session {
@@ -118,23 +139,28 @@ impl Keeper {
                 reconciled: false,
                 seen_revision: 0,
             },
+            cluster: config.cluster.clone(),
             node: config.node.clone(),
             store,
-            host,
             lease: None,
             held: held.0,
             certain_until: certain_until.0,
             looked: watch::Sender::new(Moment::default()),
             reconciled: reconciled.1,
             doubt: doubt.1,
-            seen: seen.1,
+            seen: seen.clone(),
+            fell: fell.1,
+            identity: Known::NotYet,
+            mark: Mark::open(&host, home.mark()),
+            host,
         };
         let handle = Handle {
             held: held.1,
             certain_until: certain_until.1,
             reconciled: reconciled.0,
             doubt: doubt.0,
-            seen: seen.0,
+            seen,
+            fell: fell.0,
         };
         (keeper, handle)
     }
@@ -236,7 +262,10 @@ impl Keeper {
         let mut kept = std::pin::pin!(lease.keep());
         loop {
             let changed = async {
-                if *self.reconciled.borrow_and_update() != self.session.reconciled {
+                let fell = *self.fell.borrow_and_update();
+                if *self.reconciled.borrow_and_update() != self.session.reconciled
+                    || fell > self.session.seen_revision
+                {
                     return;
                 }
                 tokio::select! {
@@ -244,6 +273,7 @@ impl Keeper {
                     // Errors mean that the supervisor is gone, and will never ask.
                     Ok(()) = self.reconciled.changed() => {}
                     Ok(()) = self.doubt.changed() => {}
+                    Ok(()) = self.fell.changed() => {}
                     () = self.host.clock.sleep(LOOK) => {}
                 }
             };
@@ -290,12 +320,14 @@ impl Keeper {
             return Ok(false);
         }
         self.looked.send_replace(now);
-        let reconciled = *self.reconciled.borrow();
-        if reconciled == self.session.reconciled {
+        self.remember(now).await?;
+        let (reconciled, fell) = (*self.reconciled.borrow(), *self.fell.borrow());
+        if reconciled == self.session.reconciled && fell <= self.session.seen_revision {
             return Ok(true);
         }
         let mut session = self.session.clone();
         session.reconciled = reconciled;
+        session.seen_revision = session.seen_revision.max(fell);
         let value = Bytes::from(json(&session));
         let txn = Txn {
             guards: held.guards(),
@@ -313,6 +345,44 @@ impl Keeper {
             ..held
         }));
         Ok(true)
+    }
+
+    /// Finds out whose data the store holds.
+    async fn identify(&mut self) -> Result<(), store::Error> {
+        let key = Keys::new(&self.cluster).of(&Key::Identity);
+        let found = match self.store.get(&key).await {
+            Ok(found) => found,
+            Err(error @ store::Error::Refused { .. }) => {
+                if self.identity != Known::Refused {
+                    tracing::warn!(
+                        node = %self.node, %error,
+                        "that the store was restored while no agent was here would not be noticed: give the agent's user \
+                         in etcd the rights that `quaestor rbac` prints"
+                    );
+                }
+                self.identity = Known::Refused;
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let identity = found.and_then(|entry| serde_json::from_slice(&entry.value).ok());
+        self.identity = identity.map_or(Known::NotYet, |identity: StoreIdentity| {
+            Known::Uuid(identity.uuid)
+        });
+        Ok(())
+    }
+
+    /// Writes down how far the store has come, where it is known which one that is.
+    async fn remember(&mut self, now: Moment) -> Result<(), store::Error> {
+        if self.identity == Known::NotYet {
+            self.identify().await?;
+        }
+        if let Known::Uuid(uuid) = &self.identity {
+            self.mark.note(uuid, *self.seen.borrow());
+            // What is not due yet is written after the next look.
+            let _ = self.mark.keep(now);
+        }
+        Ok(())
     }
 
     /// One attempt. False: somebody else wrote at the same time.
@@ -338,6 +408,11 @@ impl Keeper {
                 Guard::ModRevision(self.key.clone(), entry.mod_revision)
             }
         };
+        self.identify().await?;
+        if let Known::Uuid(uuid) = &self.identity {
+            let before = self.mark.of(uuid);
+            self.seen.send_modify(|seen| *seen = before.max(*seen));
+        }
         let lease = self.store.grant(TTL).await?;
         let now = self.host.clock.now();
         self.session.uuid = self.host.entropy.uuid();

@@ -16,6 +16,7 @@ mod notice;
 mod partition;
 mod recycle;
 mod reserve;
+mod rewound;
 mod stranger;
 mod tell;
 mod turns;
@@ -99,6 +100,8 @@ pub(super) struct Supervisor {
     reporter: Reporter,
     /// What happens to instances, for people.
     chronicle: Chronicle,
+    /// What waits while the store has fallen back in time.
+    rewound: rewound::Rewound,
     artifacts: Artifacts,
     load: LoadRecord,
     usage: usage::Watch,
@@ -153,6 +156,7 @@ impl Supervisor {
             pulse: Pulse::new(&host),
             trusts_memory_at: host.clock.now() + PATIENCE,
             usage: usage::Watch::default(),
+            rewound: rewound::Rewound::default(),
             config,
             home,
             store,
@@ -207,6 +211,7 @@ impl Supervisor {
                     self.doubt_unless(trusted);
                 }
                 done = self.chronicle.done() => self.chronicle.absorb(done, clock.now()),
+                answer = self.rewound.answer() => self.hear_confirmation(answer),
                 Some(asked) = self.counter.asked.recv() => self.reserve(asked),
                 Some(fetched) = self.artifacts.next() => self.fetched(fetched),
                 Some(event) = self.events.next() => self.hear(event),

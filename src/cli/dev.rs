@@ -46,6 +46,9 @@ use crate::{
     task::Tasks,
 };
 
+/// How often the embedded store is compacted; `controller` has a flag for it.
+const COMPACT_EVERY: Duration = Duration::from_secs(300);
+
 /// How often the manifests are looked at.
 const RELOAD: Duration = Duration::from_millis(500);
 
@@ -94,7 +97,9 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
         name: roles::controller_name(&host),
         node_grace: GRACE,
         // A store that is not this one's own may have other users, who keep history as they like.
-        compacts: embedded.is_some(),
+        compacts_every: embedded.is_some().then_some(COMPACT_EVERY),
+        // Whoever restores a store that is tried out knows about it.
+        state_directory: None,
     };
     tasks.spawn(
         "controller",

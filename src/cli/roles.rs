@@ -170,7 +170,8 @@ pub(super) async fn controller(
         cluster: global.cluster.clone(),
         name: controller_name(&host),
         node_grace: args.node_grace.get(),
-        compacts: !args.no_compaction,
+        compacts_every: (!args.no_compaction).then(|| args.compact_every.get()),
+        state_directory: args.state_dir,
     };
     let security = Security::read(global, &host)?;
     let http = listen_for_http(&host, &security, args.http.as_deref()).await?;

@@ -4,22 +4,22 @@ use std::time::Duration;
 
 use crate::{host::Clock, model::Moment, store::Store};
 
-/// How often the store is compacted, and how much of its history stays at least: those who follow it and were
-/// cut off for less long need not read everything anew.
-const EVERY: Duration = Duration::from_secs(300);
-
 /// When the store is compacted next, and up to where.
 #[derive(Debug)]
 pub(super) struct Compaction {
+    /// How often the store is compacted, and how much of its history stays at least: those who follow it and were
+    /// cut off for less long need not read everything anew.
+    every: Duration,
     due: Moment,
     /// The revision at the last time; none while it is not known.
     upto: Option<i64>,
 }
 
 impl Compaction {
-    pub(super) fn new(now: Moment) -> Self {
+    pub(super) fn new(every: Duration, now: Moment) -> Self {
         Self {
-            due: now + EVERY,
+            every,
+            due: now + every,
             upto: None,
         }
     }
@@ -46,7 +46,7 @@ impl Compaction {
         if now < self.due {
             return None;
         }
-        self.due = now + EVERY;
+        self.due = now + self.every;
         self.upto.replace(revision).filter(|upto| *upto > 0)
     }
 }
@@ -59,7 +59,7 @@ mod tests {
     fn who_was_cut_off_for_less_than_five_minutes_reads_on_where_it_was() {
         let start = Moment::default();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut compaction = Compaction::new(start);
+        let mut compaction = Compaction::new(Duration::from_secs(300), start);
         let upto = [
             // What the last leader saw at which moment this one does not know.
             (299, 10),

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
     host::Host,
     keys::{Key, Keys},
+    model::StoreIdentity,
     retry::Retry,
     store::{self, Guard, Store, Txn, Write},
 };
@@ -16,20 +15,11 @@ use super::Error;
 /// The layout of keys and values that this program reads and writes.
 pub const LAYOUT: u32 = 1;
 
-/// What lies under `meta/identity`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity {
-    /// Random, made once: tells this cluster's data from any other's.
-    pub uuid: String,
-    /// Version of the layout of keys and values.
-    pub layout: u32,
-}
-
 /// Reads the identity, or creates it. Waits for a store that is away.
 ///
 /// # Errors
 /// When the record cannot be read, or is of another layout.
-pub async fn check(keys: &Keys, store: &Store, host: &Host) -> Result<Identity, Error> {
+pub async fn check(keys: &Keys, store: &Store, host: &Host) -> Result<StoreIdentity, Error> {
     let key = keys.of(&Key::Identity);
     let mut retry = Retry::new(Duration::from_millis(100), Duration::from_secs(5));
     loop {
@@ -53,7 +43,7 @@ pub async fn check(keys: &Keys, store: &Store, host: &Host) -> Result<Identity, 
 }
 
 /// Reads the identity, or tries to create it; none when it has to be read again.
-async fn attempt(key: &str, store: &Store, host: &Host) -> Result<Option<Identity>, Error> {
+async fn attempt(key: &str, store: &Store, host: &Host) -> Result<Option<StoreIdentity>, Error> {
     let unreadable = |cause: serde_json::Error| Error::Identity {
         key: key.to_owned(),
         cause: cause.to_string(),
@@ -62,7 +52,7 @@ async fn attempt(key: &str, store: &Store, host: &Host) -> Result<Option<Identit
         let identity = serde_json::from_slice(&entry.value).map_err(unreadable)?;
         return Ok(Some(identity));
     }
-    let identity = Identity {
+    let identity = StoreIdentity {
         uuid: host.entropy.uuid(),
         layout: LAYOUT,
     };

@@ -4,6 +4,7 @@
 //! - [`term`]: one time of leading
 //! - `compaction`: keeps the store's history short
 //! - `news`: what of it becomes events
+//! - `past`: how far the store had come
 //! - [`scribe`]: writes plans in guarded transactions, and knows which writes it has not seen yet
 //!
 //! Any number of controllers run; one leads. Every write of the leader compares the leadership and
@@ -14,10 +15,11 @@
 mod compaction;
 pub mod identity;
 mod news;
+mod past;
 mod scribe;
 mod term;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +30,7 @@ use crate::{
     store::{self, Store},
 };
 
+use past::Past;
 use term::Term;
 
 /// How long the store waits for a silent leader before another one may lead.
@@ -42,8 +45,10 @@ pub struct Config {
     pub name: String,
     /// How long a node has to be away before its instances are replaced, where its services do not say.
     pub node_grace: Duration,
-    /// Whether the leader compacts the store, so that its history does not grow for ever.
-    pub compacts: bool,
+    /// How often the leader compacts the store, so that its history does not grow for ever; none: never.
+    pub compacts_every: Option<Duration>,
+    /// Where it keeps how far it has seen the store come, to notice later that it was restored; none: nowhere.
+    pub state_directory: Option<PathBuf>,
 }
 
 /// Why a controller cannot go on.
@@ -84,16 +89,14 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), Error> {
     let keys = Keys::new(&config.cluster);
-    tokio::select! {
+    let identity = tokio::select! {
         () = stop.cancelled() => return Ok(()),
-        checked = identity::check(&keys, &store, &host) => {
-            let identity = checked?;
-            tracing::debug!(store = identity.uuid, "the store is known");
-        }
-    }
+        checked = identity::check(&keys, &store, &host) => checked?,
+    };
+    tracing::debug!(store = identity.uuid, "the store is known");
+    let mut past = Past::recall(config.state_directory.as_deref(), identity.uuid, &host);
     let key = keys.of(&Key::Leader);
     let mut pulse = Pulse::new(&host);
-    let mut seen = 0;
     while !stop.is_cancelled() {
         if let Ok(Some(leader)) = store.get(&key).await {
             warn_of_squatter(&key, &leader);
@@ -120,7 +123,7 @@ pub async fn run(
             store.clone(),
             host.clone(),
             leadership.clone(),
-            seen,
+            past,
         );
         tokio::select! {
             () = stop.cancelled() => {
@@ -138,7 +141,7 @@ pub async fn run(
             () = term.lead(&mut pulse) => {}
         }
         host.metrics.controller.lead(false);
-        seen = term.seen();
+        past = term.into_past();
     }
     Ok(())
 }

@@ -21,6 +21,7 @@ use super::{
     Config,
     compaction::Compaction,
     news,
+    past::Past,
     scribe::{Scribe, Written},
 };
 
@@ -41,8 +42,8 @@ pub(super) struct Term {
     host: Host,
     follow: Follow,
     cluster: Cluster,
-    /// The highest revision of the store that was seen.
-    seen: i64,
+    /// How far the store had come.
+    past: Past,
     /// Whether everything has been read once.
     listed: bool,
     /// None: others look after the store's history.
@@ -64,13 +65,13 @@ pub(super) struct Term {
 }
 
 impl Term {
-    /// A term that begins. It knows nothing yet, save the highest revision that was `seen` of the store.
+    /// A term that begins. It knows nothing yet, save how far the store had come.
     pub(super) fn new(
         config: &Config,
         store: Store,
         host: Host,
         leadership: Leadership,
-        seen: i64,
+        past: Past,
     ) -> Self {
         let keys = Keys::new(&config.cluster);
         let follow = store.follow(vec![
@@ -85,7 +86,8 @@ impl Term {
         ]);
         Self {
             chronicle: news::chronicle(config, &store, &keys, &leadership),
-            compaction: config.compacts.then(|| Compaction::new(host.clock.now())),
+            compaction: (config.compacts_every)
+                .map(|every| Compaction::new(every, host.clock.now())),
             scribe: Scribe::new(keys.clone(), store.clone(), leadership),
             store,
             retry: Retry::new(PAUSES.0, PAUSES.1),
@@ -94,7 +96,7 @@ impl Term {
                 host.clock.timestamp(),
                 config.node_grace,
             ),
-            seen,
+            past,
             listed: false,
             due: Scope::everything(),
             not_before: host.clock.now(),
@@ -127,11 +129,13 @@ impl Term {
             pulse.beat();
             if let Some(compaction) = &mut self.compaction {
                 compaction
-                    .advance(&self.store, &*self.host.clock, self.seen)
+                    .advance(&self.store, &*self.host.clock, self.past.seen())
                     .await;
             }
-            let telling = self.chronicle.advance(self.host.clock.now());
-            let wake = telling.map_or(self.wake(), |at| at.min(self.wake()));
+            let now = self.host.clock.now();
+            let later = [self.chronicle.advance(now), self.past.keep(now)];
+            let later = later.into_iter().flatten().min();
+            let wake = later.map_or(self.wake(), |at| at.min(self.wake()));
             tokio::select! {
                 done = self.chronicle.done() => {
                     self.chronicle.absorb(done, self.host.clock.now());
@@ -161,20 +165,20 @@ impl Term {
         }
     }
 
-    /// The highest revision of the store that was seen.
-    pub(super) fn seen(&self) -> i64 {
-        self.seen
+    /// How far the store had come, for the next term.
+    pub(super) fn into_past(self) -> Past {
+        self.past
     }
 
     fn take_in(&mut self, update: Update) {
         self.cluster.advance(self.host.clock.now());
         // The first update is a listing, so that it is not older than what was seen before.
         let is_first = !std::mem::replace(&mut self.listed, true);
-        let fallen = is_first && update.revision < self.seen;
+        let fallen = is_first && update.revision < self.past.seen();
         if fallen || update.restored_from.is_some() {
-            self.cluster.fell_from(self.seen);
+            self.cluster.fell_from(self.past.seen());
         }
-        self.seen = self.seen.max(update.revision);
+        self.past.note(update.revision);
         for change in update.changes {
             let (text, revision) = (change.key(), change.revision());
             self.scribe.seen(text, revision);

@@ -54,6 +54,9 @@ impl Keys {
                 write(self.events_of(&Recorder::Leader)),
             ],
             Role::Agent => vec![
+                // Whether the store was restored from a backup, and whether that is meant.
+                read(self.of(&Key::Identity)),
+                read(self.of(&Key::ClusterSpec)),
                 read(self.assignments_of(node)),
                 write(self.states_of(node)),
                 write(self.of(&Key::Load(node.clone()))),

@@ -4,6 +4,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{name::Name, status::Condition, time::Timestamp};
 
+/// What lies under `meta/identity`: whose data it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreIdentity {
+    /// Random, made once: tells this cluster's data from any other's. A backup has it, too.
+    pub uuid: String,
+    /// Version of the layout of keys and values.
+    pub layout: u32,
+}
+
 /// What lies under `spec/cluster`: what an operator has said of the cluster as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

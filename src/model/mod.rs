@@ -30,7 +30,7 @@ pub mod time;
 
 pub use applied::{AppliedManifest, Authorship, Edit};
 pub use assignment::{AssignedPort, Assignment, Desired, Run};
-pub use cluster::{ClusterSpec, ClusterStatus};
+pub use cluster::{ClusterSpec, ClusterStatus, StoreIdentity};
 pub use identity::{Caller, Identity, Role};
 pub use load::{LoadReport, NodeLoad, ServerStats, Usage};
 pub use log::{LogBatch, LogLine, LogPosition, LogQuery, LogSource};

@@ -36,8 +36,8 @@ pub struct Session {
     pub started_at: Timestamp,
     /// Whether the agent has brought its processes in line with its assignments since it started.
     pub reconciled: bool,
-    /// The highest revision of the store that the agent had seen when the session began; 0 from one that has just
-    /// started. Above the revision of the session itself, the store has fallen back in time.
+    /// The highest revision of the store that the agent, or those before it, had seen when the session began or the store
+    /// fell back; 0 where nothing is known of it. Above the revision of the session itself, the store has fallen back in time.
     #[serde(default)]
     pub seen_revision: i64,
 }

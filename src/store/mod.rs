@@ -14,6 +14,7 @@
 //! - `lease`: leases that survive reconnects
 //! - `election`: at most one leader, fenced
 //! - `chronicle`: writes events, beside everything else
+//! - `mark`: how far it has come, for those who come after us
 //! - [`embedded`]: the store in memory, for development and simulation
 
 mod chronicle;
@@ -25,6 +26,7 @@ mod failure;
 mod follow;
 mod lease;
 mod ledger;
+mod mark;
 mod range;
 mod status;
 mod watch;
@@ -40,6 +42,7 @@ pub use client::Store;
 pub use election::Leadership;
 pub use follow::{Change, Follow, Update};
 pub use lease::Lease;
+pub use mark::Mark;
 pub use status::Status;
 
 /// Where the store is, who we are to it, and how long to wait for it.

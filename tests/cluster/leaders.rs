@@ -31,8 +31,8 @@ fn when_the_leader_is_killed_the_next_one_leads_once_its_lease_is_over() {
         world.log("c2").contains("leading")
     });
     let took = killed.elapsed();
-    // A second for the store to notice, and one for a busy machine.
-    assert!(took < LEASE + Duration::from_secs(2), "{took:?}");
+    // A second for the store to notice, and some for a busy machine.
+    assert!(took < LEASE + Duration::from_secs(6), "{took:?}");
     world.await_workers(4);
     let after = world.recorder.living();
     assert_eq!(after.len(), 4);

@@ -1,5 +1,7 @@
 //! Clusters of real processes on three members of etcd, and what the world does to them.
 //!
+//! - `answers`: writes happen, and their answers are lost or late
+//! - `certificates`: one expires while its owner runs
 //! - `leaders`: the leading controller is killed, or paused for longer than its lease
 //! - `partitions`: hosts are cut off, wholly and in one direction; a singleton is replaced once it has stopped by itself
 //! - `losses`: one of the store's members is lost, then most of them
@@ -18,6 +20,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod answers;
+mod certificates;
+#[path = "../security/ground.rs"]
+#[allow(dead_code, reason = "other tests use more of it")]
+mod ground;
 mod leaders;
 mod losses;
 mod members;

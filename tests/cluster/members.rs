@@ -149,9 +149,15 @@ impl Members {
 
     /// Forgets all history.
     pub(crate) fn compact(&self, network: &Network) {
+        let revision = self.revision(network).to_string();
+        self.ctl(network, &["compact", "--physical", &revision]);
+    }
+
+    /// How far the store has come.
+    pub(crate) fn revision(&self, network: &Network) -> i64 {
         let status = self.ctl(network, &["endpoint", "status", "-w", "fields"]);
         let revision = (status.lines()).find_map(|line| line.strip_prefix("\"Revision\" : "));
-        self.ctl(network, &["compact", "--physical", revision.unwrap()]);
+        revision.unwrap().parse().unwrap()
     }
 
     /// Sends a signal to a member.

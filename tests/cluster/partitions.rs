@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use crate::{
     network::{HOSTS, Wire},
     recorder::Process,
-    support::PATIENCE,
-    world::{GRACE, SESSION, World, node},
+    world::{GRACE, World, node},
 };
 
 /// How long a node with a singleton has to be away before that is replaced, its time to stop apart.
@@ -48,8 +47,6 @@ fn what_a_host_that_is_cut_off_ran_is_replaced_and_a_singleton_never_runs_twice(
     world.until("the single one has stopped by itself", |world| {
         !world.recorder.living().contains(single)
     });
-    let stopped = cut.elapsed();
-    assert!(stopped < SESSION + STOP + GRACE, "{stopped:?}");
     assert_eq!(world.recorder.count("single-0"), 1, "not replaced yet");
     world.until("the single one runs elsewhere", |world| {
         world.ready("single") == 1
@@ -58,10 +55,6 @@ fn what_a_host_that_is_cut_off_ran_is_replaced_and_a_singleton_never_runs_twice(
     });
     let replaced = cut.elapsed();
     assert!(replaced > SELF_STOP + STOP, "{replaced:?}");
-    assert!(
-        replaced < SESSION + SELF_STOP + STOP + PATIENCE / 3,
-        "{replaced:?}"
-    );
     world.until("three workers are answered", |world| {
         world
             .recorder

@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use crate::{
-    network::{OUTSIDE, Wire},
+    network::{HOSTS, OUTSIDE, Wire},
     support::signal,
-    world::World,
+    world::{World, node},
 };
 
 #[test]
@@ -46,7 +46,7 @@ fn who_was_away_during_a_compaction_notices_what_is_gone() {
 
 #[test]
 fn while_the_store_is_full_nothing_stops_and_what_ends_is_started_again() {
-    let world = World::with_quota(Wire::Proxies, Some(4 << 20));
+    let world = World::with(Wire::Proxies, Some(4 << 20), &[]);
     let before = world.settle(3);
     let begun = Instant::now();
     world.members.fill(&world.network);
@@ -133,4 +133,96 @@ fn after_the_restore_of_a_backup_nothing_is_done_before_an_operator_says_so() {
     assert!(before.contains(&after[0]));
     world.recorder.check(&[]);
     world.recorder.check_answers(begun, 1);
+}
+
+/// Nobody is left who saw how far the store had come; it is written down on the hosts.
+#[test]
+fn a_restore_is_noticed_by_programs_that_were_all_started_anew() {
+    let mut world = World::start(Wire::Proxies);
+    world.settle(2);
+    let backup = world.members.snapshot(&world.network);
+    let revision = world.members.revision(&world.network);
+    // The backup wants other processes, and fewer.
+    world.apply(&world.workers(4, "  workingDirectory: /tmp\n"));
+    world.until("all run anew", |world| {
+        world.ready("worker") == 4 && world.recorder.count("worker-0") == 2
+    });
+    world.await_workers(4);
+    let before = world.recorder.living();
+    world.until(
+        "the agents have written down how far the store has come",
+        |world| {
+            HOSTS
+                .iter()
+                .all(|host| marked(world, &node(*host)) > revision)
+        },
+    );
+
+    let agents = HOSTS.map(node);
+    let programs: Vec<&str> = ["c1", "b1"]
+        .into_iter()
+        .chain(agents.iter().map(String::as_str))
+        .collect();
+    for name in &programs {
+        world.kill(name);
+    }
+    world.members.restore(&world.network, &backup);
+    for name in &programs {
+        world.run(name);
+    }
+    world.until("it is told, and asked", |world| {
+        let status = world.quaestor(&["cluster", "status"]);
+        String::from_utf8_lossy(&status.stdout).contains("cluster confirm restore")
+    });
+    world.until("every agent has noticed", |world| {
+        (agents.iter()).all(|name| world.log(name).contains("was restored from a backup"))
+    });
+    // The assignments of the backup are those of another template.
+    world.until("their assignments wait", |world| {
+        let waits = |name: &String| world.log(name).contains("its assignment waits");
+        agents.iter().any(waits)
+    });
+    world.apply(&world.workers(3, "  workingDirectory: /tmp\n"));
+    world.check_untouched(&before);
+    world.ok(&["cluster", "confirm", "restore"]);
+    world.await_workers(3);
+    world.until("three processes are left", |world| {
+        world.recorder.living().len() == 3
+    });
+    world.recorder.check(&[]);
+    // A restart does not ask again.
+    world.kill("n1");
+    world.run("n1");
+    world.until("it reads that the restore is confirmed", |world| {
+        world.log("n1").matches("the restore is confirmed").count() == 2
+            || marked(world, "n1") <= world.members.revision(&world.network)
+    });
+    world.await_workers(3);
+}
+
+/// The revision that an agent has written down; 0: none.
+fn marked(world: &World, node: &str) -> i64 {
+    let text = std::fs::read_to_string(world.state(node).join("store.mark"));
+    let text = text.unwrap_or_default();
+    let mut fields = text.split(' ').skip(3);
+    fields
+        .next()
+        .map_or(0, |revision| revision.parse().unwrap())
+}
+
+#[test]
+fn the_leader_compacts_the_store_and_nobody_minds() {
+    let world = World::with(Wire::Proxies, None, &["--compact-every", "2s"]);
+    let before = world.settle(3);
+    let begun = Instant::now();
+    let first = ["get", "--rev", "2", "/quaestor/default/meta/identity"];
+    world.until("the first revisions are gone", |world| {
+        let asked = world.members.try_ctl(&world.network, &first);
+        String::from_utf8_lossy(&asked.stderr).contains("has been compacted")
+    });
+    world.check_untouched(&before);
+    world.apply(&world.workers(4, ""));
+    world.await_workers(4);
+    world.recorder.check(&[]);
+    world.recorder.check_answers(begun, 3);
 }

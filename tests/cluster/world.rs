@@ -49,11 +49,11 @@ struct Program {
 impl World {
     /// A world with one controller, `c1`.
     pub(crate) fn start(wire: Wire) -> Self {
-        Self::with_quota(wire, None)
+        Self::with(wire, None, &[])
     }
 
-    /// The same; the store may hold so many bytes.
-    pub(crate) fn with_quota(wire: Wire, quota: Option<u32>) -> Self {
+    /// The same; the store may hold so many bytes, and the controller has these flags besides.
+    pub(crate) fn with(wire: Wire, quota: Option<u32>, controller: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut network = Network::new(wire);
         let members = Members::start(directory.path(), &mut network, quota);
@@ -93,7 +93,7 @@ impl World {
             OUTSIDE,
             &["balancer", "--listen", &grpc, "--http", &http],
         );
-        world.add_controller(0, &[]);
+        world.add_controller(0, controller);
         world.until("three nodes are ready", |world| {
             HOSTS
                 .iter()

@@ -85,7 +85,8 @@ impl Ground {
         self.ok(&[&["pki", "issue", "--dir", &self.path("pki")], arguments].concat());
     }
 
-    fn start_member(&mut self, at: usize) {
+    /// Starts a member on the data that it had.
+    pub(crate) fn start_member(&mut self, at: usize) {
         let (name, child) = &mut self.members[at];
         let program = std::env::var("ETCD").unwrap_or_else(|_| "etcd".to_owned());
         let directory = self.directory.path();

@@ -287,7 +287,8 @@ impl World {
                 cluster: cluster(),
                 name: format!("controller-{host}"),
                 node_grace: GRACE,
-                compacts: true,
+                compacts_every: Some(Duration::from_secs(300)),
+                state_directory: Some("/controller".into()),
             };
             let role = controller::run(config, self.store(&machine), machine, stop.clone());
             (program, self.spawn(host, program, role))

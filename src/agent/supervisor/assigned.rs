@@ -13,6 +13,7 @@ use super::{super::instance::Managed, Supervisor};
 impl Supervisor {
     /// Takes in what was written to the store.
     pub(super) fn follow(&mut self, update: Update) {
+        self.look_back(&update);
         let seen = |highest: &mut i64| *highest = (*highest).max(update.revision);
         self.session.seen.send_modify(seen);
         if update.restored_from.is_some() {
@@ -67,7 +68,7 @@ impl Supervisor {
         }
     }
 
-    fn assign(&mut self, name: Instance, entry: &Entry) {
+    pub(super) fn assign(&mut self, name: Instance, entry: &Entry) {
         let assignment = match serde_json::from_slice::<Assignment>(&entry.value) {
             Ok(assignment) if assignment.instance == name => assignment,
             Ok(other) => {
@@ -85,6 +86,13 @@ impl Supervisor {
                 return;
             }
         };
+        if self.holds_back(&name, &assignment, entry) {
+            tracing::info!(
+                node = %self.config.node, instance = %name,
+                "its assignment waits until the restore of the store is confirmed"
+            );
+            return;
+        }
         match self.instances.get_mut(&name) {
             Some(managed) if managed.is_local => {
                 return self.shadow(name, assignment, entry.mod_revision);
@@ -100,6 +108,7 @@ impl Supervisor {
     }
 
     fn orphan(&mut self, name: &Instance) {
+        self.forget_held(name);
         let Some(managed) = self.instances.get_mut(name) else {
             return;
         };

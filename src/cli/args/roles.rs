@@ -123,9 +123,22 @@ pub struct ControllerArgs {
         value_name = "ADDR"
     )]
     pub http: Option<String>,
-    /// Leave the store's history alone; by default the leader compacts it every five minutes
+    /// How often the leader compacts the store, so that its history does not grow for ever: what is older than this stays
+    /// for as long again
+    #[arg(long, default_value = "5m", value_name = "DURATION")]
+    pub compact_every: Period,
+    /// Leave the store's history alone
     #[arg(long)]
     pub no_compaction: bool,
+    /// Where to keep how far the store had come, so that a controller that starts anew notices that it was restored from
+    /// a backup. Agents keep that as well [default: nowhere]
+    #[arg(
+        long,
+        env = "QUAESTOR_STATE_DIR",
+        hide_env_values = true,
+        value_name = "DIR"
+    )]
+    pub state_dir: Option<PathBuf>,
 }
 
 /// Arguments of `balancer`.

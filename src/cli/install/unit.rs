@@ -54,7 +54,11 @@ pub(super) fn text(role: ServiceRole, program: &Path, flags: &[String], user: bo
     match (role, user) {
         (ServiceRole::Agent, false) => text.push_str(DIRECTORIES),
         (ServiceRole::Agent, true) => {}
-        (ServiceRole::Controller | ServiceRole::Balancer, false) => text.push_str(HARDENING),
+        (ServiceRole::Controller, false) => {
+            text.push_str(HARDENING);
+            text.push_str(PAST);
+        }
+        (ServiceRole::Balancer, false) => text.push_str(HARDENING),
         // What needs other users or mounts is not for a user's manager.
         (ServiceRole::Controller | ServiceRole::Balancer, true) => {
             text.push_str("NoNewPrivileges=yes\n");
@@ -97,6 +101,12 @@ RuntimeDirectory=quaestor
 RuntimeDirectoryMode=0700
 # What the next agent needs to find its workloads again.
 RuntimeDirectoryPreserve=yes
+";
+
+const PAST: &str = "\
+# How far the store had come: it is noticed when a backup was restored.
+StateDirectory=quaestor-controller
+Environment=QUAESTOR_STATE_DIR=%S/quaestor-controller
 ";
 
 const OTHERS: &str = "\
