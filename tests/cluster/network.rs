@@ -247,10 +247,8 @@ impl Ways {
     }
 
     fn is_alone(&self, host: Host) -> bool {
-        let others = HOSTS.into_iter().filter(|other| *other != host);
-        others
-            .into_iter()
-            .all(|other| self.cuts.contains(&(host, other)) || self.cuts.contains(&(other, host)))
+        let mut others = HOSTS.into_iter().filter(|other| *other != host);
+        others.all(|other| self.cuts.contains(&(host, other)) || self.cuts.contains(&(other, host)))
     }
 }
 

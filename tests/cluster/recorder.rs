@@ -106,8 +106,8 @@ impl Recorder {
     /// its time: what it sees of an end and a start that come one after the other is no overlap.
     #[track_caller]
     pub(crate) fn check(&self, singles: &[&str]) {
-        let seen = self.seen.lock().unwrap();
-        let lives: Vec<_> = seen.lives.iter().collect();
+        let lives = self.seen.lock().unwrap().lives.clone();
+        let lives: Vec<_> = lives.iter().collect();
         for (at, (one, (first, last))) in lives.iter().enumerate() {
             for (other, (start, end)) in &lives[at + 1..] {
                 let alike = one.instance == other.instance
@@ -124,8 +124,8 @@ impl Recorder {
     /// Checks that the balancer has answered each time since then, with at least so many endpoints.
     #[track_caller]
     pub(crate) fn check_answers(&self, since: Instant, least: usize) {
-        let seen = self.seen.lock().unwrap();
-        let answers = seen.answers.iter().filter(|(at, _)| *at >= since);
+        let answers = self.seen.lock().unwrap().answers.clone();
+        let answers = answers.iter().filter(|(at, _)| *at >= since);
         let mut count = 0;
         for (at, answer) in answers {
             let after = at.duration_since(since);

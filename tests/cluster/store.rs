@@ -145,9 +145,13 @@ fn a_restore_is_noticed_by_programs_that_were_all_started_anew() {
     // The backup wants other processes, and fewer.
     world.apply(&world.workers(4, "  workingDirectory: /tmp\n"));
     world.until("all run anew", |world| {
-        world.ready("worker") == 4 && world.recorder.count("worker-0") == 2
+        let is_new = |instance: &&str| world.recorder.count(instance) == 2;
+        world.ready("worker") == 4 && ["worker-0", "worker-1"].iter().all(is_new)
     });
     world.await_workers(4);
+    world.until("four processes are left", |world| {
+        world.recorder.living().len() == 4
+    });
     let before = world.recorder.living();
     world.until(
         "the agents have written down how far the store has come",

@@ -217,7 +217,7 @@ spec:
   ports: [{{name: grpc, range: {first}-{last}}}]
   env: {{{VARIABLE}: "{mark}:{{node}}:{{instance}}"}}
   serviceNames: [{found}]
-  health: {{grpc: {{}}, interval: 1s, timeout: 5s}}
+  health: {{grpc: {{}}, interval: 1s, timeout: 30s}}
   stop: {{grace: 2s}}
 {more}"#
         )
