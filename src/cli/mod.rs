@@ -13,7 +13,8 @@
 //! - [`dev`]: all of them in one process
 //! - [`install`]: one of them as a service of this host
 //! - [`doctor`]: whether what all that stands on is in order
-//! - [`files`], [`output`]: reading manifests, printing; [`exit`]: what exit codes mean
+//! - [`files`], [`output`]: reading manifests, printing; [`exit`]: what exit codes mean;
+//!   [`guess`]: what may have been meant by a wrong name
 
 mod acquire;
 pub mod args;
@@ -33,6 +34,7 @@ mod exit;
 mod explain;
 mod files;
 mod get;
+mod guess;
 mod import;
 mod init;
 mod install;
@@ -77,7 +79,13 @@ pub fn main() -> ExitCode {
         log_to_stderr(&cli);
         let runtime = runtime(&cli.command)?;
         let is_named = cli.global.etcd.is_some();
-        let outcome = runtime.block_on(run(cli));
+        let global = cli.global.clone();
+        let outcome = runtime.block_on(async {
+            match run(cli).await {
+                Ok(code) => Ok(code),
+                Err(error) => Err(guess::completed(error, &global, &Host::system()).await),
+            }
+        });
         let outcome = outcome.map_err(|error| exit::with_remedy(error, is_named));
         // A read of standard input may still block a thread of the runtime; nobody waits for it.
         runtime.shutdown_background();

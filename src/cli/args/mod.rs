@@ -68,7 +68,7 @@ pub struct Cli {
 }
 
 /// Flags of every command.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// etcd's endpoints, separated by commas [default: http://127.0.0.1:2379]
