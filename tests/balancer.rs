@@ -77,6 +77,7 @@ impl Balancer {
             cluster,
             view_cache: view_cache.map(Path::to_owned),
             import: None,
+            announced: None,
         };
         tasks.spawn(
             "balancer",

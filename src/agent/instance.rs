@@ -55,6 +55,8 @@ pub(super) enum What {
     Found(std::io::Result<Found>),
     /// Its process is another one than before, of the same start, or says something new of itself.
     Changed,
+    /// Whether clients know what the store says since this revision: that it drains.
+    Inquired { revision: i64, known: bool },
     /// A load report came, or did not.
     Loaded {
         asked: Moment,
@@ -108,6 +110,8 @@ pub(super) struct Managed {
     pub(super) tickets: Ledger,
     /// The artifact that its process was started from.
     pub(super) artifact: Option<Digest>,
+    /// While it drains: since which revision the store says so, of which the balancers were asked.
+    pub(super) inquired: Option<i64>,
     /// Since when clients may be sent to it without a break.
     ready_since: Option<Moment>,
     health: Question,
@@ -168,6 +172,7 @@ impl Managed {
             unenforced: None,
             tickets: Ledger::default(),
             artifact: None,
+            inquired: None,
             ready_since: None,
             health: Question::default(),
             load: Question::default(),
@@ -274,6 +279,7 @@ impl Managed {
         self.tickets.clear();
         self.unenforced = None;
         self.told_deadline = None;
+        self.inquired = None;
     }
 
     /// Whether clients may be sent to it.

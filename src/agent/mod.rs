@@ -8,6 +8,7 @@
 //! - [`logs`]: what instances printed
 //! - [`reservations`]: who has an instance to himself
 //! - `local`: the manifests that it runs without the store
+//! - [`witnesses`]: whether the clients of what is stopped know
 //! - `reporter`, `load`: what is written to `state/` and `load/`
 //! - `wakes`: who is to be looked at next
 //!
@@ -32,6 +33,7 @@ mod secrets;
 mod session;
 mod supervisor;
 mod wakes;
+pub mod witnesses;
 mod words;
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
@@ -45,6 +47,7 @@ use self::{
     reservations::Counter,
     session::Keeper,
     supervisor::Supervisor,
+    witnesses::Witnesses,
 };
 use crate::{
     host::Host,
@@ -96,6 +99,23 @@ pub struct Config {
     pub endpoints: Vec<String>,
 }
 
+/// Those whom an agent has to do with beside the store.
+pub struct Others {
+    /// Who asks it for tickets.
+    pub counter: Counter,
+    /// Whom it asks whether clients know what it stops; none: nobody.
+    pub witnesses: Option<Arc<dyn Witnesses>>,
+}
+
+impl From<Counter> for Others {
+    fn from(counter: Counter) -> Self {
+        Self {
+            counter,
+            witnesses: None,
+        }
+    }
+}
+
 /// Why an agent cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -145,15 +165,16 @@ pub async fn run(
     store: Store,
     host: Host,
     processes: Arc<dyn Processes>,
-    counter: Counter,
+    others: impl Into<Others>,
     stop: CancellationToken,
 ) -> Result<(), Error> {
+    let others = others.into();
     let home = settle(&config, &host).await?;
     // Before anything is asked of the store: what lives has to be known, whatever the store says.
     let Recalled { memories, broken } = memory::recall(&home, &host, &*processes).await?;
     let unchanged = !memories.is_empty() && memories.iter().all(Memory::is_unchanged);
     let (mut keeper, handle) = Keeper::new(&config, &home, store.clone(), host.clone(), unchanged);
-    let mut supervisor = Supervisor::new(config, home, store, host, processes, counter, handle);
+    let mut supervisor = Supervisor::new(config, home, store, host, processes, others, handle);
     supervisor.adopt(memories);
     supervisor.tell_broken(broken);
     let session = async {

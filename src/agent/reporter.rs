@@ -15,7 +15,7 @@ use super::session::Held;
 use crate::{
     host::Host,
     keys::{Key, Keys},
-    model::{Instance, InstanceState, Moment, Name},
+    model::{Instance, InstanceState, Moment, Name, state::Phase},
     retry::Retry,
     store::{Error, Guard, Listing, Outcome, Store, Txn, Write},
 };
@@ -180,6 +180,19 @@ impl Reporter {
             Some(Stored::Nothing | Stored::Garbage) | None => false,
         };
         !ready && self.under_way.is_none() && !self.stale.contains(instance)
+    }
+
+    /// The revision of a state of `instance` that says that it drains, if that is what the store holds.
+    pub(super) fn drains_since(&self, instance: &Instance) -> Option<i64> {
+        let known = self.known.get(instance)?;
+        match &known.stored {
+            Stored::State(state)
+                if state.phase == Phase::Draining && self.says_unready(instance) =>
+            {
+                Some(known.revision)
+            }
+            _ => None,
+        }
     }
 
     /// Call once everything under the prefix has been [`Self::seen`]. Begins a transaction, or a look at the store, if one is needed and possible. Returns when to

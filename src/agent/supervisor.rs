@@ -14,6 +14,7 @@ mod end;
 mod local;
 mod notice;
 mod partition;
+mod proof;
 mod recycle;
 mod reserve;
 mod rewound;
@@ -32,7 +33,7 @@ use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Config, Home,
+    Config, Home, Others,
     artifacts::Artifacts,
     instance::{Event, Managed, What},
     load::LoadRecord,
@@ -41,6 +42,7 @@ use super::{
     reservations::Counter,
     session::Handle,
     wakes::Wakes,
+    witnesses::Witnesses,
 };
 use crate::{
     host::{Host, Pulse},
@@ -86,6 +88,7 @@ pub(super) struct Supervisor {
     host: Host,
     processes: Arc<dyn Processes>,
     counter: Counter,
+    witnesses: Option<Arc<dyn Witnesses>>,
     session: Handle,
     keys: Keys,
     instances: BTreeMap<Instance, Managed>,
@@ -137,7 +140,7 @@ impl Supervisor {
         store: Store,
         host: Host,
         processes: Arc<dyn Processes>,
-        counter: Counter,
+        others: Others,
         session: Handle,
     ) -> Self {
         let keys = Keys::new(&config.cluster);
@@ -162,7 +165,8 @@ impl Supervisor {
             store,
             host,
             processes,
-            counter,
+            counter: others.counter,
+            witnesses: others.witnesses,
             session,
             keys,
             instances: BTreeMap::new(),
@@ -285,6 +289,7 @@ impl Supervisor {
         {
             drain.tell(now);
         }
+        self.inquire(name);
         while let Some(managed) = self.instances.get(name) {
             if !self.is_known(managed, now) {
                 self.wakes.by(name, self.trusts_memory_at);
@@ -450,6 +455,7 @@ impl Supervisor {
                 self.events.extend(managed.watch_process());
                 self.note_readiness(&name, was);
             }
+            What::Inquired { revision, known } => managed.inquired(revision, known, now),
             What::Loaded { asked, result } => managed.loaded(asked, result, now),
         }
         self.wakes.by(&name, now);

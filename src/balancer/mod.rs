@@ -8,6 +8,7 @@
 //! - [`registry`]: that of quaestor-mini-cluster, read and written
 //! - [`reservations`]: tickets for exclusive services
 //! - `restored`: what a restored store no longer says
+//! - [`witness`]: whether clients know that an endpoint goes
 //! - [`xds`]: what stock gRPC clients are told
 //!
 //! It decides nothing. While the store is away the view stays as it is and is answered from.
@@ -20,10 +21,12 @@ mod reader;
 pub mod registry;
 pub mod reservations;
 mod restored;
+pub mod witness;
 pub mod xds;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -49,6 +52,9 @@ pub struct Config {
     pub view_cache: Option<PathBuf>,
     /// The registry of quaestor-mini-cluster whose workers are found as well.
     pub import: Option<Registry>,
+    /// Whether the store says that this balancer is there; none: it never will. Agents ask those who are there whether
+    /// clients know what goes: so nothing is answered before.
+    pub announced: Option<watch::Receiver<bool>>,
 }
 
 /// The store says something at least every 10 seconds while it is there; after three times that it
@@ -69,7 +75,16 @@ pub async fn run(
     directory: Arc<Directory>,
     stop: CancellationToken,
 ) -> Result<(), Failure> {
+    let started = host.clock.now();
+    if let Some(mut announced) = config.announced {
+        tokio::select! {
+            _ = announced.wait_for(|it| *it) => {}
+            () = host.clock.sleep(RESTORE_AFTER) => {}
+            () = stop.cancelled() => {}
+        }
+    }
     let keys = Keys::new(&config.cluster);
+    let states = keys.states();
     let mut prefixes = vec![keys.routes(), keys.states(), keys.loads(), keys.sessions()];
     let imported = config
         .import
@@ -86,7 +101,6 @@ pub async fn run(
     let mut restored = Restored::new(keys.clone());
     let mut reader = Reader::new(keys);
     let mut index = Index::new(Arc::clone(&directory));
-    let started = host.clock.now();
     let mut cache = config
         .view_cache
         .map(|path| Cache::new(path, config.cluster, imported, host.clone()));
@@ -124,7 +138,16 @@ pub async fn run(
         }
         let was_synced = directory.is_synced();
         let is_patient = import.is_some() && !was_synced;
+        let mut seen = None;
         let mut fact = |change| fact(change, &mut reader, &mut import);
+        if let Some(update) = &update {
+            if update.restored_from.is_some() {
+                directory.note_seen(0);
+            }
+            let changes = update.changes.iter();
+            let of_states = changes.filter(|change| change.key().starts_with(&states));
+            seen = of_states.map(Change::revision).max();
+        }
         let is_update = update.is_some();
         is_told |= is_update;
         let mut changes = restored.due(now);
@@ -168,6 +191,9 @@ pub async fn run(
         }
         if is_known {
             index.apply(std::mem::take(&mut held), now);
+        }
+        if let Some(seen) = seen {
+            directory.note_seen(seen.max(directory.seen()));
         }
         if !was_synced && directory.is_synced() {
             let after = host.clock.now().since(started);

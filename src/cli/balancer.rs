@@ -192,6 +192,7 @@ pub(super) fn serve(
     let directory = Directory::new(surfaces.recently_used).on_host(surfaces.labels);
     let directory = Arc::new(directory);
     let stop = tasks.stop().clone();
+    let mut is_mirrored = false;
     let reservations = match source {
         Source::Files(manifests) => {
             let known = Arc::clone(&directory);
@@ -204,7 +205,9 @@ pub(super) fn serve(
                 cluster: global.cluster.clone(),
                 view_cache: surfaces.view_cache,
                 import: surfaces.import,
+                announced: None,
             };
+            is_mirrored = surfaces.mirror.is_some();
             if let Some(registry) = surfaces.mirror {
                 let known = Arc::clone(&directory);
                 let registering =
@@ -222,6 +225,10 @@ pub(super) fn serve(
         }
     };
     let answers = Answers::new(directory, host.clone(), surfaces.limits);
+    let answers = match is_mirrored {
+        true => answers.mirrored(),
+        false => answers,
+    };
     if let Some(listener) = surfaces.http {
         let site = http::Site {
             parts: surfaces.parts,
@@ -283,6 +290,12 @@ fn keep_view(
     queues: Queues,
 ) -> Reservations {
     let stop = tasks.stop().clone();
+    let connections = Arc::new(Connections::new(queues.network));
+    let (reservations, inbox) = Reservations::new(host.clone(), connections.clone(), connections);
+    let config = balancer::Config {
+        announced: Some(reservations.announced()),
+        ..config
+    };
     tasks.spawn(
         "balancer",
         balancer::run(
@@ -293,8 +306,6 @@ fn keep_view(
             stop.clone(),
         ),
     );
-    let connections = Arc::new(Connections::new(queues.network));
-    let (reservations, inbox) = Reservations::new(host.clone(), connections.clone(), connections);
     tasks.spawn(
         "balancer's queues",
         balancer::reservations::run(

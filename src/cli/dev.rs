@@ -130,6 +130,7 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
         host.clone(),
         processes,
         agent_listener,
+        host.network.clone(),
     );
     balancer::serve(
         &mut tasks,

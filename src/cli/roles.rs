@@ -20,7 +20,7 @@ use super::{
 use crate::{
     agent::{self, logs::Logs},
     controller,
-    host::{Clock, Host, Listener},
+    host::{Clock, Host, Listener, Network},
     http,
     metrics::Part,
     model::{
@@ -93,10 +93,13 @@ pub(super) async fn agent(
     };
     let store = security.store(endpoints(global), &host)?;
     let clock = host.clock.clone();
+    let network = security.network(&host);
     let mut tasks = Tasks::new(CancellationToken::new());
     security.keep(&mut tasks);
     serve_site(&mut tasks, http, &[Part::Store, Part::Agent], &host);
-    serve_agent(&mut tasks, config, store, host, processes, listener);
+    serve_agent(
+        &mut tasks, config, store, host, processes, listener, network,
+    );
     until_stopped(tasks, &*clock).await
 }
 
@@ -121,7 +124,7 @@ pub(super) fn capacity(host: &Host, told: &[Capacity]) -> Capacity {
     })
 }
 
-/// The two tasks of an agent: one runs instances, one tells what they print and passes on who wants to have them.
+/// The two tasks of an agent, which reaches balancers by `network`: one runs instances, one tells what they print and passes on who wants to have them.
 pub(super) fn serve_agent(
     tasks: &mut Tasks,
     config: agent::Config,
@@ -129,9 +132,14 @@ pub(super) fn serve_agent(
     host: Host,
     processes: ShimProcesses,
     listener: Box<dyn Listener>,
+    network: Arc<dyn Network>,
 ) {
     let stop = tasks.stop().clone();
     let (reservations, counter) = agent::reservations::counter();
+    let others = agent::Others {
+        counter,
+        witnesses: Some(Arc::new(rpc::proof::Balancers(network))),
+    };
     let logs = Logs::new(&config.state_directory, host.clone());
     tasks.spawn(
         "agent's server",
@@ -146,7 +154,7 @@ pub(super) fn serve_agent(
     );
     tasks.spawn(
         "agent",
-        agent::run(config, store, host, Arc::new(processes), counter, stop),
+        agent::run(config, store, host, Arc::new(processes), others, stop),
     );
 }
 

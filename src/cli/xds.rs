@@ -27,8 +27,7 @@ pub(super) async fn run(
     host: &Host,
     command: XdsCommand,
 ) -> anyhow::Result<ExitCode> {
-    let balancers = operator.balancers().await?.into_iter();
-    let addresses: Vec<String> = balancers.map(|balancer| balancer.address).collect();
+    let addresses = operator.balancers().await?;
     if addresses.is_empty() {
         bail!(
             "no balancer says where it is: start one, and with --advertise HOST:PORT if it listens on all addresses"

@@ -62,6 +62,8 @@ impl Keys {
                 write(self.of(&Key::Load(node.clone()))),
                 write(self.of(&Key::Session(node.clone()))),
                 write(self.events_of(&Recorder::Agent(node.clone()))),
+                // It asks them whether clients know what goes.
+                read(self.balancers()),
             ],
             Role::Balancer => vec![
                 read(self.routes()),

@@ -97,8 +97,9 @@ impl NodeSpec {
 pub struct Presence {
     /// Random, one per process.
     pub id: Name,
-    /// `host:port` at which clients and other balancers reach it.
-    pub address: String,
+    /// `host:port` at which clients, agents and other balancers reach it; none: nobody can be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
     /// Its version.
     pub version: String,
     /// When it began.

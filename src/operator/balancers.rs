@@ -4,14 +4,15 @@ use super::{Error, Operator, decode};
 use crate::model::Presence;
 
 impl Operator {
-    /// The balancers that others can reach, by address.
+    /// Where balancers are reached, of those that say so; sorted.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn balancers(&self) -> Result<Vec<Presence>, Error> {
+    pub async fn balancers(&self) -> Result<Vec<String>, Error> {
         let listing = self.store.list(&self.keys.balancers()).await?;
-        let mut balancers: Vec<Presence> = listing.entries.iter().filter_map(decode).collect();
-        balancers.sort_by(|a, b| a.address.cmp(&b.address));
-        Ok(balancers)
+        let balancers = listing.entries.iter().filter_map(decode::<Presence>);
+        let mut addresses: Vec<String> = balancers.filter_map(|it| it.address).collect();
+        addresses.sort();
+        Ok(addresses)
     }
 }

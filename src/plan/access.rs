@@ -14,6 +14,8 @@ pub enum Deed {
     PassOn,
     /// Who the clients of a balancer are, of that one.
     SeeClients,
+    /// Whether clients know that an endpoint goes, of a balancer.
+    AskForProof,
 }
 
 impl Deed {
@@ -22,6 +24,7 @@ impl Deed {
         match self {
             Self::ReadLogs | Self::SeeClients => Role::Operator,
             Self::HandOutUnits | Self::PassOn => Role::Balancer,
+            Self::AskForProof => Role::Agent,
         }
     }
 
@@ -31,6 +34,7 @@ impl Deed {
             Self::HandOutUnits => "ask an agent for tickets",
             Self::PassOn => "pass callers on",
             Self::SeeClients => "see the clients of a balancer",
+            Self::AskForProof => "ask what clients know",
         }
     }
 }
@@ -73,6 +77,7 @@ mod tests {
             Deed::HandOutUnits,
             Deed::PassOn,
             Deed::SeeClients,
+            Deed::AskForProof,
         ] {
             assert_eq!(judge(&Caller::Unasked, deed), Ok(()));
             assert!(judge(&Caller::Anonymous, deed).is_err());

@@ -2,7 +2,7 @@
 //! is finished.
 //!
 //! ```text
-//! begun --the store takes it--> told --LEARN--> learnt --idle, or stop.drain is over--> signal
+//! begun --the store takes it--> told --LEARN, or a proof--> learnt --idle, or stop.drain is over--> signal
 //! ```
 
 use std::time::Duration;
@@ -18,7 +18,11 @@ use crate::model::{Assignment, Moment, Run};
 /// From the moment at which the store says that an instance is not ready, balancers may answer with it,
 /// and clients call whom they were told, for this long. Balancers learn it within milliseconds; a
 /// client that waits for longer with its call has to expect that much has changed.
-const LEARN: Duration = Duration::from_millis(500);
+pub const LEARN: Duration = Duration::from_millis(500);
+
+/// The same from the moment at which all clients are known to know ([`super::proof`]): a client says so as soon as it
+/// has read the news, while the calls that it has just begun are on their way.
+const LAND: Duration = Duration::from_millis(50);
 
 /// A store that does not take the news for this long cannot be waited for: a stop that was asked for
 /// happens.
@@ -36,6 +40,9 @@ pub struct Drain {
     begun: Moment,
     /// When the store was seen to say that clients are not to be sent to it.
     told: Option<Moment>,
+    /// When all clients were known to know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proven: Option<Moment>,
 }
 
 /// Whether a process is drained before it is asked to stop: clients may have been sent to it, and may
@@ -62,6 +69,7 @@ impl Drain {
             cause,
             begun: now,
             told: None,
+            proven: None,
         }
     }
 
@@ -70,6 +78,7 @@ impl Drain {
     pub fn turn(self, cause: StopCause, now: Moment) -> Self {
         Self {
             told: self.told,
+            proven: self.proven,
             ..Self::begin(cause, now)
         }
     }
@@ -77,6 +86,17 @@ impl Drain {
     /// The store was seen at `now` to say that clients are not to be sent to it.
     pub fn tell(&mut self, now: Moment) {
         self.told.get_or_insert(now);
+    }
+
+    /// All clients were known at `now` to know.
+    pub fn prove(&mut self, now: Moment) {
+        self.proven.get_or_insert(now);
+    }
+
+    /// Whether it would end sooner if all clients were known to know. Who holds a ticket never says so.
+    pub fn is_provable(&self, assignment: &Assignment) -> bool {
+        let is_open = self.told.is_some() && self.proven.is_none();
+        is_open && is_offered(assignment) && assignment.tickets.is_none()
     }
 
     /// Whether the store was seen to say so.
@@ -91,7 +111,8 @@ impl Drain {
         }
         let patience = self.begun + TELL;
         let told = self.told.or((now >= patience).then_some(patience))?;
-        Some(told + LEARN)
+        let learnt = told + LEARN;
+        Some((self.proven).map_or(learnt, |proven| learnt.min(proven + LAND)))
     }
 
     /// What the drain waits for at `now`; none when it is over. Clients that hold tickets (`reserved`) are at
@@ -184,6 +205,38 @@ mod tests {
         assert_eq!(wait(&drain, 599), Some(Wait::Learnt(at(600))));
         assert_eq!(wait(&drain, 600), Some(Wait::Idle(at(60_000))));
         assert_eq!(wait(&drain, 60_000), None);
+    }
+
+    #[test]
+    fn a_proof_ends_the_wait_for_clients_and_never_lengthens_it() {
+        let wanted = assignment(60);
+        let mut drain = Drain::begin(CAUSE, at(0));
+        assert!(!drain.is_provable(&wanted), "the store was not told");
+        drain.tell(at(100));
+        assert!(drain.is_provable(&wanted));
+        let learnt = |drain: &Drain| drain.learnt(&wanted, at(100));
+        assert_eq!(learnt(&drain), Some(at(600)));
+        for (proven, expected) in [(120, 170), (549, 599), (551, 600), (9_000, 600)] {
+            let mut drain = drain.clone();
+            drain.prove(at(proven));
+            drain.prove(at(proven + 9));
+            assert_eq!(learnt(&drain), Some(at(expected)));
+            let turned = drain.turn(StopCause::AgentEnds, at(200));
+            assert_eq!(learnt(&turned), Some(at(expected)));
+            assert!(!turned.is_provable(&wanted));
+        }
+    }
+
+    #[test]
+    fn what_is_given_out_by_tickets_or_not_offered_needs_no_proof() {
+        let mut drain = Drain::begin(CAUSE, at(0));
+        drain.tell(at(100));
+        let mut wanted = assignment(60);
+        wanted.tickets = Some(Default::default());
+        assert!(!drain.is_provable(&wanted));
+        let mut wanted = assignment(60);
+        wanted.published = false;
+        assert!(!drain.is_provable(&wanted));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! are arguments.
 //!
 //! - [`agent`], [`health`], [`restart`], [`recycle`], [`drain`], [`report`], [`load`], [`notice`]: one
-//!   instance on its node; [`reservation`]: who has it to himself
+//!   instance on its node; [`reservation`]: who has it to himself; [`proof`]: whether its clients know that it goes
 //! - [`artifact`]: which artifacts a node fetches and keeps; [`local`]: what it runs by manifests of its own
 //! - [`cluster`], [`node`]: all that the leader knows, kept up to date change by change
 //! - [`absence`]: nodes that are away, and when that is a loss; [`scope`]: what has to be planned again
@@ -46,6 +46,7 @@ pub mod node;
 pub mod notice;
 pub mod overview;
 pub mod placement;
+pub mod proof;
 pub mod queue;
 pub mod rate;
 pub mod recycle;

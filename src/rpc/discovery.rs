@@ -43,6 +43,25 @@ impl Discovery {
         admitted.map_err(super::refusal::view)?;
         Ok(request)
     }
+
+    fn answer(
+        &self,
+        request: &DiscoverServicesRequest,
+        found: Result<Vec<Arc<Endpoint>>, Refusal>,
+    ) -> Result<Response<DiscoverServicesResponse>, Status> {
+        let found = found.map_err(super::refusal::view)?;
+        let now = self.host.clock.now();
+        found.iter().for_each(|endpoint| endpoint.note_named(now));
+        let location = |endpoint: &Arc<Endpoint>| ServiceLocationMsg {
+            scope: String::new(),
+            service_name: request.service_name.clone(),
+            host_name: endpoint.host().to_owned(),
+            port: i32::from(endpoint.port()),
+        };
+        Ok(Response::new(DiscoverServicesResponse {
+            service_locations: found.iter().map(location).collect(),
+        }))
+    }
 }
 
 #[tonic::async_trait]
@@ -56,7 +75,7 @@ impl ServiceDiscoveryGrpc for Discovery {
         let found = self
             .directory
             .random(&request.service_name, at_most(&request), seed);
-        answer(&request, found)
+        self.answer(&request, found)
     }
 
     async fn discover_top_services(
@@ -68,7 +87,7 @@ impl ServiceDiscoveryGrpc for Discovery {
         let found = self
             .directory
             .top(&request.service_name, at_most(&request), now);
-        answer(&request, found)
+        self.answer(&request, found)
     }
 }
 
@@ -78,22 +97,6 @@ fn at_most(request: &DiscoverServicesRequest) -> usize {
         Ok(0) | Err(_) => usize::MAX,
         Ok(count) => count,
     }
-}
-
-fn answer(
-    request: &DiscoverServicesRequest,
-    found: Result<Vec<Arc<Endpoint>>, Refusal>,
-) -> Result<Response<DiscoverServicesResponse>, Status> {
-    let found = found.map_err(super::refusal::view)?;
-    let location = |endpoint: &Arc<Endpoint>| ServiceLocationMsg {
-        scope: String::new(),
-        service_name: request.service_name.clone(),
-        host_name: endpoint.host().to_owned(),
-        port: i32::from(endpoint.port()),
-    };
-    Ok(Response::new(DiscoverServicesResponse {
-        service_locations: found.iter().map(location).collect(),
-    }))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 //! - `discovery`: the questions of quaestor-mini-cluster's clients
 //! - [`agent`]: what an agent serves: `logs` and `units`, tickets for its instances
 //! - `reservations`: tickets; [`connections`]: whom a balancer asks for them
+//! - [`proof`]: what agents ask a balancer before they stop what it answered with
 //! - `refusal`: why there is no answer, as gRPC says it
 //! - [`log_client`]: asking it for logs
 //! - `xds`: the questions of stock gRPC clients
@@ -23,6 +24,7 @@ pub mod connections;
 mod discovery;
 pub mod log_client;
 mod logs;
+pub mod proof;
 mod refusal;
 mod reservations;
 mod units;
@@ -37,7 +39,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use admission::Admitted;
 
 use crate::{
-    balancer::{answers::Answers, reservations::Reservations, xds::Xds},
+    balancer::{answers::Answers, reservations::Reservations, witness::Witness, xds::Xds},
     grpc,
     host::{Host, Listener},
     proto::{
@@ -52,6 +54,9 @@ const HEALTH_NAMES: [&str; 4] = ["", BALANCER, SERVICE_NAME, "ServiceDiscoveryGr
 
 /// The service of tickets.
 const RESERVATIONS: &str = crate::proto::v1::reservations_server::SERVICE_NAME;
+
+/// The service that agents ask.
+const DRAIN_PROOF: &str = crate::proto::v1::drain_proof_server::SERVICE_NAME;
 
 /// The service that tells who asks by xDS.
 const XDS_STATUS: &str = crate::proto::v1::xds_status_server::SERVICE_NAME;
@@ -92,6 +97,10 @@ pub async fn serve(
         headers: bounds.head,
     };
     let discovery = discovery::service(Arc::clone(&directory), host.clone(), most);
+    let witness = reservations.as_ref().map(|reservations| {
+        let witness = Witness::new(answers.clone(), reservations.clone(), host.clone());
+        Admitted::new(proof::service(witness), &answers)
+    });
     let reservations = reservations.map(|reservations| {
         let known = Arc::clone(&directory);
         let service = reservations::service(reservations, known, host.clone(), most);
@@ -99,6 +108,7 @@ pub async fn serve(
     });
     let balancer = balancer::service(answers.clone(), stop.clone());
     let (told, publisher) = Xds::new(Arc::clone(&directory), host.clone());
+    answers.join(told.clone());
     let xds = xds::service(told.clone(), answers.clone(), stop.clone());
     let router = grpc::server_within(&limits)
         .add_service(Admitted::new(xds, &answers))
@@ -106,6 +116,7 @@ pub async fn serve(
         .add_service(Admitted::new(balancer, &answers))
         .add_service(Admitted::new(discovery, &answers))
         .add_optional_service(reservations)
+        .add_optional_service(witness)
         .add_service(Admitted::new(health_service, &answers))
         .add_service(Admitted::new(reflection().build_v1()?, &answers))
         .add_service(Admitted::new(reflection().build_v1alpha()?, &answers));
@@ -150,6 +161,7 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .with_service_name(tonic_health::pb::health_server::SERVICE_NAME)
         .with_service_name(BALANCER)
         .with_service_name(XDS_STATUS)
+        .with_service_name(DRAIN_PROOF)
 }
 
 #[cfg(test)]

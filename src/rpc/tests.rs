@@ -176,6 +176,7 @@ async fn reflection_names_what_is_served_in_both_versions() {
         "grpc.health.v1.Health",
         "quaestor.v1.Balancer",
         "quaestor.v1.XdsStatus",
+        "quaestor.v1.DrainProof",
     ];
 
     let ask = v1::ServerReflectionRequest {

@@ -5,7 +5,7 @@ use std::{
     mem,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -17,7 +17,7 @@ use futures::{
 };
 
 use super::{
-    Endpoint, NotSynced, Question, Refusal,
+    Endpoint, Leaving, NotSynced, Question, Refusal,
     dial::Dial,
     ejection::Report,
     members::Members,
@@ -54,6 +54,10 @@ pub struct Directory {
     /// How much older than that the view was when it was restored from a file, in milliseconds: that may reach
     /// back before the clock's origin.
     older_by: AtomicU64,
+    /// Endpoints that clients are sent away from.
+    pub(super) leaving: ArcSwap<Leaving>,
+    /// See [`Directory::seen`].
+    pub(super) seen: AtomicI64,
     /// Dropped by the first sync, which resolves `synced`.
     waiting: Mutex<Option<oneshot::Sender<()>>>,
     /// Those who wait for a change of any name.
@@ -65,7 +69,7 @@ pub struct Directory {
 /// one of them does. A hash map, because it is only ever looked up, once per question.
 type Names = HashMap<String, Arc<Cell>>;
 
-/// So many outcomes are kept between two looks at them.
+/// So many outcomes are kept between two looks.
 const MOST_REPORTED: usize = 65_536;
 
 /// How calls to an endpoint ended.
@@ -125,6 +129,8 @@ impl Directory {
             names: ArcSwapOption::empty(),
             heard: AtomicU64::new(0),
             older_by: AtomicU64::new(0),
+            leaving: ArcSwap::default(),
+            seen: AtomicI64::new(0),
             waiting: Mutex::new(Some(waiting)),
             watched: Watched::default(),
             synced: synced.shared(),
@@ -223,21 +229,20 @@ impl Directory {
     pub fn describe(&self, name: &str) -> Result<Described, Refusal> {
         let names = self.names.load();
         let names = names.as_ref().ok_or(NotSynced)?;
-        let cell = names.get(name);
-        let cell = cell.ok_or_else(|| Refusal::Unknown(name.to_owned()))?;
+        let cell = names
+            .get(name)
+            .ok_or_else(|| Refusal::Unknown(name.to_owned()))?;
         // Asked for first: a change between the two is told twice, not never.
         let changed = cell.watched.changed();
         Ok(Described::new(cell.members.load_full(), changed))
     }
 
-    /// Resolves when the members or the rules of some name are different, or everything is known for the first
-    /// time.
+    /// Resolves when the members or the rules of some name are different, or everything is first known.
     pub fn changed(&self) -> impl Future<Output = ()> + Send + use<> {
         self.watched.changed().map(drop)
     }
 
-    /// At most `at_most` endpoints of `name` in an order that `seed` chooses. A name that nobody
-    /// serves has none.
+    /// At most `at_most` endpoints of `name` in an order that `seed` chooses: none where nobody serves it.
     ///
     /// # Errors
     /// [`Refusal::NotSynced`] before the first full sync, [`Refusal::Exclusive`] for such services.
@@ -351,7 +356,7 @@ impl Directory {
         self.heard_before(moment, Duration::ZERO);
     }
 
-    /// Notes that the store was heard that long before `moment`, by somebody else: the view is from a file.
+    /// The same, that long before `moment`: the view is from a file.
     pub fn heard_before(&self, moment: Moment, age: Duration) {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let heard = millis(moment.since(Moment::default()));

@@ -42,6 +42,10 @@ pub struct Endpoint {
     host: Arc<Host>,
     node: Arc<Node>,
     instance: Instance,
+    /// When it was last named to somebody who does not say when he knows better; as `handed_out`.
+    named: AtomicU64,
+    /// Those who were told of it and will be told when it goes, but do not say that they have taken that.
+    watches: AtomicU32,
 }
 
 /// A host, shared by its endpoints.
@@ -100,6 +104,8 @@ impl Endpoint {
             pending: AtomicU64::new(0),
             handicap: AtomicU32::new(0),
             ejected: AtomicBool::new(false),
+            named: AtomicU64::new(0),
+            watches: AtomicU32::new(0),
         }
     }
 
@@ -242,10 +248,41 @@ impl Endpoint {
     /// Notes that it was handed out. Returns whether it had been already, less than `within` before
     /// `now`: of several who ask at once, one gets a no.
     pub(super) fn hand_out(&self, within: Duration, now: Moment) -> bool {
-        // 64 bits of nanoseconds last for 584 years.
-        let nanos = u64::try_from(now.since(Moment::default()).as_nanos()).unwrap_or(u64::MAX - 1);
-        is_recent(self.handed_out.swap(nanos + 1, Relaxed), within, now)
+        is_recent(self.handed_out.swap(stamp(now), Relaxed), within, now)
     }
+
+    /// Notes that it was named, at `now`, in an answer that nobody acknowledges.
+    pub fn note_named(&self, now: Moment) {
+        self.named.store(stamp(now), Relaxed);
+    }
+
+    /// When it was last named in such an answer.
+    pub fn named(&self) -> Option<Moment> {
+        let nanos = self.named.load(Relaxed).checked_sub(1)?;
+        Some(Moment::new(Duration::from_nanos(nanos)))
+    }
+
+    /// Somebody was told of it who will be told as well when it goes.
+    pub fn watch(&self) {
+        self.watches.fetch_add(1, Relaxed);
+    }
+
+    /// One of those was told that it has gone, or hears no more.
+    pub fn unwatch(&self) {
+        self.watches.fetch_sub(1, Relaxed);
+    }
+
+    /// Whether there are any.
+    pub fn is_watched(&self) -> bool {
+        self.watches.load(Relaxed) > 0
+    }
+}
+
+/// A moment, as an endpoint keeps it.
+fn stamp(moment: Moment) -> u64 {
+    // 64 bits of nanoseconds last for 584 years.
+    let nanos = moment.since(Moment::default()).as_nanos();
+    u64::try_from(nanos).unwrap_or(u64::MAX - 1) + 1
 }
 
 /// Whether `handed_out`, as an endpoint keeps it, is less than `within` before `now`.

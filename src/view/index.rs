@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Directory, Endpoint, Node,
+    Directory, Endpoint, Leaver, Leaving, Node,
     directory::TICK,
     ejection::Ward,
     endpoint::Host,
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::model::{
     Instance, InstanceState, LoadReport, Moment, Name, NodeLoad, Route, Session, quantity::Period,
-    service::EjectionSpec,
+    service::EjectionSpec, state::Phase,
 };
 
 /// What one key of the store says now; none: the key is gone.
@@ -50,6 +50,9 @@ pub struct Index {
     names: BTreeMap<String, Served>,
     /// The endpoints of each service.
     rosters: BTreeMap<Name, Roster>,
+    /// Those of instances that drain, and whether that has changed.
+    leaving: BTreeMap<(Name, Instance), Arc<Endpoint>>,
+    leaving_changed: bool,
     /// The last load record of each node.
     loads: BTreeMap<Name, BTreeMap<Instance, LoadReport>>,
     /// Nodes that have or had endpoints or an agent.
@@ -86,6 +89,8 @@ impl Index {
             routes: BTreeMap::new(),
             names: BTreeMap::new(),
             rosters: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+            leaving_changed: false,
             loads: BTreeMap::new(),
             nodes: BTreeMap::new(),
             hosts: BTreeSet::new(),
@@ -128,6 +133,10 @@ impl Index {
             .iter()
             .filter_map(|service| self.routes.get(service));
         names.extend(routed.flat_map(|route| &route.names).cloned());
+        // Their names may have changed.
+        if mem::take(&mut self.leaving_changed) || !self.leaving.is_empty() {
+            self.directory.set_leaving(self.leavers());
+        }
         self.publish(names, &moved, now);
         if now.since(self.settled) >= TICK {
             self.settle(now);
@@ -193,6 +202,18 @@ impl Index {
         self.directory.members(name)?.after(changes.collect())
     }
 
+    fn leavers(&self) -> Leaving {
+        let leaver = |(whose, endpoint): (&(Name, Instance), &Arc<Endpoint>)| {
+            let route = self.routes.get(&whose.1.service);
+            let leaver = Leaver {
+                endpoint: Arc::clone(endpoint),
+                names: route.map(|route| route.names.clone()).unwrap_or_default(),
+            };
+            (whose.clone(), leaver)
+        };
+        self.leaving.iter().map(leaver).collect()
+    }
+
     /// The members of `name`; none when no published service has it. Of several services the first one's rules
     /// hold for all, save that all are exclusive when one is, and that a caller must be allowed by each.
     fn members(&self, name: &str) -> Option<Members> {
@@ -255,8 +276,12 @@ impl Index {
     ) -> Vec<Arc<Endpoint>> {
         let service = instance.service.clone();
         let slot = instance.slot;
+        let drains = |state: &InstanceState| !state.ready && state.phase == Phase::Draining;
+        let drains = state.as_deref().is_some_and(drains);
+        let whose = (node.clone(), instance.clone());
         let place = state.and_then(|state| Some((state.endpoint?, state.ready)));
         let Some((place, ready)) = place else {
+            self.leaving_changed |= self.leaving.remove(&whose).is_some();
             let Some(roster) = self.rosters.get_mut(&service) else {
                 return Vec::new();
             };
@@ -291,6 +316,11 @@ impl Index {
             endpoint.set_handicap(HANDICAP);
             self.warming.push((Arc::clone(&endpoint), now));
         }
+        let former = match drains {
+            true => self.leaving.insert(whose, Arc::clone(&endpoint)),
+            false => self.leaving.remove(&whose),
+        };
+        self.leaving_changed |= drains || former.is_some();
         let roster = self.rosters.entry(service).or_default();
         roster.set(&node, endpoint, ready)
     }

@@ -9,6 +9,7 @@
 //! - `directory`, `question`: answers: which endpoints serve a name; `watched`: when they change
 //! - `members`: the endpoints of one name, in an order that the policies build on; `roll`: that order, `hosts`: who
 //!   shares a host, `near`: who is preferred
+//! - `leaving`: endpoints that clients are being sent away from
 //! - `ejection`: who comes after all others because calls to it fail, as clients say
 //! - `tree`: the least of many loads, without a lock
 //! - `endpoint`, `node`, `pending`: one endpoint: where it is, its load, picks that no report covers yet
@@ -31,6 +32,7 @@ mod ejection;
 mod endpoint;
 mod hosts;
 mod index;
+mod leaving;
 mod members;
 mod near;
 mod node;
@@ -51,6 +53,7 @@ mod watched;
 pub use directory::{Directory, Listed, Outcome, TICK};
 pub use endpoint::{Counts, Endpoint, Load};
 pub use index::{Fact, Index};
+pub use leaving::{Leaver, Leaving};
 pub use node::Node;
 pub use question::{NotSynced, Question, Refusal};
 pub use share::Share;

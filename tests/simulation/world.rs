@@ -528,6 +528,7 @@ async fn balance(
         cluster: "default".parse().expect("a name"),
         view_cache: None,
         import: None,
+        announced: None,
     };
     let listening = host.network.listen(([0, 0, 0, 0], 5150).into()).await;
     let listener = listening.map_err(|error| error.to_string())?;

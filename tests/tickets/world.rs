@@ -196,7 +196,7 @@ spec: {replicas: 0, command: [x], ports: [{name: grpc}], serviceNames: [Shared]}
         let at = self
             .balancers
             .iter()
-            .position(|known| *known == address)
+            .position(|known| Some(known) == address.as_ref())
             .unwrap();
         format!("balancer-{at}")
     }

@@ -3,11 +3,14 @@
 //! - [`only_served_endpoints_are_called_in_proportion_to_what_is_free`]
 //! - [`clients_weigh_by_what_endpoints_report_where_the_manifest_says_so`]
 //! - [`an_endpoint_that_goes_is_left_without_an_error`]
+//! - [`who_listens_where_an_endpoint_was_is_not_called_for_long`]
 //! - [`an_unknown_service_fails_fast_and_who_waits_for_it_is_served_once_it_is_there`]
 //! - [`a_balancer_that_is_killed_and_comes_back_finds_its_clients_still_calling`]
 //! - [`clients_go_over_to_another_balancer`]
 //! - [`two_hundred_endpoints_are_all_used`]
 //! - [`a_thousand_idle_streams_are_told_of_a_change`]
+//! - `proof`: stops that need not wait for clients who have said that they know
+//! - `rolling`: no call fails while all instances are restarted again and again
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 #![allow(clippy::disallowed_methods, reason = "a test in real time")]
 #![allow(unreachable_pub, reason = "a test")]
@@ -15,19 +18,18 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod backend;
+mod idle;
+mod proof;
+mod rolling;
 mod setting;
 
 use std::time::{Duration, Instant};
 
-use quaestor::proto::standard::envoy::service::discovery::v3::{
-    DiscoveryRequest, DiscoveryResponse,
-    aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
-};
-use setting::{Setting, await_only, together};
+use idle::Idle;
+use setting::{Client, Setting, await_only, together};
 use support::eventually;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Streaming, transport::Channel};
+use tonic::transport::Channel;
 
 #[test]
 fn only_served_endpoints_are_called_in_proportion_to_what_is_free() {
@@ -142,6 +144,50 @@ fn an_endpoint_that_goes_is_left_without_an_error() {
 }
 
 #[test]
+fn who_listens_where_an_endpoint_was_is_not_called_for_long() {
+    // What a stopping instance waits for before its signal. `scripts/bench xds` asks for 100 ms, on a machine that
+    // does nothing else.
+    let most = std::env::var("QUAESTOR_TEST_XDS_LATE_MILLIS");
+    let most = Duration::from_millis(most.map_or(500, |most| most.parse().unwrap()));
+    let mut setting = Setting::new(1);
+    setting.start_backends(0..4);
+    setting.say_all(0..4, true);
+    setting.start_balancer(0);
+    let mut clients = setting.clients();
+    together(&mut clients, |client| client.begin());
+    await_only(&mut clients, &[0, 1, 2, 3]);
+    for gone in [3, 2, 1] {
+        let said = setting.say(gone, false);
+        setting.replace_backend(gone);
+        let last = format!("worker-{gone}");
+        together(&mut clients, |client| {
+            // Calls that were under way have lost their server.
+            eventually("the clients go elsewhere", || {
+                std::thread::sleep(Duration::from_millis(100));
+                let seen = client.seen();
+                !seen.by.is_empty() && !seen.by.contains_key(&last)
+            });
+        });
+        let late = setting.last_call(gone);
+        let late = late.map(|last| last.saturating_duration_since(said));
+        println!("who was put there is last called {late:?} after the removal");
+        assert!(late.is_none_or(|late| late < most), "{late:?}");
+    }
+    await_eased(&mut clients);
+}
+
+/// Waits until no call fails any more.
+fn await_eased(clients: &mut [Client]) {
+    together(clients, |client| {
+        eventually("no call fails", || {
+            std::thread::sleep(Duration::from_millis(100));
+            let seen = client.seen();
+            seen.errors.is_empty() && !seen.by.is_empty()
+        });
+    });
+}
+
+#[test]
 fn an_unknown_service_fails_fast_and_who_waits_for_it_is_served_once_it_is_there() {
     let mut setting = Setting::new(1);
     setting.start_balancer(0);
@@ -238,54 +284,6 @@ fn two_hundred_endpoints_are_all_used() {
             );
         }
     });
-}
-
-/// A client that waits for what it is told.
-struct Idle {
-    requests: mpsc::Sender<DiscoveryRequest>,
-    responses: Streaming<DiscoveryResponse>,
-}
-
-const ENDPOINTS: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
-
-impl Idle {
-    async fn connect(channel: Channel) -> Self {
-        let (requests, asked) = mpsc::channel(8);
-        let mut client = AggregatedDiscoveryServiceClient::new(channel);
-        requests.send(Self::request("")).await.unwrap();
-        let responses = client
-            .stream_aggregated_resources(ReceiverStream::new(asked))
-            .await;
-        let responses = responses.unwrap().into_inner();
-        let mut idle = Self {
-            requests,
-            responses,
-        };
-        idle.told().await;
-        idle
-    }
-
-    fn request(nonce: &str) -> DiscoveryRequest {
-        DiscoveryRequest {
-            type_url: ENDPOINTS.to_owned(),
-            resource_names: vec!["Worker".to_owned()],
-            response_nonce: nonce.to_owned(),
-            ..DiscoveryRequest::default()
-        }
-    }
-
-    /// Waits for the next word, and takes it.
-    async fn told(&mut self) {
-        let response = self.responses.message().await.unwrap().unwrap();
-        assert_eq!(
-            (response.type_url.as_str(), response.resources.len()),
-            (ENDPOINTS, 1)
-        );
-        self.requests
-            .send(Self::request(&response.nonce))
-            .await
-            .unwrap();
-    }
 }
 
 #[test]

@@ -4,45 +4,36 @@
 use std::{
     collections::BTreeMap,
     io::{BufRead as _, BufReader, Lines, Write as _},
-    net::SocketAddr,
     path::PathBuf,
     process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt as _, stream::BoxStream};
 use quaestor::{
     host::Host,
-    proto::{
-        demo::{
-            WorkRequest, WorkResponse,
-            demo_worker_server::{DemoWorker, DemoWorkerServer},
-        },
-        standard::xds::{
-            data::orca::v3::OrcaLoadReport,
-            service::orca::v3::{
-                OrcaLoadReportRequest,
-                open_rca_service_server::{OpenRcaService, OpenRcaServiceServer},
-            },
-        },
-    },
     store::{self, Outcome, Store, Txn, Write},
 };
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, runtime::Runtime, task::JoinHandle};
-use tokio_stream::wrappers::{IntervalStream, TcpListenerStream};
-use tonic::{Request, Response, Status, transport::Server};
+use tokio::runtime::Runtime;
 
-use crate::support::{cluster::QUAESTOR, etcd::Etcd, eventually, ports::free_port};
+use crate::{
+    backend::Backend,
+    support::{
+        cluster::{QUAESTOR, kill_shims},
+        etcd::Etcd,
+        eventually,
+        ports::free_port,
+        signal,
+    },
+};
 
 /// Everything that a test needs; ended when dropped.
 pub struct Setting {
     etcd: Etcd,
     store: Store,
+    /// The other parts of a cluster, by what they are.
+    roles: Vec<(&'static str, Child)>,
     pub runtime: Runtime,
     balancers: Vec<Balancer>,
     backends: BTreeMap<u16, Backend>,
@@ -54,23 +45,35 @@ struct Balancer {
     process: Option<Child>,
 }
 
-/// A server that answers with its name.
-struct Backend {
-    address: SocketAddr,
-    calls: Arc<Calls>,
-    serving: JoinHandle<()>,
-}
-
-#[derive(Default)]
-struct Calls {
-    name: String,
-    count: AtomicU64,
-    last: Mutex<Option<Instant>>,
-}
-
 impl Setting {
     /// As many balancers, not started yet, and a service `worker`, found as `Worker`, without endpoints.
     pub fn new(balancers: usize) -> Self {
+        let setting = Self::bare(balancers);
+        let session = json!({
+            "uuid": "u", "nodeUuid": "n", "address": "127.0.0.1", "version": "0",
+            "startedAt": "2026-01-01T00:00:00Z", "reconciled": true,
+        });
+        setting.put("session/n", &session);
+        setting.route("worker", "Worker", json!({}));
+        setting
+    }
+
+    /// As many balancers, started, and a controller and an agent that run `manifest`.
+    pub fn cluster(balancers: usize, manifest: &str) -> Self {
+        let mut setting = Self::bare(balancers);
+        let state = setting.directory.path().join("state");
+        let state = state.to_str().unwrap().to_owned();
+        setting.start_role("controller", &[]);
+        setting.start_role("agent", &["--node", "n1", "--state-dir", &state]);
+        (0..balancers).for_each(|index| setting.start_balancer(index));
+        let file = setting.directory.path().join("manifest.yaml");
+        std::fs::write(&file, manifest).unwrap();
+        setting.ok(&["apply", "-f", file.to_str().unwrap(), "--wait"]);
+        setting
+    }
+
+    /// As many balancers, not started yet.
+    fn bare(balancers: usize) -> Self {
         let etcd = Etcd::start();
         let runtime = Runtime::new().unwrap();
         let config = store::Config::new([etcd.endpoint()]);
@@ -82,21 +85,45 @@ impl Setting {
             port: free_port(),
             process: None,
         };
-        let setting = Self {
+        Self {
             etcd,
             store,
+            roles: Vec::new(),
             runtime,
             balancers: (0..balancers).map(balancer).collect(),
             backends: BTreeMap::new(),
             directory: tempfile::tempdir().unwrap(),
-        };
-        let session = json!({
-            "uuid": "u", "nodeUuid": "n", "address": "127.0.0.1", "version": "0",
-            "startedAt": "2026-01-01T00:00:00Z", "reconciled": true,
-        });
-        setting.put("session/n", &session);
-        setting.route("worker", "Worker", json!({}));
-        setting
+        }
+    }
+
+    /// Starts another part of the cluster.
+    fn start_role(&mut self, role: &'static str, arguments: &[&str]) {
+        let log = self.directory.path().join(format!("{role}.log"));
+        let child = Command::new(QUAESTOR)
+            .args(["--log-format", "json", role])
+            .args(arguments)
+            .env("QUAESTOR_ETCD", self.etcd.endpoint())
+            .stdin(Stdio::null())
+            .stderr(std::fs::File::create(log).unwrap())
+            .spawn()
+            .unwrap();
+        self.roles.push((role, child));
+    }
+
+    /// What the agent has logged.
+    pub fn agent_log(&self) -> Vec<Value> {
+        let log = self.directory.path().join("agent.log");
+        let log = std::fs::read_to_string(log).unwrap();
+        let lines = log
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        lines.collect()
+    }
+
+    /// Sends a signal to a balancer.
+    pub fn signal_balancer(&self, index: usize, name: &str) {
+        let child = self.balancers[index].process.as_ref().unwrap();
+        signal(child.id(), name);
     }
 
     /// Says how a service is found.
@@ -146,9 +173,18 @@ impl Setting {
     /// Starts servers for these slots of `worker`, without saying so to anybody.
     pub fn start_backends(&mut self, slots: impl IntoIterator<Item = u16>) {
         for slot in slots {
-            let backend = Backend::start(&self.runtime, slot);
+            let backend = Backend::start(slot, None);
             self.backends.insert(slot, backend);
         }
+    }
+
+    /// Ends one, with its connections, and puts another one where it was.
+    pub fn replace_backend(&mut self, slot: u16) {
+        let former = self.backends.remove(&slot).unwrap();
+        let address = former.address;
+        drop(former);
+        let other = Backend::start(slot, Some(address));
+        self.backends.insert(slot, other);
     }
 
     /// Ends one.
@@ -200,7 +236,7 @@ impl Setting {
     }
 
     /// Runs `quaestor` on this cluster.
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub fn run(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(QUAESTOR);
         command
             .args(arguments)
@@ -246,89 +282,22 @@ impl Setting {
 
 impl Drop for Setting {
     fn drop(&mut self) {
-        for balancer in &mut self.balancers {
-            if let Some(mut child) = balancer.process.take() {
-                let _ = child.kill();
-                let _ = child.wait();
-            }
+        let balancers = self.balancers.iter_mut();
+        let balancers = balancers.filter_map(|balancer| balancer.process.take());
+        let roles = self.roles.drain(..).map(|(_, child)| child);
+        for mut child in balancers.chain(roles) {
+            let _ = child.kill();
+            let _ = child.wait();
         }
+        kill_shims(self.directory.path());
         if std::thread::panicking() {
-            for index in 0..self.balancers.len() {
-                let log = self.directory.path().join(format!("balancer-{index}.log"));
+            let balancers = (0..self.balancers.len()).map(|index| format!("balancer-{index}"));
+            for part in balancers.chain(["agent".to_owned(), "controller".to_owned()]) {
+                let log = self.directory.path().join(format!("{part}.log"));
                 let log = std::fs::read_to_string(log).unwrap_or_default();
-                eprintln!("--- balancer {index} ---\n{log}");
+                eprintln!("--- {part} ---\n{log}");
             }
         }
-    }
-}
-
-impl Backend {
-    fn start(runtime: &Runtime, slot: u16) -> Self {
-        let calls = Arc::new(Calls {
-            name: format!("worker-{slot}"),
-            ..Calls::default()
-        });
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-        let address = listener.local_addr().unwrap();
-        let service = DemoWorkerServer::new(Counting(Arc::clone(&calls)));
-        let reporting = OpenRcaServiceServer::new(Reporting(utilization(slot)));
-        let serving = Server::builder()
-            .add_service(service)
-            .add_service(reporting)
-            .serve_with_incoming(TcpListenerStream::new(listener));
-        let serving = runtime.spawn(async { serving.await.unwrap() });
-        Self {
-            address,
-            calls,
-            serving,
-        }
-    }
-}
-
-impl Drop for Backend {
-    fn drop(&mut self) {
-        self.serving.abort();
-    }
-}
-
-struct Counting(Arc<Calls>);
-
-#[tonic::async_trait]
-impl DemoWorker for Counting {
-    async fn work(&self, _: Request<WorkRequest>) -> Result<Response<WorkResponse>, Status> {
-        self.0.count.fetch_add(1, Relaxed);
-        *self.0.last.lock().unwrap() = Some(Instant::now());
-        Ok(Response::new(WorkResponse {
-            instance: self.0.name.clone(),
-            pid: 0,
-        }))
-    }
-}
-
-/// How busy a slot says that it is, by the standard's load report: each is twice as busy as the one before.
-fn utilization(slot: u16) -> f64 {
-    0.2 * f64::from(1 << slot.min(2))
-}
-
-/// Tells how busy it is, and that it has a hundred requests a second.
-struct Reporting(f64);
-
-#[tonic::async_trait]
-impl OpenRcaService for Reporting {
-    type StreamCoreMetricsStream = BoxStream<'static, Result<OrcaLoadReport, Status>>;
-
-    async fn stream_core_metrics(
-        &self,
-        _: Request<OrcaLoadReportRequest>,
-    ) -> Result<Response<Self::StreamCoreMetricsStream>, Status> {
-        let report = OrcaLoadReport {
-            rps_fractional: 100.0,
-            application_utilization: self.0,
-            ..OrcaLoadReport::default()
-        };
-        let ticks = tokio::time::interval(Duration::from_millis(500));
-        let reports = IntervalStream::new(ticks).map(move |_| Ok(report.clone()));
-        Ok(Response::new(reports.boxed()))
     }
 }
 

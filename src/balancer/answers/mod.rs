@@ -7,11 +7,19 @@
 mod seen;
 mod watching;
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::limits::{Counters, Gate, Limits, Shed};
+use super::{
+    limits::{Counters, Gate, Limits, Shed},
+    xds::Xds,
+};
 use crate::{
     host::Host,
     model::{Caller, Moment, service::Policy},
@@ -106,6 +114,9 @@ pub struct Answers {
     limits: Arc<Limits>,
     gate: Arc<Gate>,
     counters: Counters,
+    /// Where stock gRPC clients connect.
+    xds: Arc<Mutex<Vec<Xds>>>,
+    is_mirrored: bool,
 }
 
 impl Answers {
@@ -118,7 +129,35 @@ impl Answers {
             gate: Arc::new(Gate::new(limits.peer_rate)),
             limits: Arc::new(limits),
             counters: Counters::default(),
+            xds: Arc::default(),
+            is_mirrored: false,
         }
+    }
+
+    /// The same, of a balancer that writes what it knows to another registry as well.
+    #[must_use]
+    pub fn mirrored(self) -> Self {
+        Self {
+            is_mirrored: true,
+            ..self
+        }
+    }
+
+    /// Whether it does.
+    pub fn is_mirrored(&self) -> bool {
+        self.is_mirrored
+    }
+
+    /// Clients are told the same at `xds` as well.
+    pub fn join(&self, xds: Xds) {
+        let mut all = self.xds.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(xds);
+    }
+
+    /// Where stock gRPC clients connect, in the order in which that was said.
+    pub fn xds(&self) -> Vec<Xds> {
+        let all = self.xds.lock().unwrap_or_else(PoisonError::into_inner);
+        all.clone()
     }
 
     /// Turns away callers for whom `service` is not. To be asked before anything is told of it.
@@ -168,10 +207,10 @@ impl Answers {
         let mut policy = None;
         let picked = self.pick_by(request, began, &mut policy);
         let refusal = picked.as_ref().err().map(Refused::reason);
-        let took = self.host.clock.now().since(began);
+        let now = self.host.clock.now();
         let metrics = &self.host.metrics.balancer;
-        metrics.picked(policy, refusal, took);
-        let seen = |endpoint| Seen::of(endpoint, &self.directory);
+        metrics.picked(policy, refusal, now.since(began));
+        let seen = |endpoint| Seen::of(endpoint, &self.directory, now);
         Ok(picked?.into_iter().map(seen).collect())
     }
 
@@ -230,7 +269,8 @@ impl Answers {
     pub fn endpoints(&self, service: &str) -> Result<Vec<Seen>, Refused> {
         let described = self.describe(service)?;
         let endpoints = described.endpoints();
-        let seen = |endpoint: &Arc<Endpoint>| Seen::of(Arc::clone(endpoint), &self.directory);
+        let now = self.host.clock.now();
+        let seen = |endpoint: &Arc<Endpoint>| Seen::of(Arc::clone(endpoint), &self.directory, now);
         Ok(endpoints.map(seen).collect())
     }
 
@@ -296,7 +336,6 @@ impl Answers {
     }
 }
 
-/// Refuses questions that are larger than any honest one.
 /// A number that stands for a client's name (FNV-1a).
 fn name_of(client: &str) -> u64 {
     (client.bytes()).fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
@@ -304,6 +343,7 @@ fn name_of(client: &str) -> u64 {
     })
 }
 
+/// Refuses questions that are larger than any honest one.
 fn check(request: &Request) -> Result<(), Refused> {
     let attributes = request.attributes.iter();
     let size: usize = attributes.map(|(key, value)| key.len() + value.len()).sum();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    model::service::Labels,
+    model::{Moment, service::Labels},
     view::{Directory, Endpoint, Load},
 };
 
@@ -26,8 +26,9 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// The endpoint as it is now.
-    pub(super) fn of(endpoint: Arc<Endpoint>, directory: &Directory) -> Self {
+    /// The endpoint as it is `now`, to be named to somebody.
+    pub(super) fn of(endpoint: Arc<Endpoint>, directory: &Directory, now: Moment) -> Self {
+        endpoint.note_named(now);
         Self {
             labels: endpoint.node().labels(),
             load: endpoint.load(),

@@ -1,5 +1,7 @@
 //! All endpoints of a service, and what changes.
 
+use std::sync::Arc;
+
 use futures::{
     StreamExt as _,
     stream::{self, BoxStream},
@@ -8,7 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::{Answers, Refused, Seen};
-use crate::view::Described;
+use crate::{host::Clock, view::Described};
 
 /// One reader of a service's endpoints. What it holds is small: the endpoints themselves are shared.
 pub struct Watching {
@@ -16,8 +18,8 @@ pub struct Watching {
     service: String,
     /// What is to be told, or was told last.
     described: Described,
-    /// What was told, sorted by place; none: nothing yet.
-    told: Option<Vec<Seen>>,
+    /// What was told; none: nothing yet.
+    told: Option<Told>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -62,13 +64,15 @@ impl Watching {
             }
             let directory = &self.answers.directory;
             let endpoints = self.described.endpoints();
+            let moment = self.answers.host.clock.now();
             let mut now: Vec<Seen> = endpoints
-                .map(|endpoint| Seen::of(endpoint.clone(), directory))
+                .map(|endpoint| Seen::of(endpoint.clone(), directory, moment))
                 .collect();
             now.sort_by(|a, b| a.place().cmp(&b.place()));
             let complete = self.told.is_none();
-            let (changed, removed) = difference(self.told.as_deref().unwrap_or_default(), &now);
-            self.told = Some(now);
+            let told = self.told.as_ref().map(|told| &told.seen[..]);
+            let (changed, removed) = difference(told.unwrap_or_default(), &now);
+            self.told = Some(Told::new(now, Arc::clone(&self.answers.host.clock)));
             if complete || !changed.is_empty() || !removed.is_empty() {
                 return Ok(Changes {
                     complete,
@@ -90,6 +94,30 @@ impl Watching {
             Some((next, goes_on))
         });
         changes.take_until(stop.cancelled_owned()).boxed()
+    }
+}
+
+/// What a reader was told, sorted by place: until it is told otherwise it may call there.
+struct Told {
+    seen: Vec<Seen>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Told {
+    fn new(seen: Vec<Seen>, clock: Arc<dyn Clock>) -> Self {
+        seen.iter().for_each(|seen| seen.endpoint.watch());
+        Self { seen, clock }
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        // What replaces it, or that there is no more, is only now on its way.
+        let now = self.clock.now();
+        for seen in &self.seen {
+            seen.endpoint.note_named(now);
+            seen.endpoint.unwatch();
+        }
     }
 }
 

@@ -127,7 +127,7 @@ impl Desk {
                 biased;
                 () = stop.cancelled() => return,
                 update = follow.next() => {
-                    let known = self.roster.apply(update.changes);
+                    let known = self.roster.apply(update.changes, shared.host.clock.now());
                     self.learn(known);
                 }
                 Some(done) = self.asked.next() => self.take(done),

@@ -12,7 +12,7 @@ use super::Agent;
 use crate::{
     host::Host,
     keys::{Key, Keys},
-    model::{InstanceState, Name, Presence, Route, Session},
+    model::{InstanceState, Moment, Name, Presence, Route, Session},
     plan::queue,
     store::Change,
 };
@@ -35,8 +35,10 @@ pub(super) struct Known {
     exclusive: BTreeMap<Name, Duration>,
     /// Where the agents are.
     agents: BTreeMap<Name, String>,
-    /// Where the balancers are, by id.
-    balancers: BTreeMap<Name, String>,
+    /// Where the balancers are, by id; none: nobody can be told.
+    balancers: BTreeMap<Name, Option<String>>,
+    /// When one of them was seen to vanish last.
+    pub(super) vanished: Option<Moment>,
 }
 
 impl Known {
@@ -68,9 +70,15 @@ impl Known {
         service: &Name,
         avoided: impl Fn(&Name) -> bool,
     ) -> Option<(&Name, &str)> {
-        let balancers = self.balancers.keys().filter(|id| !avoided(id));
-        let keeper = queue::keeper(service, balancers)?;
-        Some((keeper, self.balancers.get(keeper)?))
+        let reached = self.balancers.iter();
+        let reached = reached.filter(|(id, address)| address.is_some() && !avoided(id));
+        let keeper = queue::keeper(service, reached.map(|(id, _)| id))?;
+        Some((keeper, self.balancers.get(keeper)?.as_deref()?))
+    }
+
+    /// The ids of all balancers.
+    pub(super) fn balancers(&self) -> impl Iterator<Item = &Name> {
+        self.balancers.keys()
     }
 
     /// The exclusive services.
@@ -109,8 +117,8 @@ impl Roster {
         ]
     }
 
-    /// Takes in what changed. A value that cannot be read changes nothing.
-    pub(super) fn apply(&mut self, changes: Vec<Change>) -> Arc<Known> {
+    /// Takes in what was seen at `now` to have changed. A value that cannot be read changes nothing.
+    pub(super) fn apply(&mut self, changes: Vec<Change>, now: Moment) -> Arc<Known> {
         for change in changes {
             let (key, value) = match &change {
                 Change::Put(entry) => (&entry.key, Some(&entry.value[..])),
@@ -129,6 +137,9 @@ impl Roster {
                     }
                 }
                 Some(Key::Balancer(id)) => {
+                    if value.is_none() {
+                        self.current.vanished = Some(now);
+                    }
                     let address = json(value).map(|other: Option<Presence>| Some(other?.address));
                     set(&mut self.current.balancers, id, address);
                 }

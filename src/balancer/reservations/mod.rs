@@ -15,11 +15,11 @@ mod known;
 mod links;
 mod presence;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use futures::{future::BoxFuture, stream::BoxStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use self::call::Call;
@@ -28,7 +28,7 @@ use super::Config;
 use crate::{
     host::Host,
     model::{
-        Instance, Name, TicketId, Units,
+        Instance, Moment, Name, TicketId, Units,
         state::Endpoint,
         ticket::{Age, Board, Stamp},
     },
@@ -203,6 +203,7 @@ struct Shared {
     agents: Arc<dyn Agents>,
     peers: Arc<dyn Peers>,
     avoided: Avoided,
+    announced: watch::Sender<bool>,
 }
 
 /// What the loop needs besides.
@@ -220,8 +221,30 @@ impl Reservations {
             agents,
             peers,
             avoided: Avoided::default(),
+            announced: watch::Sender::new(false),
         };
         (Self(Arc::new(shared)), Inbox(inbox))
+    }
+
+    /// The id of this balancer.
+    pub fn id(&self) -> &Name {
+        &self.0.id
+    }
+
+    /// Whether the store says that this balancer is there, and how to be told when it does.
+    pub fn announced(&self) -> watch::Receiver<bool> {
+        self.0.announced.subscribe()
+    }
+
+    /// When another balancer was seen to vanish last.
+    pub fn vanished(&self) -> Option<Moment> {
+        self.0.known.load().vanished
+    }
+
+    /// Whether there are balancers that are not among these.
+    pub fn knows_others_than(&self, balancers: &BTreeSet<Name>) -> bool {
+        let known = self.0.known.load();
+        known.balancers().any(|id| !balancers.contains(id))
     }
 
     /// A caller of this `age` comes. `forwarded`: from another balancer, which has chosen this one as the keeper of
@@ -281,7 +304,16 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), Failure> {
     let shared = reservations.0;
-    let mut presence = Presence::new(&config.cluster, &shared.id, address, &store, &shared.host);
+    let announced = shared.announced.clone();
+    let host = &shared.host;
+    let mut presence = Presence::new(
+        &config.cluster,
+        &shared.id,
+        address,
+        &store,
+        host,
+        announced,
+    );
     let desk = Desk::new(&config.cluster, Arc::clone(&shared), inbox.0);
     tokio::select! {
         () = desk.run(&store, &stop) => {}

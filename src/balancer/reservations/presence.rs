@@ -3,6 +3,7 @@
 use std::{convert::Infallible, time::Duration};
 
 use futures::future::{Either, select};
+use tokio::sync::watch;
 
 use crate::{
     host::Host,
@@ -29,9 +30,10 @@ pub(super) struct Presence {
     store: Store,
     host: Host,
     key: String,
-    /// None for one that others cannot reach.
-    value: Option<Value>,
+    value: Value,
     lease: Option<Lease>,
+    /// Whether it was said once.
+    announced: watch::Sender<bool>,
 }
 
 impl Presence {
@@ -41,33 +43,33 @@ impl Presence {
         address: Option<String>,
         store: &Store,
         host: &Host,
+        announced: watch::Sender<bool>,
     ) -> Self {
         Self {
             store: store.clone(),
             host: host.clone(),
             key: Keys::new(cluster).of(&Key::Balancer(id.clone())),
-            value: address.map(|address| Value {
+            value: Value {
                 id: id.clone(),
                 address,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 started_at: host.clock.timestamp(),
-            }),
+            },
             lease: None,
+            announced,
         }
     }
 
     /// Says it for good, again whenever it was lost.
     pub(super) async fn hold(&mut self) -> Infallible {
-        let Some(value) = &self.value else {
-            return std::future::pending().await;
-        };
         // Plain data with text keys cannot fail to become JSON.
-        let value = serde_json::to_vec(value).unwrap_or_default();
+        let value = serde_json::to_vec(&self.value).unwrap_or_default();
         let mut retry = Retry::new(RETRY.0, RETRY.1);
         loop {
             match self.say(value.clone()).await {
                 Ok(true) => {
                     retry.reset();
+                    self.announced.send_replace(true);
                     self.keep().await;
                 }
                 // A key of ours whose lease has not ended yet, or whose write was not known to succeed.

@@ -76,7 +76,7 @@ impl Connection {
         if matches!(heard, Heard::Refused(_)) {
             self.shared.host.metrics.balancer.xds_refused();
         }
-        if let (Heard::Refused(true), Some(words)) = (heard, refusal) {
+        if let (Heard::Refused(true), Some(words)) = (&heard, refusal) {
             tracing::warn!(
                 client = client.who.node,
                 agent = client.who.agent,
@@ -85,6 +85,13 @@ impl Connection {
                 "an xDS client does not take what it was sent"
             );
         }
+        tracing::debug!(
+            client = client.who.node,
+            agent = client.who.agent,
+            ?kind,
+            ?heard,
+            "heard"
+        );
         let names = client.stream.names();
         drop(client);
         self.want(names);
@@ -95,12 +102,21 @@ impl Connection {
     pub fn update(&mut self) -> Option<Update> {
         let published = self.published.borrow_and_update().clone();
         let now = self.shared.host.clock.now();
+        let mut client = lock(&self.client);
+        let push = client.stream.next(&published, now)?;
+        tracing::debug!(
+            client = client.who.node,
+            agent = client.who.agent,
+            ?push,
+            "told"
+        );
+        drop(client);
         let Push {
             kind,
             names,
             version,
             nonce,
-        } = lock(&self.client).stream.next(&published, now)?;
+        } = push;
         // All of them are there: otherwise they would have no version.
         let resource = |name: Arc<str>| Some((published.get(&name)?.clone(), name));
         let resources = names.into_iter().filter_map(resource);
@@ -154,6 +170,8 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        // Before it is nobody's client: there must be no moment at which it is not known at all.
+        self.shared.note_left(&self.names);
         self.want(BTreeSet::new());
         lock(&self.shared.clients).remove(&self.id);
         self.shared.host.metrics.balancer.xds_went();

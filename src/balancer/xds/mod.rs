@@ -9,9 +9,11 @@
 //! - [`Connection`]: one client
 //! - `publisher`: the loop that keeps assignments current, of those services that somebody subscribes to
 //! - [`Assigned`]: one service's endpoints
+//! - `taken`: who has taken that an endpoint goes
 
 mod connection;
 mod publisher;
+mod taken;
 
 use std::{
     collections::BTreeMap,
@@ -28,6 +30,7 @@ use tokio::sync::{Notify, watch};
 pub use self::{
     connection::{Connection, Update, Who},
     publisher::Publisher,
+    taken::Gone,
 };
 use crate::{
     host::Host,
@@ -100,6 +103,8 @@ struct Shared {
     published: watch::Sender<Published>,
     clients: Mutex<BTreeMap<u64, Arc<Mutex<Client>>>>,
     next_client: AtomicU64,
+    /// When a client of each name left last, of those who left lately.
+    left: Mutex<BTreeMap<Arc<str>, Moment>>,
 }
 
 /// A client that is connected.
@@ -134,6 +139,7 @@ impl Xds {
             published: watch::Sender::new(Published::default()),
             clients: Mutex::default(),
             next_client: AtomicU64::new(0),
+            left: Mutex::default(),
         });
         let publisher = Publisher::new(directory, Arc::clone(&shared));
         (Self(shared), publisher)
@@ -173,6 +179,14 @@ impl Xds {
             }
         };
         clients.into_iter().map(connected).collect()
+    }
+}
+
+/// A place as people write it.
+pub(super) fn place(host: &str, port: u16) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
     }
 }
 

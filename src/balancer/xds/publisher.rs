@@ -16,7 +16,7 @@ use futures::{
     stream::FuturesUnordered,
 };
 
-use super::{Assigned, Shared, lock};
+use super::{Assigned, Shared, lock, place};
 use crate::{
     model::{Moment, service::Weighing},
     plan::xds::{Addresses, Candidate, Found, Part, Seat, Weights, is_name},
@@ -228,13 +228,5 @@ impl Service {
             }
             (None, _) => None,
         }
-    }
-}
-
-/// A place as people write it.
-fn place(host: &str, port: u16) -> String {
-    match host.contains(':') {
-        true => format!("[{host}]:{port}"),
-        false => format!("{host}:{port}"),
     }
 }

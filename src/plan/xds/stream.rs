@@ -236,6 +236,17 @@ impl Stream {
         self.names().into_iter().map(subscription).collect()
     }
 
+    /// Whether it has subscribed to `name`, in any way.
+    pub fn wants(&self, name: &str) -> bool {
+        (self.topics.values()).any(|topic| topic.names.contains_key(name))
+    }
+
+    /// The last version of a service's endpoints that it took.
+    pub fn taken(&self, name: &str) -> Option<u64> {
+        let endpoints = self.topics.get(&Kind::Endpoints)?;
+        endpoints.names.get(name)?.acknowledged
+    }
+
     /// How many times it did not take what it was sent, and what it said the last time.
     pub fn refusals(&self) -> (u64, &str) {
         (self.refusals, &self.last_refusal)

@@ -1,0 +1,46 @@
+//! No call of a stock client fails while all instances are restarted again and again.
+
+use std::time::Instant;
+
+use crate::{
+    setting::{Setting, together},
+    support::cluster::demo_workers,
+};
+
+#[test]
+fn no_call_fails_while_all_instances_and_a_balancer_are_restarted() {
+    // `scripts/bench xds` asks for more.
+    let restarts: usize =
+        std::env::var("QUAESTOR_TEST_XDS_RESTARTS").map_or(3, |count| count.parse().unwrap());
+    // Some clients close a connection that they do not use only after seconds, which a worker waits for.
+    let manifest = demo_workers(
+        6,
+        "  stop: {drain: 10s, grace: 1s}\n  rollout: {maxUnavailable: 2}\n",
+    )
+    .replace("demo-worker,", "demo-worker, --capacity, \"64\",");
+    let mut setting = Setting::cluster(2, &manifest);
+    let mut clients = setting.clients();
+    together(&mut clients, |client| client.begin());
+    let start = Instant::now();
+    let mut calls = vec![0; clients.len()];
+    for number in 0..restarts {
+        if number == restarts / 2 {
+            setting.kill_balancer(0);
+            setting.start_balancer(0);
+        }
+        setting.ok(&["restart", "worker", "--wait"]);
+        for (client, calls) in clients.iter_mut().zip(&mut calls) {
+            let seen = client.seen();
+            assert_eq!(seen.errors, [""; 0], "{} in restart {number}", client.kind);
+            *calls += seen.by.values().sum::<u64>();
+        }
+    }
+    for (client, calls) in clients.iter().zip(calls) {
+        let took = start.elapsed();
+        println!(
+            "{}: {calls} calls, 0 failed, {restarts} restarts of 6 in {took:?}",
+            client.kind
+        );
+        assert!(calls > 0);
+    }
+}
