@@ -10,6 +10,7 @@ use tonic::{Streaming, transport::Channel};
 
 /// One such client.
 pub struct Idle {
+    name: String,
     requests: mpsc::Sender<DiscoveryRequest>,
     responses: Streaming<DiscoveryResponse>,
 }
@@ -19,49 +20,54 @@ const ENDPOINTS: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoa
 impl Idle {
     /// Subscribes to the endpoints of `Worker`, and takes what it is told first.
     pub async fn connect(channel: Channel) -> Self {
-        let (requests, asked) = mpsc::channel(8);
-        let mut client = AggregatedDiscoveryServiceClient::new(channel);
-        requests.send(Self::request("")).await.unwrap();
-        let responses = client
-            .stream_aggregated_resources(ReceiverStream::new(asked))
-            .await;
-        let responses = responses.unwrap().into_inner();
-        let mut idle = Self {
-            requests,
-            responses,
-        };
+        let mut idle = Self::subscribe(channel, "Worker").await;
         idle.told().await;
         idle
     }
 
-    fn request(nonce: &str) -> DiscoveryRequest {
-        DiscoveryRequest {
-            type_url: ENDPOINTS.to_owned(),
-            resource_names: vec!["Worker".to_owned()],
-            response_nonce: nonce.to_owned(),
-            ..DiscoveryRequest::default()
+    /// Subscribes to the endpoints of a service.
+    pub async fn subscribe(channel: Channel, name: &str) -> Self {
+        let (requests, asked) = mpsc::channel(8);
+        let mut client = AggregatedDiscoveryServiceClient::new(channel);
+        requests.send(request(name, "")).await.unwrap();
+        let responses = client
+            .stream_aggregated_resources(ReceiverStream::new(asked))
+            .await;
+        Self {
+            name: name.to_owned(),
+            requests,
+            responses: responses.unwrap().into_inner(),
         }
     }
 
     /// Waits for the next word, and takes it.
     pub async fn told(&mut self) {
-        assert!(self.take().await, "the balancer has ended");
+        assert!(self.take().await.is_some(), "the balancer has ended");
     }
 
     /// Takes whatever it is told, until the balancer ends.
     pub async fn follow(mut self) {
-        while self.take().await {}
+        while self.take().await.is_some() {}
     }
 
-    async fn take(&mut self) -> bool {
-        let Ok(Some(response)) = self.responses.message().await else {
-            return false;
-        };
+    /// The next word, which is taken; none once the balancer has ended.
+    pub async fn take(&mut self) -> Option<DiscoveryResponse> {
+        let response = self.responses.message().await.ok().flatten()?;
         assert_eq!(
             (response.type_url.as_str(), response.resources.len()),
             (ENDPOINTS, 1)
         );
-        let taken = self.requests.send(Self::request(&response.nonce));
-        taken.await.is_ok()
+        let taken = self.requests.send(request(&self.name, &response.nonce));
+        taken.await.ok()?;
+        Some(response)
+    }
+}
+
+fn request(name: &str, nonce: &str) -> DiscoveryRequest {
+    DiscoveryRequest {
+        type_url: ENDPOINTS.to_owned(),
+        resource_names: vec![name.to_owned()],
+        response_nonce: nonce.to_owned(),
+        ..DiscoveryRequest::default()
     }
 }

@@ -9,6 +9,7 @@
 //! - [`clients_go_over_to_another_balancer`]
 //! - [`two_hundred_endpoints_are_all_used`]
 //! - [`a_thousand_idle_streams_are_told_of_a_change`]
+//! - `fanout`: what many clients of many services cost
 //! - `proof`: stops that need not wait for clients who have said that they know
 //! - `rolling`: no call fails while all instances are restarted again and again
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
@@ -19,6 +20,7 @@
 mod support;
 
 mod backend;
+mod fanout;
 mod idle;
 mod proof;
 mod rolling;

@@ -230,6 +230,30 @@ impl Setting {
         );
     }
 
+    /// How long a balancer has had a processor.
+    pub fn balancer_time(&self, index: usize) -> Duration {
+        let stat = self.balancer_file(index, "stat");
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        let ticks = fields.split(' ').skip(11).take(2);
+        let ticks: u64 = ticks.map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(ticks * 10)
+    }
+
+    /// The memory that a balancer has, in bytes, but for what it has of files.
+    pub fn balancer_memory(&self, index: usize) -> u64 {
+        let status = self.balancer_file(index, "status");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("RssAnon:"));
+        let kibibytes = line.unwrap().trim().trim_end_matches(" kB");
+        kibibytes.parse::<u64>().unwrap() << 10
+    }
+
+    fn balancer_file(&self, index: usize, name: &str) -> String {
+        let child = self.balancers[index].process.as_ref().unwrap();
+        std::fs::read_to_string(format!("/proc/{}/{name}", child.id())).unwrap()
+    }
+
     /// `host:port` of a balancer.
     pub fn balancer(&self, index: usize) -> String {
         format!("127.0.0.1:{}", self.balancers[index].port)
