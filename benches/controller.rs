@@ -272,13 +272,10 @@ async fn main() {
         ),
     );
 
-    let (before, puts) = (
-        ticks(pid),
-        hosts.etcd.counter("etcd_debugging_mvcc_put_total"),
-    );
+    let (before, puts) = (ticks(pid), hosts.etcd.counter("etcd_mvcc_put_total"));
     tokio::time::sleep(IDLE).await;
     let spent = (ticks(pid) - before) as f64 / 100.0 / IDLE.as_secs_f64();
-    let puts = hosts.etcd.counter("etcd_debugging_mvcc_put_total") - puts;
+    let puts = hosts.etcd.counter("etcd_mvcc_put_total") - puts;
     print(
         "its share of a core while nothing happens, full passes included",
         format!("{:.1} %", 100.0 * spent),

@@ -27,8 +27,8 @@ const LOAD: u64 = 10;
 
 /// What etcd counts that a write changes: puts, deletions, leases, and all that its members agree on.
 const COUNTERS: [&str; 4] = [
-    "etcd_debugging_mvcc_put_total",
-    "etcd_debugging_mvcc_delete_total",
+    "etcd_mvcc_put_total",
+    "etcd_mvcc_delete_total",
     "etcd_debugging_lease_granted_total",
     "etcd_server_proposals_committed_total",
 ];

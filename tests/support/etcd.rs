@@ -137,8 +137,8 @@ impl Etcd {
     pub fn counter(&self, name: &str) -> u64 {
         let address = format!("127.0.0.1:{}", self.client_port);
         let (_, metrics) = super::http::get(&address, "/metrics").unwrap();
-        let values = metrics.lines().filter_map(|line| line.split_once(' '));
-        let found = values.filter(|(metric, _)| *metric == name).last();
+        let mut values = metrics.lines().filter_map(|line| line.split_once(' '));
+        let found = values.find(|(metric, _)| *metric == name);
         let (_, value) = found.unwrap_or_else(|| panic!("etcd does not count {name}"));
         // Large ones come as 1.2e+06.
         value.parse::<f64>().unwrap() as u64
