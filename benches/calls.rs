@@ -43,11 +43,10 @@ use quaestor::{
 };
 use support::World;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     Request, Response, Status,
-    transport::{Channel, Server},
+    transport::{Channel, Server, server::TcpIncoming},
 };
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
@@ -273,6 +272,11 @@ async fn connect(address: &str) -> Vec<Channel> {
     channels
 }
 
+/// Connections as the balancer takes them: without a wait for more to send, which would slow down others now and then.
+fn incoming(listener: TcpListener) -> TcpIncoming {
+    TcpIncoming::from(listener).with_nodelay(Some(true))
+}
+
 /// The balancer's surface, with its loop's ticks.
 struct Real {
     channels: Vec<Channel>,
@@ -344,7 +348,7 @@ impl Empty {
         let server = quaestor::grpc::server()
             .add_service(BalancerServer::new(given.clone()))
             .add_service(ServiceDiscoveryGrpcServer::new(given));
-        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        tokio::spawn(server.serve_with_incoming(incoming(listener)));
         Self {
             channels: connect(&address).await,
         }
@@ -408,7 +412,7 @@ impl Ancestor {
             let server = Server::builder()
                 .add_service(service)
                 .add_service(LoadReportingGrpcServer::new(Worker));
-            tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+            tokio::spawn(server.serve_with_incoming(incoming(listener)));
             let channel = Channel::from_shared(format!("http://{address}")).unwrap();
             workers.push((address.port(), channel.connect().await.unwrap()));
         }
@@ -416,7 +420,7 @@ impl Ancestor {
         let address = listener.local_addr().unwrap().to_string();
         let server =
             Server::builder().add_service(ServiceDiscoveryGrpcServer::new(Self { workers }));
-        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        tokio::spawn(server.serve_with_incoming(incoming(listener)));
         connect(&address).await
     }
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use etcd_client::{Client, Txn, TxnOp};
 use quaestor::proto::v1::{PickRequest, balancer_client::BalancerClient};
 use serde_json::{Value, json};
-use support::{balancer::Balancer, etcd::Etcd, eventually_async};
+use support::{PATIENCE, balancer::Balancer, etcd::Etcd, eventually_async};
 use tokio::sync::mpsc;
 use tonic::transport::Channel;
 
@@ -81,7 +81,9 @@ async fn measure(size: usize, rounds: usize) -> Vec<Pair> {
         let asker = tokio::spawn({
             let channel = channel.clone();
             async move {
-                while is_answered(&channel).await {}
+                while is_answered(&channel).await {
+                    assert!(start.elapsed() < PATIENCE, "it is still answered");
+                }
                 start.elapsed()
             }
         });
@@ -140,7 +142,7 @@ fn state(at: usize, ready: bool) -> (String, Value) {
     let (node, slot) = (at / PER_NODE, at % PER_NODE);
     let value = json!({
         "instance": instance(at), "node": format!("node-{node}"), "ready": ready,
-        "phase": if ready { "Running" } else { "Backoff" }, "pid": 10_000 + slot,
+        "phase": if ready { "Running" } else { "BackOff" }, "pid": 10_000 + slot,
         "endpoint": {"host": format!("node-{node}.example.com"), "port": 20_000 + slot},
         "restarts": 0, "startedAt": "2026-01-01T00:00:00Z", "observedGeneration": 1,
         "revision": "0123456789", "epoch": 1,

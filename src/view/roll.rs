@@ -164,7 +164,15 @@ impl ops::Index<usize> for Roll {
     type Output = Arc<Endpoint>;
 
     fn index(&self, position: usize) -> &Arc<Endpoint> {
-        let at = self.ends.partition_point(|end| *end <= position);
+        // Blocks are about equally large: the guess is right or nearly so, and costs less than a search.
+        let last = self.ends.len().saturating_sub(1);
+        let mut at = (position * self.ends.len() / self.len().max(1)).min(last);
+        while self.ends[at] <= position {
+            at += 1;
+        }
+        while at > 0 && self.ends[at - 1] > position {
+            at -= 1;
+        }
         let block = &self.blocks[at];
         &block[position + block.len() - self.ends[at]]
     }
