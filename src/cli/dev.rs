@@ -21,9 +21,10 @@ use super::{
     output::{note, say},
     roles,
     security::Security,
+    site::{self, Shown},
 };
 use crate::{
-    agent,
+    agent::{self, logs::Logs},
     balancer::limits::Limits,
     controller,
     host::{Host, Listener},
@@ -36,6 +37,7 @@ use crate::{
     operator::{
         Operator,
         apply::{Change, Manner},
+        board::Scope,
         inventory::Inventory,
         wait::{Goal, Progress},
     },
@@ -55,6 +57,9 @@ const RELOAD: Duration = Duration::from_millis(500);
 /// For how long an answered endpoint comes after the others; `balancer` has a flag for it.
 const RECENTLY_USED: Duration = Duration::from_secs(5);
 
+/// Where the dashboard is unless told otherwise.
+const DASHBOARD: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 5160);
+
 /// The only node of a development cluster, and where it is reached.
 const NODE: &str = "local";
 const LOOPBACK: &str = "127.0.0.1";
@@ -72,9 +77,13 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
     };
     let address = args.balancer_listen.to_string();
     let balancer = roles::listen(&host, &address, "the balancer", "--balancer-listen").await?;
-    let http = args.http.map(|address| address.to_string());
     let security = Security::read(global, &host)?;
-    let http = balancer::listen_for_http(&host, &security, http.as_deref()).await?;
+    let http = match args.http.map(|address| address.to_string()) {
+        Some(address) => balancer::listen_for_http(&host, &security, Some(&address)).await?,
+        // Another cluster may be tried out at the same time.
+        None => host.network.listen(DASHBOARD.into()).await.ok(),
+    };
+    let token = site::random_token(&host);
     let state_directory = match args.state_dir {
         Some(directory) => directory,
         None => roles::state_home()?.join(format!("dev-{}", args.balancer_listen.port())),
@@ -83,7 +92,7 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
         global,
         embedded.as_deref(),
         balancer.as_ref(),
-        http.as_deref(),
+        http.as_deref().map(|http| (http, token.as_str())),
         &state_directory,
     )?;
 
@@ -107,6 +116,16 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
     );
     let agent_listener = (host.network.listen((Ipv4Addr::LOCALHOST, 0).into()).await)
         .context("the agent finds no free port on loopback")?;
+    let author = super::author(global, &host);
+    let shown = Shown {
+        store: store.clone(),
+        cluster: global.cluster.clone(),
+        role: "dev",
+        scope: Scope::Cluster,
+        logs: site::Source::Here(Logs::new(&state_directory, host.clone())),
+        operator: Some(Operator::new(store.clone(), &global.cluster).named(author.clone())),
+        token: Some(token),
+    };
     let agent = agent::Config {
         cluster: global.cluster.clone(),
         node: NODE.parse()?,
@@ -140,6 +159,7 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
         balancer::Surfaces {
             grpc: balancer,
             http,
+            shown: Some(shown),
             parts: vec![Part::Store, Part::Controller, Part::Agent, Part::Balancer],
             plain: None,
             network: host.network.clone(),
@@ -157,7 +177,7 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
         paths: args.files,
         sources,
         current: manifests,
-        operator: Operator::new(store, &global.cluster).named(super::author(global, &host)),
+        operator: Operator::new(store, &global.cluster).named(author),
         host: host.clone(),
     };
     tasks.spawn("manifests", manifests.keep_applied(place, stop));
@@ -188,8 +208,8 @@ struct Place {
     endpoints: Vec<String>,
     store: String,
     balancer: SocketAddr,
-    /// Where HTTP/JSON is answered, if it is.
-    http: Option<SocketAddr>,
+    /// Where HTTP/JSON is answered and the dashboard is, if anywhere; and the token for its deeds.
+    http: Option<(SocketAddr, String)>,
     logs: PathBuf,
     /// Flags that commands need to find this cluster; empty when the defaults do.
     store_flags: String,
@@ -201,7 +221,7 @@ impl Place {
         global: &Global,
         embedded: Option<&dyn Listener>,
         balancer: &dyn Listener,
-        http: Option<&dyn Listener>,
+        http: Option<(&dyn Listener, &str)>,
         state_directory: &Path,
     ) -> anyhow::Result<Self> {
         let (endpoints, store) = match (&global.etcd, embedded) {
@@ -228,7 +248,10 @@ impl Place {
         } else {
             format!(" --balancer {balancer}")
         };
-        let http = http.map(Listener::local_address).transpose()?;
+        let http = match http {
+            Some((listener, token)) => Some((listener.local_address()?, token.to_owned())),
+            None => None,
+        };
         let logs = state_directory.join("logs");
         Ok(Self {
             program: program(),
@@ -245,8 +268,9 @@ impl Place {
     fn print(&self) {
         show(format_args!("store     {}", self.store));
         show(format_args!("balancer  {} (gRPC)", self.balancer));
-        if let Some(http) = self.http {
+        if let Some((http, token)) = &self.http {
             show(format_args!("          {http} (HTTP/JSON)"));
+            show(format_args!("dashboard http://{http}/#token={token}"));
         }
         show(format_args!("logs      {}", self.logs.display()));
     }

@@ -9,7 +9,7 @@
 //! - [`config`]: what a host's file says of their flags
 //! - [`security`]: how others are reached, and let in; [`pki`], [`members`], [`rbac`]: what that takes
 //! - [`nodes`]: what operators do to nodes, and the cluster as a whole
-//! - [`roles`], [`balancer`]: the long-running parts, one process each
+//! - [`roles`], [`balancer`]: the long-running parts, one process each; [`site`]: what they serve by HTTP
 //! - [`dev`]: all of them in one process
 //! - [`install`]: one of them as a service of this host
 //! - [`doctor`]: whether what all that stands on is in order
@@ -50,6 +50,7 @@ mod restart;
 mod roles;
 mod rollout;
 mod security;
+mod site;
 mod validate;
 mod wait;
 mod why;

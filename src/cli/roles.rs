@@ -16,17 +16,18 @@ use super::{
     args::{AgentArgs, ControllerArgs, DemoWorkerArgs, Global},
     balancer::listen_for_http,
     security::{Security, endpoints},
+    site::{self, Shown},
 };
 use crate::{
     agent::{self, logs::Logs},
     controller,
     host::{Clock, Host, Listener, Network},
-    http,
     metrics::Part,
     model::{
         quantity::{Cores, Period, Size},
         service::Capacity,
     },
+    operator::{Operator, board::Scope},
     process::{self, ShimProcesses, Terminations},
     rpc,
     task::Tasks,
@@ -96,7 +97,19 @@ pub(super) async fn agent(
     let network = security.network(&host);
     let mut tasks = Tasks::new(CancellationToken::new());
     security.keep(&mut tasks);
-    serve_site(&mut tasks, http, &[Part::Store, Part::Agent], &host);
+    if let Some(listener) = http {
+        let shown = Shown {
+            store: store.clone(),
+            cluster: global.cluster.clone(),
+            role: "agent",
+            scope: Scope::Node(config.node.clone()),
+            logs: site::Source::Here(Logs::new(&config.state_directory, host.clone())),
+            operator: None,
+            token: None,
+        };
+        let parts = vec![Part::Store, Part::Agent];
+        site::serve(&mut tasks, listener, parts, None, Some(shown), &host);
+    }
     serve_agent(
         &mut tasks, config, store, host, processes, listener, network,
     );
@@ -187,26 +200,23 @@ pub(super) async fn controller(
     let clock = host.clock.clone();
     let mut tasks = Tasks::new(CancellationToken::new());
     security.keep(&mut tasks);
-    serve_site(&mut tasks, http, &[Part::Store, Part::Controller], &host);
+    if let Some(listener) = http {
+        let operator = Operator::new(store.clone(), &global.cluster);
+        let shown = Shown {
+            store: store.clone(),
+            cluster: global.cluster.clone(),
+            role: "controller",
+            scope: Scope::Cluster,
+            logs: site::Source::Agents(security.network(&host)),
+            operator: Some(operator.named(format!("dashboard of {}", config.name))),
+            token: site::token(args.http_token_file.as_deref(), &host)?,
+        };
+        let parts = vec![Part::Store, Part::Controller];
+        site::serve(&mut tasks, listener, parts, None, Some(shown), &host);
+    }
     let stop = tasks.stop().clone();
     tasks.spawn("controller", controller::run(config, store, host, stop));
     until_stopped(tasks, &*clock).await
-}
-
-/// What a process without a balancer serves by HTTP, where that is wanted.
-fn serve_site(tasks: &mut Tasks, http: Option<Box<dyn Listener>>, parts: &[Part], host: &Host) {
-    let Some(listener) = http else {
-        return;
-    };
-    let site = http::Site {
-        parts: parts.to_vec(),
-        answers: None,
-    };
-    let stop = tasks.stop().clone();
-    tasks.spawn(
-        "HTTP server",
-        http::serve(listener, site, host.clone(), stop),
-    );
 }
 
 /// What this host is called.

@@ -35,7 +35,7 @@ pub struct Host {
     /// Hears how this program is, where it runs as a service.
     pub manager: Arc<dyn Manager>,
     /// What the parts of this program count.
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
 }
 
 impl Host {
@@ -47,7 +47,7 @@ impl Host {
             network: Arc::new(TcpNetwork),
             disk: Arc::new(LocalDisk),
             manager: Arc::new(Nobody),
-            metrics: Metrics::default(),
+            metrics: Arc::default(),
         }
     }
 }

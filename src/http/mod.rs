@@ -2,6 +2,7 @@
 //!
 //! - `site`: everything that one process serves there
 //! - `exposition`: `/metrics`, for Prometheus
+//! - [`dashboard`]: the page for people
 //!
 //! HTTP/JSON, for clients without gRPC: the balancer's answers.
 //!
@@ -12,6 +13,7 @@
 //! - `problem`: why there is no answer (RFC 9457)
 //! - `server`: connections, and their limits
 
+pub mod dashboard;
 mod document;
 mod events;
 mod exposition;

@@ -60,6 +60,10 @@ fn title(reason: &str) -> &'static str {
         "Stopping" => "The balancer is about to end",
         "NoSuchPath" => "Nothing is served here",
         "MethodNotAllowed" => "Questions are asked with GET",
+        "NoToken" => "That takes a token",
+        "NotKnown" => "That is not known here",
+        "NoLogs" => "No logs are read here",
+        "NotDone" => "It was not done",
         "NotWritten" => "The answer cannot be written",
         _ => "The question cannot be read",
     }

@@ -6,7 +6,12 @@ use axum::{Router, routing::get};
 use http::StatusCode;
 use tokio_util::sync::CancellationToken;
 
-use super::{exposition, problem::Problem, routes};
+use super::{
+    dashboard::{self, Dashboard},
+    exposition,
+    problem::Problem,
+    routes,
+};
 use crate::{
     balancer::answers::Answers,
     host::Host,
@@ -19,6 +24,8 @@ pub struct Site {
     pub parts: Vec<Part>,
     /// Those of its balancer, where it has one.
     pub answers: Option<Answers>,
+    /// What people are shown, if anything is.
+    pub dashboard: Option<Dashboard>,
 }
 
 /// Its paths.
@@ -31,6 +38,10 @@ pub(super) fn router(site: Site, host: &Host, stop: &CancellationToken) -> Route
     let own = Router::new()
         .route("/metrics", get(exposition::metrics))
         .with_state(Arc::new(told));
+    let own = match site.dashboard {
+        Some(shown) => own.merge(dashboard::router(shown, host.clock.clone(), stop.clone())),
+        None => own,
+    };
     match site.answers {
         Some(answers) => own.merge(routes::router(routes::Surface {
             answers,

@@ -57,7 +57,7 @@ impl Exposition {
                 controller,
                 agent,
                 balancer,
-            } = metrics.clone();
+            } = Metrics::clone(&metrics);
             let clock = host.clock.clone();
             exposition = match part {
                 Part::Store => exposition.with(move || {

@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Error, Operator, decode};
+use super::{Error, Operator};
 use crate::{
     keys::Key,
     model::{
@@ -173,21 +173,24 @@ impl Inventory {
 
 /// What one cluster's keys say, by noun.
 #[derive(Default)]
-struct Raw {
+pub(super) struct Raw {
     objects: BTreeMap<Name, ServiceObject>,
     statuses: BTreeMap<Name, ServiceStatus>,
-    assignments: BTreeMap<(Instance, Name), Assignment>,
-    states: BTreeMap<(Instance, Name), InstanceState>,
+    assignments: BTreeMap<Seat, Assignment>,
+    states: BTreeMap<Seat, InstanceState>,
     sessions: BTreeMap<Name, Session>,
     node_specs: BTreeMap<Name, NodeSpec>,
     node_statuses: BTreeMap<Name, NodeStatus>,
-    loads: BTreeMap<Instance, LoadReport>,
-    usages: BTreeMap<Instance, Usage>,
+    /// By node.
+    loads: BTreeMap<Name, NodeLoad>,
     /// Services whose stored manifest cannot be read.
     unreadable: BTreeSet<Name>,
     /// Services that were deleted.
     deleted: BTreeSet<Name>,
 }
+
+/// An instance on a node. While it moves, it has two of them.
+pub(super) type Seat = (Instance, Name);
 
 impl Operator {
     /// Reads all that there is now, at one revision; not what was before, such as events and old templates.
@@ -206,141 +209,179 @@ impl Operator {
         let listing = self.store.list_all(&prefixes).await?;
         let mut raw = Raw::default();
         for entry in &listing.entries {
-            match self.keys.parse(&entry.key) {
-                Some(Key::ServiceSpec(name)) => match decode(entry) {
-                    Some(object) => drop(raw.objects.insert(name, object)),
-                    None => drop(raw.unreadable.insert(name)),
-                },
-                Some(Key::Tombstone(name)) => drop(raw.deleted.insert(name)),
-                Some(Key::ServiceStatus(name)) => {
-                    raw.statuses
-                        .extend(decode(entry).map(|status| (name, status)));
-                }
-                Some(Key::Assignment(node, instance)) => {
-                    raw.assignments
-                        .extend(decode(entry).map(|value| ((instance, node), value)));
-                }
-                Some(Key::State(node, instance)) => {
-                    raw.states
-                        .extend(decode(entry).map(|value| ((instance, node), value)));
-                }
-                Some(Key::Session(node)) => {
-                    raw.sessions
-                        .extend(decode(entry).map(|session| (node, session)));
-                }
-                Some(Key::NodeSpec(node)) => {
-                    raw.node_specs
-                        .extend(decode(entry).map(|spec| (node, spec)));
-                }
-                Some(Key::NodeStatus(node)) => {
-                    raw.node_statuses
-                        .extend(decode(entry).map(|status| (node, status)));
-                }
-                Some(Key::Load(_)) => {
-                    let load: Option<NodeLoad> = decode(entry);
-                    if let Some(load) = load {
-                        raw.loads.extend(load.instances);
-                        raw.usages.extend(load.usage);
-                    }
-                }
-                _ => {}
+            if let Some(key) = self.keys.parse(&entry.key) {
+                raw.take(key, Some(&entry.value));
             }
         }
         Ok(raw.into_inventory())
     }
 }
 
+/// Keeps what `value` says under `key`; nothing, where it says nothing that can be read.
+fn keep<K: Ord, V: DeserializeOwned>(known: &mut BTreeMap<K, V>, key: K, value: Option<&[u8]>) {
+    match value.and_then(|value| serde_json::from_slice(value).ok()) {
+        Some(value) => drop(known.insert(key, value)),
+        None => drop(known.remove(&key)),
+    }
+}
+
 impl Raw {
+    /// Takes in what lies under a key; none: nothing any more.
+    pub(super) fn take(&mut self, key: Key, value: Option<&[u8]>) {
+        match key {
+            Key::ServiceSpec(name) => {
+                keep(&mut self.objects, name.clone(), value);
+                match value.is_some() && !self.objects.contains_key(&name) {
+                    true => self.unreadable.insert(name),
+                    false => self.unreadable.remove(&name),
+                };
+            }
+            Key::Tombstone(name) => match value {
+                Some(_) => drop(self.deleted.insert(name)),
+                None => drop(self.deleted.remove(&name)),
+            },
+            Key::ServiceStatus(name) => keep(&mut self.statuses, name, value),
+            Key::Assignment(node, instance) => {
+                keep(&mut self.assignments, (instance, node), value);
+            }
+            Key::State(node, instance) => keep(&mut self.states, (instance, node), value),
+            Key::Session(node) => keep(&mut self.sessions, node, value),
+            Key::NodeSpec(node) => keep(&mut self.node_specs, node, value),
+            Key::NodeStatus(node) => keep(&mut self.node_statuses, node, value),
+            Key::Load(node) => keep(&mut self.loads, node, value),
+            _ => {}
+        }
+    }
+
     fn into_inventory(self) -> Inventory {
+        let names = (self.objects.keys())
+            .chain(self.statuses.keys())
+            .chain(&self.unreadable);
+        let services: BTreeSet<&Name> = names.collect();
+        let nodes = self.sessions.keys().chain(self.node_statuses.keys());
+        let nodes: BTreeSet<&Name> = nodes.collect();
         Inventory {
-            services: self.services(),
-            instances: self.instances(),
-            nodes: self.nodes(),
+            services: (services.into_iter())
+                .filter_map(|name| self.service(name))
+                .collect(),
+            instances: (self.seats().into_iter())
+                .filter_map(|seat| {
+                    let (instance, node) = seat;
+                    let load = self.loads.get(node);
+                    Some(InstanceInfo {
+                        load: load.and_then(|load| load.instances.get(instance)).copied(),
+                        usage: load.and_then(|load| load.usage.get(instance)).copied(),
+                        ..self.instance(seat)?
+                    })
+                })
+                .collect(),
+            nodes: nodes
+                .into_iter()
+                .filter_map(|name| self.node(name))
+                .collect(),
             objects: self.objects,
         }
     }
 
-    fn services(&self) -> Vec<Service> {
-        let names = self
-            .objects
-            .keys()
-            .chain(self.statuses.keys())
-            .chain(&self.unreadable);
-        let names: BTreeSet<&Name> = names.collect();
-        let service = |name: &Name| {
-            let object = self.objects.get(name);
-            let status = self.statuses.get(name);
-            let wanted = object.and_then(|object| {
-                let spec = &object.spec;
-                match (spec.one_per_node, spec.external.len()) {
-                    (true, _) => None,
-                    (false, 0) => Some(spec.replicas.unwrap_or(1)),
-                    (false, external) => u32::try_from(external).ok(),
-                }
-            });
-            Service {
-                name: name.clone(),
-                replicas: status.map(|status| status.replicas).or(wanted),
-                ready: status.map_or(0, |status| status.ready),
-                updated: status.map_or(0, |status| status.updated),
-                generation: object.map(|object| object.generation),
-                deleted: object.is_none()
-                    && self.deleted.contains(name)
-                    && !self.unreadable.contains(name),
-                observed_generation: status.map_or(0, |status| status.observed_generation),
-                conditions: status
-                    .map(|status| status.conditions.clone())
-                    .unwrap_or_default(),
-                service_names: object
-                    .map(|object| object.spec.discovery_names(name))
-                    .unwrap_or_default()
-                    .into_iter()
-                    .map(str::to_owned)
-                    .collect(),
-                labels: object
-                    .map(|object| object.metadata.labels.clone())
-                    .unwrap_or_default(),
-            }
-        };
-        names.into_iter().map(service).collect()
+    /// Every instance on every node that anything is said of.
+    pub(super) fn seats(&self) -> BTreeSet<&Seat> {
+        self.assignments.keys().chain(self.states.keys()).collect()
     }
 
-    fn instances(&self) -> Vec<InstanceInfo> {
-        let keys = self.assignments.keys().chain(self.states.keys());
-        let keys: BTreeSet<&(Instance, Name)> = keys.collect();
-        let info = |key: &(Instance, Name)| {
-            let assignment = self.assignments.get(key);
-            let state = self.states.get(key);
-            let (instance, node) = key;
-            InstanceInfo {
-                name: instance.clone(),
-                service: instance.service.clone(),
-                node: node.clone(),
-                phase: state.map(|state| state.phase),
-                ready: state.is_some_and(|state| state.ready),
-                pid: state.and_then(|state| state.pid),
-                ports: state.map(|state| state.ports.clone()).unwrap_or_default(),
-                restarts: state.map_or(0, |state| state.restarts),
-                reason: state.map(|state| state.reason.clone()).unwrap_or_default(),
-                message: state.map(|state| state.message.clone()).unwrap_or_default(),
-                status_text: state
-                    .map(|state| state.status_text.clone())
-                    .unwrap_or_default(),
-                external: assignment.is_some_and(|found| matches!(found.run, Run::External { .. })),
-                desired: assignment.map(|assignment| assignment.desired),
-                endpoint: state.and_then(|state| state.endpoint.clone()),
-                revision: state
-                    .map(|state| state.revision.clone())
-                    .unwrap_or_default(),
-                started_at: state.and_then(|state| state.started_at),
-                next_start_at: state.and_then(|state| state.next_start_at),
-                last_exit: state.and_then(|state| state.last_exit.clone()),
-                pre_stop_failure: state.and_then(|state| state.pre_stop_failure.clone()),
-                load: self.loads.get(instance).copied(),
-                usage: self.usages.get(instance).copied(),
+    /// What the agent of a seat reports.
+    pub(super) fn state(&self, seat: &Seat) -> Option<&InstanceState> {
+        self.states.get(seat)
+    }
+
+    /// What is applied of a service.
+    pub(super) fn object(&self, name: &Name) -> Option<&ServiceObject> {
+        self.objects.get(name)
+    }
+
+    /// What the leader reports of a service.
+    pub(super) fn status(&self, name: &Name) -> Option<&ServiceStatus> {
+        self.statuses.get(name)
+    }
+
+    /// The load of a node's instances.
+    pub(super) fn load(&self, node: &Name) -> Option<&NodeLoad> {
+        self.loads.get(node)
+    }
+
+    /// A service; none where nothing is said of it.
+    pub(super) fn service(&self, name: &Name) -> Option<Service> {
+        let object = self.objects.get(name);
+        let status = self.statuses.get(name);
+        let is_unreadable = self.unreadable.contains(name);
+        if object.is_none() && status.is_none() && !is_unreadable {
+            return None;
+        }
+        let wanted = object.and_then(|object| {
+            let spec = &object.spec;
+            match (spec.one_per_node, spec.external.len()) {
+                (true, _) => None,
+                (false, 0) => Some(spec.replicas.unwrap_or(1)),
+                (false, external) => u32::try_from(external).ok(),
             }
-        };
-        keys.into_iter().map(info).collect()
+        });
+        Some(Service {
+            name: name.clone(),
+            replicas: status.map(|status| status.replicas).or(wanted),
+            ready: status.map_or(0, |status| status.ready),
+            updated: status.map_or(0, |status| status.updated),
+            generation: object.map(|object| object.generation),
+            deleted: object.is_none() && self.deleted.contains(name) && !is_unreadable,
+            observed_generation: status.map_or(0, |status| status.observed_generation),
+            conditions: status
+                .map(|status| status.conditions.clone())
+                .unwrap_or_default(),
+            service_names: object
+                .map(|object| object.spec.discovery_names(name))
+                .unwrap_or_default()
+                .into_iter()
+                .map(str::to_owned)
+                .collect(),
+            labels: object
+                .map(|object| object.metadata.labels.clone())
+                .unwrap_or_default(),
+        })
+    }
+
+    /// An instance, without its load; none where nothing is said of it.
+    pub(super) fn instance(&self, seat: &Seat) -> Option<InstanceInfo> {
+        let assignment = self.assignments.get(seat);
+        let state = self.states.get(seat);
+        if assignment.is_none() && state.is_none() {
+            return None;
+        }
+        let (instance, node) = seat;
+        Some(InstanceInfo {
+            name: instance.clone(),
+            service: instance.service.clone(),
+            node: node.clone(),
+            phase: state.map(|state| state.phase),
+            ready: state.is_some_and(|state| state.ready),
+            pid: state.and_then(|state| state.pid),
+            ports: state.map(|state| state.ports.clone()).unwrap_or_default(),
+            restarts: state.map_or(0, |state| state.restarts),
+            reason: state.map(|state| state.reason.clone()).unwrap_or_default(),
+            message: state.map(|state| state.message.clone()).unwrap_or_default(),
+            status_text: state
+                .map(|state| state.status_text.clone())
+                .unwrap_or_default(),
+            external: assignment.is_some_and(|found| matches!(found.run, Run::External { .. })),
+            desired: assignment.map(|assignment| assignment.desired),
+            endpoint: state.and_then(|state| state.endpoint.clone()),
+            revision: state
+                .map(|state| state.revision.clone())
+                .unwrap_or_default(),
+            started_at: state.and_then(|state| state.started_at),
+            next_start_at: state.and_then(|state| state.next_start_at),
+            last_exit: state.and_then(|state| state.last_exit.clone()),
+            pre_stop_failure: state.and_then(|state| state.pre_stop_failure.clone()),
+            load: None,
+            usage: None,
+        })
     }
 
     /// The labels of a node, as an operator has changed them.
@@ -354,52 +395,49 @@ impl Raw {
         spec.map_or_else(|| announced.clone(), |spec| spec.labels(&announced))
     }
 
-    fn nodes(&self) -> Vec<Node> {
-        let names = self.sessions.keys().chain(self.node_statuses.keys());
-        let names: BTreeSet<&Name> = names.collect();
-        let node = |name: &Name| {
-            let session = self.sessions.get(name);
-            let status = self.node_statuses.get(name);
-            let conditions = status
-                .map(|status| status.conditions.clone())
-                .unwrap_or_default();
-            let ready = conditions
-                .iter()
-                .find(|condition| condition.r#type == "Ready");
-            let known = ready.map_or(session.is_some(), |ready| {
-                ready.status == ConditionStatus::True
-            });
-            Node {
-                name: name.clone(),
-                status: match ready {
-                    _ if known => "Ready".to_owned(),
-                    Some(ready) if ready.status == ConditionStatus::False => ready.reason.clone(),
-                    _ => "Unknown".to_owned(),
-                },
-                closed: (conditions.iter())
-                    .find(|found| {
-                        found.r#type == SCHEDULABLE && found.status == ConditionStatus::False
-                    })
-                    .map(|found| found.reason.clone()),
-                address: session
-                    .map(|session| session.address.clone())
-                    .or_else(|| status.map(|status| status.address.clone()))
-                    .unwrap_or_default(),
-                agent_address: session.and_then(|session| session.agent_address.clone()),
-                labels: self.labels_of(name),
-                capacity: session.map(|session| session.capacity).unwrap_or_default(),
-                instances: self
-                    .assignments
-                    .keys()
-                    .filter(|(_, node)| node == name)
-                    .count(),
-                version: session
-                    .map(|session| session.version.clone())
-                    .unwrap_or_default(),
-                started_at: session.map(|session| session.started_at),
-                conditions,
-            }
-        };
-        names.into_iter().map(node).collect()
+    /// A node; none where nothing is said of it.
+    pub(super) fn node(&self, name: &Name) -> Option<Node> {
+        let session = self.sessions.get(name);
+        let status = self.node_statuses.get(name);
+        if session.is_none() && status.is_none() {
+            return None;
+        }
+        let conditions = status
+            .map(|status| status.conditions.clone())
+            .unwrap_or_default();
+        let ready = conditions
+            .iter()
+            .find(|condition| condition.r#type == "Ready");
+        let known = ready.map_or(session.is_some(), |ready| {
+            ready.status == ConditionStatus::True
+        });
+        Some(Node {
+            name: name.clone(),
+            status: match ready {
+                _ if known => "Ready".to_owned(),
+                Some(ready) if ready.status == ConditionStatus::False => ready.reason.clone(),
+                _ => "Unknown".to_owned(),
+            },
+            closed: (conditions.iter())
+                .find(|found| found.r#type == SCHEDULABLE && found.status == ConditionStatus::False)
+                .map(|found| found.reason.clone()),
+            address: session
+                .map(|session| session.address.clone())
+                .or_else(|| status.map(|status| status.address.clone()))
+                .unwrap_or_default(),
+            agent_address: session.and_then(|session| session.agent_address.clone()),
+            labels: self.labels_of(name),
+            capacity: session.map(|session| session.capacity).unwrap_or_default(),
+            instances: self
+                .assignments
+                .keys()
+                .filter(|(_, node)| node == name)
+                .count(),
+            version: session
+                .map(|session| session.version.clone())
+                .unwrap_or_default(),
+            started_at: session.map(|session| session.started_at),
+            conditions,
+        })
     }
 }

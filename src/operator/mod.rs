@@ -3,6 +3,7 @@
 //! The command line calls this, and `dev` does; nothing here prints.
 //!
 //! - [`apply`]: manifests become desired state, by compare-and-swap
+//! - [`board`]: the cluster as it is and changes, for those who look on
 //! - [`delete`]: the explicit end of a service
 //! - `balancers`: where they are
 //! - [`doctor`]: whether all that a cluster stands on is in order
@@ -22,6 +23,7 @@ pub mod apply;
 mod authorship;
 mod balancers;
 mod before;
+pub mod board;
 pub mod changes;
 pub mod delete;
 pub mod doctor;

@@ -19,7 +19,7 @@ pub struct DevArgs {
     /// Where the balancer listens
     #[arg(long, default_value = "127.0.0.1:5150", value_name = "ADDR")]
     pub balancer_listen: SocketAddr,
-    /// Where the balancer answers HTTP/JSON as well, and /metrics is [default: nowhere]
+    /// Where the dashboard is, /metrics, and the balancer's HTTP/JSON [default: 127.0.0.1:5160, if that is free]
     #[arg(long, value_name = "ADDR")]
     pub http: Option<SocketAddr>,
     /// Where the agent keeps files and logs, and what it has to know of running
@@ -58,7 +58,7 @@ pub struct AgentArgs {
         value_name = "HOST:PORT"
     )]
     pub listen: String,
-    /// Where it serves its metrics by HTTP, at /metrics [default: nowhere]
+    /// Where it serves a dashboard of its node, and its metrics at /metrics [default: nowhere]
     #[arg(
         long,
         env = "QUAESTOR_HTTP",
@@ -115,7 +115,7 @@ pub struct ControllerArgs {
     /// says otherwise
     #[arg(long, default_value = "60s", value_name = "DURATION")]
     pub node_grace: Period,
-    /// Where it serves its metrics by HTTP, at /metrics [default: nowhere]
+    /// Where it serves the dashboard, and its metrics at /metrics [default: nowhere]
     #[arg(
         long,
         env = "QUAESTOR_HTTP",
@@ -123,6 +123,15 @@ pub struct ControllerArgs {
         value_name = "ADDR"
     )]
     pub http: Option<String>,
+    /// A file with the token for restarts, drains and logs in the dashboard [default: nobody may restart or drain there]
+    #[arg(
+        long,
+        env = "QUAESTOR_HTTP_TOKEN_FILE",
+        hide_env_values = true,
+        value_name = "FILE",
+        requires = "http"
+    )]
+    pub http_token_file: Option<PathBuf>,
     /// How often the leader compacts the store, so that its history does not grow for ever: what is older than this stays
     /// for as long again
     #[arg(long, default_value = "5m", value_name = "DURATION")]
@@ -161,7 +170,7 @@ pub struct BalancerArgs {
         value_name = "HOST:PORT"
     )]
     pub advertise: Option<String>,
-    /// Where it answers HTTP/JSON as well, /openapi.json there says what, and /metrics [default: nowhere]
+    /// Where it answers HTTP/JSON (/openapi.json says what), /metrics, and a dashboard of its view [default: nowhere]
     #[arg(
         long,
         env = "QUAESTOR_HTTP",

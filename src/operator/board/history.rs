@@ -1,0 +1,193 @@
+//! How many were ready and how busy they were, over the last half hour.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use serde::Serialize;
+
+use crate::{
+    model::{LoadReport, Name, Timestamp},
+    operator::inventory::Raw,
+};
+
+/// The time between two samples.
+pub(super) const STEP: Duration = Duration::from_secs(5);
+
+/// So many are kept: half an hour.
+const MOST: usize = 360;
+
+/// Samples of all services.
+#[derive(Default)]
+pub(super) struct History {
+    services: BTreeMap<Name, VecDeque<Sample>>,
+    last: Option<Timestamp>,
+}
+
+/// How a service, or all of them, was at a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Sample {
+    ready: u32,
+    all: u32,
+    /// The sum of all loads, and of how many instances that is.
+    load: (f32, u32),
+    cpu: f32,
+    memory: f32,
+}
+
+/// A course of time, the oldest first. All lists are equally long.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Course {
+    /// Milliseconds between two samples.
+    step: u64,
+    /// When the last one was taken.
+    last: Option<Timestamp>,
+    /// Instances that clients may be sent to.
+    ready: Vec<u32>,
+    /// Instances.
+    all: Vec<u32>,
+    /// The mean of their loads as a part of their capacity; none where none tells it.
+    load: Vec<Option<f32>>,
+    /// Processors in use.
+    cpu: Vec<f32>,
+    /// Resident memory in bytes.
+    memory: Vec<f32>,
+}
+
+impl History {
+    /// Takes a sample.
+    pub(super) fn sample(&mut self, raw: &Raw, now: Timestamp) {
+        let mut samples: BTreeMap<Name, Sample> = BTreeMap::new();
+        for seat in raw.seats() {
+            let (instance, node) = seat;
+            let sample = samples.entry(instance.service.clone()).or_default();
+            sample.all += 1;
+            sample.ready += u32::from(raw.state(seat).is_some_and(|state| state.ready));
+            let Some(load) = raw.load(node) else {
+                continue;
+            };
+            if let Some(rate) = load.instances.get(instance).and_then(rate) {
+                sample.load.0 += rate as f32;
+                sample.load.1 += 1;
+            }
+            if let Some(usage) = load.usage.get(instance) {
+                sample.cpu += usage.cpu as f32;
+                sample.memory += usage.memory as f32;
+            }
+        }
+        self.services.retain(|name, samples| {
+            // What is gone is forgotten once it would be out of sight.
+            samples.iter().any(|sample| sample.all > 0) || raw.service(name).is_some()
+        });
+        for name in samples.keys() {
+            self.services.entry(name.clone()).or_default();
+        }
+        for (name, kept) in &mut self.services {
+            kept.push_back(samples.get(name).copied().unwrap_or_default());
+            if kept.len() > MOST {
+                kept.pop_front();
+            }
+        }
+        self.last = Some(now);
+    }
+
+    /// That of a service, or of all together.
+    pub(super) fn course(&self, service: Option<&Name>) -> Course {
+        let chosen = self.services.iter();
+        let chosen = chosen.filter(|(name, _)| service.is_none_or(|wanted| wanted == *name));
+        let mut sum: Vec<Sample> = Vec::new();
+        for (_, samples) in chosen {
+            if samples.len() > sum.len() {
+                let missing = samples.len() - sum.len();
+                sum.splice(0..0, std::iter::repeat_n(Sample::default(), missing));
+            }
+            let from = sum.len() - samples.len();
+            for (total, sample) in sum[from..].iter_mut().zip(samples) {
+                total.add(sample);
+            }
+        }
+        let mean = |(load, count): (f32, u32)| (count > 0).then(|| load / count as f32);
+        Course {
+            step: u64::try_from(STEP.as_millis()).unwrap_or(u64::MAX),
+            last: self.last,
+            ready: sum.iter().map(|sample| sample.ready).collect(),
+            all: sum.iter().map(|sample| sample.all).collect(),
+            load: sum.iter().map(|sample| mean(sample.load)).collect(),
+            cpu: sum.iter().map(|sample| sample.cpu).collect(),
+            memory: sum.iter().map(|sample| sample.memory).collect(),
+        }
+    }
+}
+
+impl Sample {
+    fn add(&mut self, other: &Self) {
+        self.ready += other.ready;
+        self.all += other.all;
+        self.load = (self.load.0 + other.load.0, self.load.1 + other.load.1);
+        self.cpu += other.cpu;
+        self.memory += other.memory;
+    }
+}
+
+/// How busy an instance says that it is, as a part of its capacity.
+pub(super) fn rate(report: &LoadReport) -> Option<f64> {
+    report.known_rate.or_else(|| {
+        let stats = report.stats?;
+        let capacity = (stats.request_capacity > 0).then_some(stats.request_capacity)?;
+        Some(f64::from(stats.current_requests.max(0)) / f64::from(capacity))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::Key;
+
+    fn raw(node: &str, instances: &[(&str, bool, f64)]) -> Raw {
+        let mut raw = Raw::default();
+        let node: Name = node.parse().unwrap();
+        let mut reports = serde_json::Map::new();
+        for (name, ready, rate) in instances {
+            let state = serde_json::json!({
+                "instance": name, "node": node, "phase": "Running", "ready": ready,
+                "observedGeneration": 1, "epoch": 1,
+            });
+            let key = Key::State(node.clone(), name.parse().unwrap());
+            raw.take(key, Some(state.to_string().as_bytes()));
+            reports.insert((*name).to_owned(), serde_json::json!({"knownRate": rate}));
+        }
+        let load = serde_json::json!({"at": "2026-01-01T00:00:00Z", "instances": reports});
+        raw.take(Key::Load(node), Some(load.to_string().as_bytes()));
+        raw
+    }
+
+    #[test]
+    fn services_that_came_later_count_as_nothing_before() {
+        let mut history = History::default();
+        let at = Timestamp::from_millis(0);
+        history.sample(&raw("n", &[("a-0", true, 0.5)]), at);
+        let both = raw("n", &[("a-0", false, 0.5), ("b-0", true, 0.0)]);
+        history.sample(&both, at);
+        let all = history.course(None);
+        assert_eq!(all.ready, [1, 1]);
+        assert_eq!(all.all, [1, 2]);
+        assert_eq!(all.load, [Some(0.5), Some(0.25)]);
+        let b = history.course(Some(&"b".parse().unwrap()));
+        assert_eq!((b.all, b.load), (vec![1], vec![Some(0.0)]));
+        let nobody = history.course(Some(&"c".parse().unwrap()));
+        assert_eq!(nobody.all, [0; 0]);
+    }
+
+    #[test]
+    fn no_more_than_half_an_hour_is_kept_and_what_is_gone_is_forgotten() {
+        let mut history = History::default();
+        let at = Timestamp::from_millis(0);
+        history.sample(&raw("n", &[("a-0", true, 0.5)]), at);
+        for _ in 0..=MOST {
+            history.sample(&Raw::default(), at);
+        }
+        assert_eq!(history.services.len(), 0);
+    }
+}

@@ -1,0 +1,245 @@
+//! The cluster as it is now and whatever changes, for those who look on: what the dashboard shows.
+//!
+//! - [`Board`]: is kept by [`Board::keep`], and read by everybody else
+//! - `items`: what is said of each thing
+//! - `book`: items with their versions, so that a reader who was away is told what it missed
+//! - `history`: the last half hour
+
+mod book;
+mod history;
+mod items;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub use self::history::Course;
+use self::{
+    book::{Book, Difference, Id},
+    history::{History, STEP},
+};
+use super::inventory::Raw;
+use crate::{
+    host::Host,
+    keys::{Key, Keys},
+    model::{Name, event::Recorder},
+    store::{Change, Store, Update},
+};
+
+/// How much of a cluster is shown: as much as the role may read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All of it.
+    Cluster,
+    /// What an agent may see: its own node.
+    Node(Name),
+    /// What a balancer may see: what there is to answer.
+    Answers,
+}
+
+/// A version of the board, as its readers name it; it means nothing to another board.
+pub type Mark = String;
+
+/// What changed.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    /// The version that it leads to.
+    pub mark: Mark,
+    /// What items are now, as texts of JSON, by kind and name: `s/worker`, `i/qa-1/worker-0`.
+    put: BTreeMap<Arc<str>, Arc<str>>,
+    /// Items that are gone.
+    gone: BTreeSet<Arc<str>>,
+}
+
+impl Changes {
+    /// As JSON: `{"put": {id: item}, "gone": [id]}`.
+    pub fn to_json(&self) -> String {
+        let quoted = |id: &Arc<str>| serde_json::Value::from(&**id).to_string();
+        let put = self.put.iter();
+        let put: Vec<String> = put
+            .map(|(id, item)| format!("{}:{item}", quoted(id)))
+            .collect();
+        let gone: Vec<String> = self.gone.iter().map(quoted).collect();
+        format!(
+            r#"{{"put":{{{}}},"gone":[{}]}}"#,
+            put.join(","),
+            gone.join(",")
+        )
+    }
+}
+
+/// What everybody may see. Cheap to clone.
+#[derive(Clone)]
+pub struct Board(Arc<Shared>);
+
+struct Shared {
+    /// Random, so that versions of another board are not taken for its own.
+    id: String,
+    scope: Scope,
+    inner: Mutex<Inner>,
+    version: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Inner {
+    raw: Raw,
+    book: Book,
+    history: History,
+    /// Whether everything was read once.
+    is_read: bool,
+}
+
+impl Board {
+    /// A board that is empty until it is kept.
+    pub fn new(host: &Host, scope: Scope) -> Self {
+        Self(Arc::new(Shared {
+            id: format!("{:016x}", host.entropy.bits()),
+            scope,
+            inner: Mutex::default(),
+            version: watch::Sender::new(0),
+        }))
+    }
+
+    /// How much is shown.
+    pub fn scope(&self) -> &Scope {
+        &self.0.scope
+    }
+
+    /// Keeps it current until `stop`.
+    ///
+    /// # Errors
+    /// None.
+    pub async fn keep(
+        self,
+        store: Store,
+        cluster: Name,
+        stop: CancellationToken,
+    ) -> Result<(), Infallible> {
+        let keys = Keys::new(&cluster);
+        let clock = store.host().clock.clone();
+        let mut follow = store.follow(self.0.scope.prefixes(&keys));
+        let mut next_sample = clock.now();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                update = follow.next() => self.take(update, &keys),
+                () = clock.sleep_until(next_sample) => {
+                    next_sample = clock.now() + STEP;
+                    let inner = &mut *self.lock();
+                    if inner.is_read {
+                        inner.history.sample(&inner.raw, clock.timestamp());
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(&self, update: Update, keys: &Keys) {
+        let inner = &mut *self.lock();
+        let mut touched = BTreeSet::new();
+        let mut items: BTreeMap<Id, _> = BTreeMap::new();
+        for change in update.changes {
+            let Some(key) = keys.parse(change.key()) else {
+                continue;
+            };
+            let value = match &change {
+                Change::Put(entry) => Some(&entry.value[..]),
+                Change::Delete { .. } => None,
+            };
+            if let Some(id) = items::alone(&key) {
+                items.insert(id, value.and_then(|value| items::stored(&key, value)));
+            }
+            touched.extend(items::touched(&key));
+            inner.raw.take(key, value);
+        }
+        items.extend(touched.iter().map(|one| items::item(one, &inner.raw)));
+        inner.is_read = true;
+        inner.book.note(items);
+        self.0.version.send_replace(inner.book.version());
+    }
+
+    /// Whether everything was read once. Before that it says nothing.
+    pub fn is_read(&self) -> bool {
+        self.lock().is_read
+    }
+
+    /// Everything.
+    pub fn all(&self) -> Changes {
+        let all = self.lock().book.all();
+        self.told(all)
+    }
+
+    /// What changed since `mark`; none where that is not known, and everything is to be asked for.
+    pub fn since(&self, mark: &str) -> Option<Changes> {
+        let version = self.version_of(mark)?;
+        let difference = self.lock().book.since(version)?;
+        Some(self.told(difference))
+    }
+
+    /// Resolves when there is something newer than `mark`. Cancel-safe.
+    pub async fn newer(&self, mark: &str) {
+        let known = self.version_of(mark).unwrap_or_default();
+        let mut version = self.0.version.subscribe();
+        // The sender is our own.
+        let _ = version.wait_for(|version| *version > known).await;
+    }
+
+    /// The last half hour of a service, or of all.
+    pub fn course(&self, service: Option<&Name>) -> Course {
+        self.lock().history.course(service)
+    }
+
+    /// Where an agent is asked for logs; none where it cannot be.
+    pub fn agent_address(&self, node: &Name) -> Option<String> {
+        self.lock().raw.node(node)?.agent_address
+    }
+
+    fn told(&self, difference: Difference) -> Changes {
+        Changes {
+            mark: format!("{}-{}", self.0.id, difference.version),
+            put: difference.items,
+            gone: difference.gone,
+        }
+    }
+
+    fn version_of(&self, mark: &str) -> Option<u64> {
+        let (id, version) = mark.split_once('-')?;
+        (id == self.0.id).then(|| version.parse().ok())?
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        let inner = &self.0.inner;
+        inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Scope {
+    fn prefixes(&self, keys: &Keys) -> Vec<String> {
+        match self {
+            Self::Cluster => vec![
+                keys.specs(),
+                keys.assignments(),
+                keys.states(),
+                keys.sessions(),
+                keys.loads(),
+                keys.statuses(),
+                keys.events(),
+                keys.balancers(),
+                keys.of(&Key::Leader),
+            ],
+            Self::Node(node) => vec![
+                keys.assignments_of(node),
+                keys.states_of(node),
+                keys.of(&Key::Session(node.clone())),
+                keys.of(&Key::Load(node.clone())),
+                keys.events_of(&Recorder::Agent(node.clone())),
+            ],
+            Self::Answers => vec![keys.routes(), keys.states(), keys.sessions(), keys.loads()],
+        }
+    }
+}
