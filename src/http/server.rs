@@ -78,14 +78,15 @@ pub(super) async fn run(
 #[derive(Clone)]
 pub(super) enum Door {
     /// As much as the balancer does.
-    Balancer(Answers),
+    Balancer(Box<Answers>),
     /// Where there is none, what would be its default.
     Plain(Arc<Limits>),
 }
 
 impl Door {
     pub(super) fn of(answers: Option<Answers>) -> Self {
-        answers.map_or_else(|| Self::Plain(Arc::default()), Self::Balancer)
+        let balancer = |answers| Self::Balancer(Box::new(answers));
+        answers.map_or_else(|| Self::Plain(Arc::default()), balancer)
     }
 
     fn limits(&self) -> &Limits {
