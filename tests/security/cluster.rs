@@ -174,7 +174,8 @@ fn new_certificates_are_used_without_a_restart_and_broken_ones_are_not() {
             .log("balancer.b1")
             .contains("new certificates are in use")
     });
-    assert!(pick("Worker").status.success());
+    // A worker that misses a check on a busy machine is not answered for a moment.
+    eventually("a pick by it", || pick("Worker").status.success());
     assert_ne!(fs::read(&certificate).unwrap(), former);
 
     // One whose key is another's, and none at all: the last good one stays.
