@@ -63,10 +63,8 @@ impl Mixed {
     /// Name and process of every instance.
     fn processes(&self) -> BTreeMap<String, u64> {
         let instances = self.hosts.get("instances").into_iter();
-        let process = |one: serde_json::Value| {
-            assert_eq!(one["restarts"], 0, "{one}");
-            Some((one["name"].as_str()?.to_owned(), one["pid"].as_u64()?))
-        };
+        let process =
+            |one: serde_json::Value| Some((one["name"].as_str()?.to_owned(), one["pid"].as_u64()?));
         instances.filter_map(process).collect()
     }
 
@@ -96,11 +94,12 @@ fn together(most: &str, few: &str) {
     mixed.answers(4);
     mixed.both(&["get", "nodes"]);
     mixed.both(&["describe", "service", "worker"]);
-    for lines in mixed.both(&["logs", "worker"]) {
-        assert!(
-            (0..4).all(|slot| lines.contains(&format!("worker-{slot}"))),
-            "{lines}"
-        );
+    for program in [most, few] {
+        // Demo workers print nothing; what is said of them comes beside that.
+        let said = mixed.hosts.run_of(program, &["logs", "worker"]).stderr;
+        let said = String::from_utf8(said).unwrap();
+        let starts = said.matches("[quaestor] started").count();
+        assert_eq!(starts, 4, "{program}: {said}");
     }
 
     // A rollout that was asked for by the other version.
