@@ -80,9 +80,10 @@ fn who_leads_and_what_becomes_of_nodes_and_services_is_told() {
     // Nothing can be placed any more, and why is said.
     cluster.ok(&["scale", "worker", "--replicas", "2"]);
     eventually("why there is no node for it", || {
+        // Before the agent was there it had another reason.
         let events = events(&cluster, "service/worker");
-        let unplaced = find(&events, "NoNode");
-        unplaced.is_some_and(|event| event["message"].as_str().unwrap().contains("cordon"))
+        let mut unplaced = events.iter().filter(|event| event["reason"] == "NoNode");
+        unplaced.any(|event| event["message"].as_str().unwrap().contains("cordon"))
     });
     let unknown = cluster.run(&["get", "events", "--for", "pod/worker"]);
     assert!(!unknown.status.success());
