@@ -78,6 +78,8 @@ const cases = {
     await page.keyboard.press("Enter");
     await page.getByRole("heading", { name: "worker-1", level: 1 }).waitFor();
     await page.keyboard.press("Escape");
+    // Another page begins without a filter: what is typed before it is there would be lost.
+    await page.getByRole("heading", { name: "worker-1", level: 1 }).waitFor({ state: "detached" });
     await page.keyboard.press("/");
     await page.keyboard.type("worker-1");
     await eventually("the filter leaves one", () => page.locator(".tall .row:visible").count().then((count) => count === 1));
@@ -93,7 +95,7 @@ const cases = {
 
     // The best of several: a busy machine makes all of them later, and none of them earlier.
     let soonest = Infinity, size = 0;
-    for (let attempt = 0; attempt < 8 && soonest >= 300; attempt += 1) {
+    for (const end = Date.now() + PATIENCE; soonest >= 300 && Date.now() < end;) {
       const { page } = await open(context);
       await page.locator(".tall .row").first().waitFor();
       const measured = await page.evaluate(() => ({
@@ -242,7 +244,7 @@ const cases = {
       return frames;
     });
     let frames = await measure();
-    for (let attempt = 0; attempt < 15 && Math.max(...frames) >= 50; attempt += 1) {
+    for (const end = Date.now() + PATIENCE; Math.max(...frames) >= 50 && Date.now() < end;) {
       const others = await measure();
       frames = frames.map((frame, step) => Math.min(frame, others[step]));
     }

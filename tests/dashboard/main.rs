@@ -17,6 +17,7 @@ use std::{
     net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{PoisonError, RwLock},
 };
 
 use quaestor::{
@@ -34,6 +35,9 @@ use support::{
 };
 
 const HOSTILE: &str = "<img src=x onerror=\"window.hacked=1\"><script>window.hacked=1</script>";
+
+/// Held by all who browse: alone by those who measure how long something takes, so that they do not measure the others.
+static QUIET: RwLock<()> = RwLock::new(());
 
 /// `quaestor dev` with a dashboard; ended when dropped.
 struct Dev {
@@ -128,6 +132,9 @@ fn tool(variable: &str, fetched: &str) -> PathBuf {
 fn browse(case: &str, http: &str, more: &[(&str, &str)]) -> String {
     let node = tool("QUAESTOR_TEST_PLAYWRIGHT", "playwright/node");
     let chromium = tool("QUAESTOR_TEST_CHROMIUM", "chromium/chromium");
+    let measures = ["pages", "many"].contains(&case);
+    let alone = measures.then(|| QUIET.write().unwrap_or_else(PoisonError::into_inner));
+    let together = (!measures).then(|| QUIET.read().unwrap_or_else(PoisonError::into_inner));
     let mut command = Command::new(node);
     command.arg("tests/dashboard/browser.mjs").arg(case);
     command
@@ -135,6 +142,7 @@ fn browse(case: &str, http: &str, more: &[(&str, &str)]) -> String {
         .env("BASE", format!("http://{http}"));
     command.env("QUAESTOR", QUAESTOR).envs(more.iter().copied());
     let output = command.stdin(Stdio::null()).output().unwrap();
+    drop((alone, together));
     let said = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{case}: {said}\n{errors}");
