@@ -12,10 +12,11 @@ fn no_call_fails_while_all_instances_and_a_balancer_are_restarted() {
     // `scripts/bench xds` asks for more.
     let restarts: usize =
         std::env::var("QUAESTOR_TEST_XDS_RESTARTS").map_or(3, |count| count.parse().unwrap());
-    // Some clients close a connection that they do not use only after seconds, which a worker waits for.
+    // A client that lost its balancer takes seconds to ask another one, and meanwhile knows of no new instance: `minReady`
+    // is what keeps old ones for it. Some clients close a connection that they do not use only after seconds, which a worker waits for.
     let manifest = demo_workers(
         6,
-        "  stop: {drain: 10s, grace: 1s}\n  rollout: {maxUnavailable: 2}\n",
+        "  stop: {drain: 10s, grace: 1s}\n  rollout: {maxUnavailable: 2, minReady: 3s}\n",
     )
     .replace("demo-worker,", "demo-worker, --capacity, \"64\",");
     let mut setting = Setting::cluster(2, &manifest);

@@ -83,6 +83,8 @@ struct Shared {
     scope: Scope,
     inner: Mutex<Inner>,
     version: watch::Sender<u64>,
+    /// Whether anybody has looked at it.
+    looked: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -102,6 +104,7 @@ impl Board {
             scope,
             inner: Mutex::default(),
             version: watch::Sender::new(0),
+            looked: watch::Sender::new(false),
         }))
     }
 
@@ -110,7 +113,8 @@ impl Board {
         &self.0.scope
     }
 
-    /// Keeps it current until `stop`.
+    /// Keeps it current until `stop`. That of a balancer begins when somebody first looks: it has what it answers
+    /// from in memory already, and need not have it twice for nobody.
     ///
     /// # Errors
     /// None.
@@ -122,6 +126,14 @@ impl Board {
     ) -> Result<(), Infallible> {
         let keys = Keys::new(&cluster);
         let clock = store.host().clock.clone();
+        if self.0.scope == Scope::Answers {
+            let mut looked = self.0.looked.subscribe();
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                // The sender is our own.
+                _ = looked.wait_for(|looked| *looked) => {}
+            }
+        }
         let mut follow = store.follow(self.0.scope.prefixes(&keys));
         let mut next_sample = clock.now();
         loop {
@@ -170,6 +182,7 @@ impl Board {
 
     /// Everything.
     pub fn all(&self) -> Changes {
+        self.0.looked.send_replace(true);
         let all = self.lock().book.all();
         self.told(all)
     }
