@@ -154,7 +154,11 @@ const BANS: &[Ban] = &[
     },
     Ban {
         names: &["unsafe"],
-        place: Place::Only(&["bin/quaestor-shim/raw.rs"]),
+        place: Place::Only(&[
+            "bin/quaestor-shim/raw.rs",
+            "bin/quaestor-shim/windows/raw.rs",
+            "process/windows/", // job objects, the service manager
+        ]),
         why: "what the compiler cannot check is argued for in one place",
     },
     Ban {

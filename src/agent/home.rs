@@ -31,11 +31,8 @@ use super::Error;
 use crate::{
     host::Host,
     model::{Instance, service::Digest},
-    process::Place,
+    process::{self, Place},
 };
-
-/// Where the system says which boot this is; another one after each.
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Where, within the state directory, the output of instances goes.
 pub(super) const LOGS: &str = "logs";
@@ -102,11 +99,7 @@ impl Home {
                 uuid
             }
         };
-        let boot_id = Path::new(BOOT_ID);
-        let boot_id = host.disk.read(boot_id).map_err(failed(boot_id))?;
-        let boot_id = String::from_utf8_lossy(&boot_id.unwrap_or_default())
-            .trim()
-            .to_owned();
+        let boot_id = process::boot_id(&*host.disk).map_err(Error::Boot)?;
         Ok(Self {
             root,
             runtime,

@@ -127,6 +127,9 @@ pub enum Error {
         /// What the system said.
         cause: io::Error,
     },
+    /// The system does not say which boot this is.
+    #[error("cannot find out which boot of the machine this is: {0}")]
+    Boot(io::Error),
     /// Another agent uses the state directory.
     #[error(
         "another agent already runs on the state directory `{}`: stop it, or choose another with --state-dir",

@@ -17,7 +17,7 @@ use crate::{
     host::Host,
     model::{Assignment, assignment::Template, service::Variable},
     plan::agent::{NOT_ALLOWED, NotStarted, START_FAILED},
-    process::{Identity, PreStart, Program, identity, inherited_environment},
+    process::{Identity, PreStart, Program, environment, identity},
 };
 
 /// The program of an assignment with these `ports`. Its directories exist on return.
@@ -59,7 +59,7 @@ pub(super) fn resolve(
         .map_err(refuse(NOT_ALLOWED))?;
     let person = account.as_ref().and_then(|account| account.person.as_ref());
 
-    let mut environment = inherited_environment();
+    let mut environment = environment::inherited();
     if account.is_some() {
         environment.remove("HOME");
     }
@@ -81,10 +81,10 @@ pub(super) fn resolve(
     for (name, value) in &template.env {
         match value {
             Variable::Text(text) => {
-                environment.insert(name.clone(), expand(text)?);
+                environment::set(&mut environment, name, expand(text)?);
             }
             Variable::File(file) => {
-                environment.remove(name);
+                environment::remove(&mut environment, name);
                 secrets.insert(
                     name.clone(),
                     safe.variable(name, &expand(&file.from_file)?)?,
@@ -93,7 +93,7 @@ pub(super) fn resolve(
         }
     }
     if let Some(port) = words.first_port() {
-        environment.insert("PORT".to_owned(), port.to_string());
+        environment::set(&mut environment, "PORT", port.to_string());
     }
     environment.insert("QUAESTOR_INSTANCE".to_owned(), instance.to_string());
 

@@ -27,10 +27,12 @@ use serde_yaml::{Mapping, Value};
 pub(super) use check::check;
 
 use super::output::failure;
-use crate::model::manifest::closest;
+use crate::{model::manifest::closest, process};
 
 /// Where the file is when nobody says otherwise. There need not be one.
-const DEFAULT: &str = "/etc/quaestor/config.yaml";
+fn default_path() -> PathBuf {
+    process::configuration_home().join("config.yaml")
+}
 
 /// The flag that names another file.
 const FLAG: &str = "config";
@@ -72,7 +74,7 @@ pub(super) fn layered(command: Command, arguments: &[OsString]) -> anyhow::Resul
 
 /// The file's path and text; none where none is named and none is in its place.
 fn read(named: Option<PathBuf>) -> anyhow::Result<Option<(PathBuf, String)>> {
-    let path = named.clone().unwrap_or_else(|| DEFAULT.into());
+    let path = named.clone().unwrap_or_else(default_path);
     let cannot = || format!("cannot read the configuration {}", path.display());
     match fs::metadata(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => {

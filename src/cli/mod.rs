@@ -56,13 +56,19 @@ mod wait;
 mod why;
 mod xds;
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _, parser::ValueSource};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::{host::Host, model::manifest::Diagnostics, operator::Operator, process, store::Store};
+use crate::{
+    host::{Host, SystemClock},
+    model::manifest::Diagnostics,
+    operator::Operator,
+    process,
+    store::Store,
+};
 use args::{Cli, Command, ConfigCommand, EtcdCommand, Global, LogFormat, TlsArgs};
 use output::BAD;
 use security::{Security, endpoints};
@@ -77,6 +83,11 @@ pub fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let outcome = parse(&arguments).and_then(|cli| {
+        if let Some(name) = cli.command.service() {
+            let file = format!("logs/quaestor-{name}.log");
+            let file = process::configuration_home().join(file);
+            process::keep_log(&file).with_context(|| format!("cannot write {}", file.display()))?;
+        }
         log_to_stderr(&cli);
         let runtime = runtime(&cli.command)?;
         let is_named = cli.global.etcd.is_some();
@@ -92,6 +103,7 @@ pub fn main() -> ExitCode {
         runtime.shutdown_background();
         outcome
     });
+    process::ended(outcome.is_ok());
     outcome.unwrap_or_else(|error| {
         complain(&error);
         exit::code(&error)
@@ -131,7 +143,10 @@ fn parse(arguments: &[OsString]) -> anyhow::Result<Cli> {
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { global, command } = cli;
     let mut host = Host::system();
-    if command.is_service()
+    if let Some(uptime) = process::uptime() {
+        host.clock = Arc::new(SystemClock::since(uptime));
+    }
+    if command.service().is_some()
         && let Some(manager) = process::manager()
     {
         host.manager = manager;

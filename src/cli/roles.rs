@@ -56,6 +56,10 @@ pub(super) async fn agent(
             (state, runtime)
         }
     };
+    for directory in [&state_directory, &runtime_directory] {
+        process::keep_private(directory)
+            .with_context(|| format!("cannot use `{}`", directory.display()))?;
+    }
     let allowed = agent::Allowed {
         users: args.allow_users,
         programs: args.allow_programs,
@@ -126,7 +130,9 @@ pub(super) fn capacity(host: &Host, told: &[Capacity]) -> Capacity {
     let total = (text.lines().find_map(|line| line.strip_prefix("MemTotal:")))
         .and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     let own = Capacity {
-        memory: total.map(|kibibytes| Size::from_bytes(kibibytes << 10)),
+        memory: (total.map(|kibibytes| kibibytes << 10))
+            .or_else(process::memory)
+            .map(Size::from_bytes),
         cpu: std::thread::available_parallelism()
             .ok()
             .map(|cores| Cores::whole(cores.get())),
@@ -221,13 +227,7 @@ pub(super) async fn controller(
 
 /// What this host is called.
 pub(super) fn host_name(host: &Host) -> String {
-    let name = host
-        .disk
-        .read(Path::new("/proc/sys/kernel/hostname"))
-        .ok()
-        .flatten();
-    let name = String::from_utf8(name.unwrap_or_default()).unwrap_or_default();
-    name.trim().to_owned()
+    process::host_name(&*host.disk)
 }
 
 /// What a controller of this process is called: host and process id.
@@ -322,13 +322,6 @@ pub(super) fn this_program() -> anyhow::Result<PathBuf> {
 
 /// Where agents keep their files unless told otherwise.
 pub(super) fn state_home() -> anyhow::Result<PathBuf> {
-    if process::is_privileged() {
-        return Ok(PathBuf::from("/var/lib/quaestor"));
-    }
-    let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
-    env::var_os("XDG_STATE_HOME")
-        .map(PathBuf::from)
-        .or_else(home)
-        .map(|directory| directory.join("quaestor"))
+    process::state_home()
         .context("neither XDG_STATE_HOME nor HOME is set: name a directory with --state-dir")
 }

@@ -4,12 +4,19 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use super::{args::ValidateArgs, files, output::say};
+use super::{
+    args::{Platform, ValidateArgs},
+    files,
+    output::say,
+};
 use crate::model::manifest;
 
 pub(super) fn run(args: ValidateArgs) -> anyhow::Result<ExitCode> {
     let paths = [args.files, args.more].concat();
-    let manifests = files::manifests(&paths)?;
+    let manifests = match args.platform {
+        Platform::Linux => files::manifests(&paths)?,
+        Platform::Windows => manifest::read_for_windows(&files::sources(&paths)?)?,
+    };
     let names: Vec<&str> = manifests
         .iter()
         .map(|manifest| manifest.metadata.name.as_str())

@@ -1,6 +1,6 @@
 //! `quaestor xds`: stock gRPC clients, which find services by xDS.
 
-use std::{net::IpAddr, path::Path, process::ExitCode, time::Duration};
+use std::{net::IpAddr, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, bail};
 use futures::future;
@@ -14,6 +14,7 @@ use crate::{
     host::Host,
     model::Timestamp,
     operator::Operator,
+    process,
     proto::v1::{XdsClient, XdsSubscription},
     rpc::client,
 };
@@ -109,9 +110,7 @@ fn split(address: &str) -> Option<(&str, u16)> {
 }
 
 fn host_name(host: &Host) -> String {
-    let path = Path::new("/proc/sys/kernel/hostname");
-    let name = host.disk.read(path).ok().flatten().unwrap_or_default();
-    or_dash(String::from_utf8(name).unwrap_or_default().trim())
+    or_dash(&process::host_name(&*host.disk))
 }
 
 /// Fails when one of the balancers could not be asked.

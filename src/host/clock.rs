@@ -39,8 +39,13 @@ impl SystemClock {
         let uptime = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
         let uptime = uptime.split(' ').next().and_then(|secs| secs.parse().ok());
         let uptime = uptime.and_then(|secs| Duration::try_from_secs_f64(secs).ok());
+        Self::since(uptime.unwrap_or_default())
+    }
+
+    /// A clock whose moments count from so long ago.
+    pub fn since(passed: Duration) -> Self {
         Self {
-            beginning: Moment::new(uptime.unwrap_or_default()),
+            beginning: Moment::new(passed),
             origin: Instant::now(),
         }
     }

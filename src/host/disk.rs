@@ -131,7 +131,7 @@ impl Disk for LocalDisk {
         }
         fs::rename(&draft, path)?;
         if durable && let Some(directory) = path.parent() {
-            fs::File::open(directory)?.sync_all()?;
+            sync_directory(directory)?;
         }
         Ok(())
     }
@@ -152,6 +152,7 @@ impl Disk for LocalDisk {
         open_passage(path)
     }
 
+    #[cfg_attr(not(unix), allow(unused_variables, reason = "numbers are Unix's"))]
     fn give(&self, path: &Path, user: u32, group: u32) -> io::Result<()> {
         #[cfg(unix)]
         return std::os::unix::fs::chown(path, Some(user), Some(group));
@@ -262,6 +263,31 @@ impl Parts for fs::File {
         let metadata = self.metadata()?;
         Ok(Identity(metadata.dev(), metadata.ino()))
     }
+}
+
+#[cfg(windows)]
+impl Parts for fs::File {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        // Nobody goes by the position that this changes.
+        std::os::windows::fs::FileExt::seek_read(self, buffer, offset)
+    }
+
+    fn identity(&self) -> io::Result<Identity> {
+        let information = winapi_util::file::information(self)?;
+        let volume = information.volume_serial_number();
+        Ok(Identity(volume, information.file_index()))
+    }
+}
+
+/// Waits until what was done to a directory survives a power cut. Windows keeps a journal of that, and lets nobody wait.
+#[cfg_attr(
+    not(unix),
+    allow(unused_variables, reason = "there is nothing to wait for")
+)]
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    fs::File::open(directory)?.sync_all()?;
+    Ok(())
 }
 
 /// Makes a directory and those above it with the permissions `mode`, where there are such.

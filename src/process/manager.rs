@@ -1,24 +1,56 @@
-//! The service manager that started this program: systemd, or whoever speaks `sd_notify(3)`.
+//! The service manager that started this program: systemd, or whoever speaks `sd_notify(3)`; on Windows the system's.
 
-use std::{env, sync::Arc, time::Duration};
+#[cfg(unix)]
+use std::{env, time::Duration};
+use std::{path::Path, sync::Arc};
 
 use crate::host::Manager;
 
 /// The variables by which a manager says where it listens and how patient it is.
+#[cfg(unix)]
 const SOCKET: &str = "NOTIFY_SOCKET";
+#[cfg(unix)]
 const PATIENCE: &str = "WATCHDOG_USEC";
+#[cfg(unix)]
 const WHOSE_PATIENCE: &str = "WATCHDOG_PID";
 
 /// The manager that this process was started by, if it was. Workloads never hear of it: they are started
 /// with an environment of their own.
 pub fn manager() -> Option<Arc<dyn Manager>> {
-    let address = env::var_os(SOCKET)?;
-    let patience = patience(
-        &env::var(PATIENCE).unwrap_or_default(),
-        env::var(WHOSE_PATIENCE).ok().as_deref(),
-        std::process::id(),
-    );
-    open(&address, patience)
+    #[cfg(unix)]
+    {
+        let address = env::var_os(SOCKET)?;
+        let patience = patience(
+            &env::var(PATIENCE).unwrap_or_default(),
+            env::var(WHOSE_PATIENCE).ok().as_deref(),
+            std::process::id(),
+        );
+        open(&address, patience)
+    }
+    #[cfg(windows)]
+    super::windows::service::manager()
+}
+
+/// Where a manager lets nobody read what this program prints to standard error: lets that go to a file. systemd reads it.
+///
+/// # Errors
+/// When that cannot be written.
+pub fn keep_log(file: &Path) -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        let _ = file;
+        Ok(())
+    }
+    #[cfg(windows)]
+    super::windows::service::keep_log(file)
+}
+
+/// Tells the manager how this program ends, where it would not know otherwise. systemd sees it by itself.
+pub fn ended(well: bool) {
+    #[cfg(unix)]
+    let _ = well;
+    #[cfg(windows)]
+    super::windows::service::ended(well);
 }
 
 #[cfg(unix)]
@@ -32,12 +64,8 @@ fn open(address: &std::ffi::OsStr, patience: Option<Duration>) -> Option<Arc<dyn
     }
 }
 
-#[cfg(not(unix))]
-fn open(_: &std::ffi::OsStr, _: Option<Duration>) -> Option<Arc<dyn Manager>> {
-    None
-}
-
 /// What `WATCHDOG_USEC` says to the process of id `own`.
+#[cfg(unix)]
 fn patience(microseconds: &str, whose: Option<&str>, own: u32) -> Option<Duration> {
     let is_meant = whose.is_none_or(|pid| pid.parse() == Ok(own));
     let microseconds = microseconds.parse().ok().filter(|some| *some > 0)?;
@@ -101,7 +129,7 @@ mod socket {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
 

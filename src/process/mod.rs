@@ -6,23 +6,29 @@
 //! - [`identity`]: whom they run as
 //! - [`manager`]: whoever started this program as a service
 //! - [`errand`]: programs of the system that are run once
-//! - `cgroup`: memory and processor time that the system holds them to
+//! - [`environment`]: variables, whose names mean the same in any case on some systems
+//! - `cgroup`: memory and processor time that Linux holds them to
+//! - `windows`: job objects, which do that on Windows, and what else only that system has
 //! - `shim`: real processes, each behind a `quaestor-shim` of its own
+//! - `machine`: what this machine is, where systems differ in saying so
 //!
 //! The rule of this module: a signal goes only to a process that is provably ours: a child of its shim that
 //! nobody has reaped yet or, where the shim was killed, one that carries the instance's uuid.
 
 #[cfg(unix)]
 mod cgroup;
+pub mod environment;
 pub mod errand;
 mod foreground;
 mod holder;
 pub mod identity;
+mod machine;
 mod manager;
-#[cfg(unix)]
 pub mod shim;
 mod termination;
 pub mod usage;
+#[cfg(windows)]
+mod windows;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,12 +46,14 @@ use crate::model::{
     service::{LogSpec, NotifySpec, StopSignal, StopSpec},
 };
 
-#[cfg(unix)]
 pub use shim::{ShimMissing, ShimProcesses, runtime_home};
 
 pub use foreground::Foreground;
 pub use identity::Identity;
-pub use manager::manager;
+pub use machine::{
+    boot_id, configuration_home, host_name, keep_private, memory, state_home, uptime,
+};
+pub use manager::{ended, keep_log, manager};
 pub use termination::{Terminations, is_privileged};
 pub use usage::Used;
 
@@ -317,17 +325,4 @@ pub enum StartError {
         /// What is wrong.
         cause: String,
     },
-}
-
-/// What every process gets of the agent's own environment: where programs are, whose home, and how
-/// texts and times are written. The rest, which may hold the agent's secrets, stays with the agent.
-pub fn inherited_environment() -> BTreeMap<String, String> {
-    let inherited = ["PATH", "HOME", "LANG", "TZ"].into_iter();
-    let mut environment: BTreeMap<_, _> = inherited
-        .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)))
-        .collect();
-    environment
-        .entry("PATH".to_owned())
-        .or_insert_with(|| "/usr/local/bin:/usr/bin:/bin".to_owned());
-    environment
 }

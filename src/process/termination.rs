@@ -3,8 +3,16 @@
 use std::io;
 
 /// The signals by which a process is asked to end: SIGTERM, Ctrl-C, and SIGHUP, which comes when its
-/// terminal goes away.
+/// terminal goes away; on Windows Ctrl-C, Ctrl-Break, and that its console goes away, and the manager of services.
 pub struct Terminations {
+    #[cfg(windows)]
+    interrupt: tokio::signal::windows::CtrlC,
+    #[cfg(windows)]
+    stop: tokio::signal::windows::CtrlBreak,
+    #[cfg(windows)]
+    close: tokio::signal::windows::CtrlClose,
+    #[cfg(windows)]
+    shutdown: tokio::signal::windows::CtrlShutdown,
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
     #[cfg(unix)]
@@ -28,8 +36,16 @@ impl Terminations {
                 hangup: signal(SignalKind::hangup())?,
             })
         }
-        #[cfg(not(unix))]
-        Ok(Self {})
+        #[cfg(windows)]
+        {
+            use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close, ctrl_shutdown};
+            Ok(Self {
+                interrupt: ctrl_c()?,
+                stop: ctrl_break()?,
+                close: ctrl_close()?,
+                shutdown: ctrl_shutdown()?,
+            })
+        }
     }
 
     /// Resolves when the next one comes. Cancel-safe.
@@ -40,10 +56,13 @@ impl Terminations {
             _ = self.interrupt.recv() => {}
             _ = self.hangup.recv() => {}
         }
-        #[cfg(not(unix))]
-        // An error means that no signal can come.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
+        #[cfg(windows)]
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.stop.recv() => {}
+            _ = self.close.recv() => {}
+            _ = self.shutdown.recv() => {}
+            () = super::windows::service::asked_to_end() => {}
         }
     }
 }
@@ -52,6 +71,6 @@ impl Terminations {
 pub fn is_privileged() -> bool {
     #[cfg(unix)]
     return rustix::process::geteuid().is_root();
-    #[cfg(not(unix))]
-    return false;
+    #[cfg(windows)]
+    return super::windows::machine::is_elevated();
 }

@@ -20,6 +20,7 @@
 //! down does not wait for it, and nobody stops a process by mistaking the shim for it. If it is killed,
 //! so is the process.
 //!
+//! - [`start`]: its beginning; [`place`]: where its files are
 //! - [`shim`]: the loop: one thread waits for everything
 //! - [`workload`]: one process from its start to the end of the last that descends from it
 //! - [`errand`]: a short program beside it
@@ -29,17 +30,32 @@
 //! - [`log`]: output to files; the one further thread writes them, because a disk may hang
 //! - [`connection`]: one client
 //! - [`records`], [`clock`], [`raw`]: files, time, and what the compiler cannot check
+//!
+//! Much of that is another on Windows (`windows/`): there the process and all that it starts live in a job object, which the
+//! shim alone keeps, so that nothing outlives it; threads wait for what Linux has descriptors for; `socket` is a file with
+//! a port and a token, and `log` one with the name of a directory. Signals are Ctrl-Break, or an event.
 
+#[cfg(unix)]
 mod children;
+#[cfg_attr(windows, path = "windows/clock.rs")]
 mod clock;
+#[cfg_attr(windows, path = "windows/connection.rs")]
 mod connection;
+#[cfg_attr(windows, path = "windows/errand.rs")]
 mod errand;
+#[cfg_attr(windows, path = "windows/launch.rs")]
 mod launch;
 mod log;
+#[cfg(unix)]
 mod notices;
+mod place;
+#[cfg_attr(windows, path = "windows/raw.rs")]
 mod raw;
 mod records;
+#[cfg_attr(windows, path = "windows/shim.rs")]
 mod shim;
+#[cfg_attr(windows, path = "windows/start.rs")]
+mod start;
 #[path = "../../process/shim/wire/mod.rs"]
 #[allow(
     dead_code,
@@ -47,25 +63,17 @@ mod shim;
     reason = "the agent uses the other half, as a part of the library"
 )]
 mod wire;
+#[cfg_attr(windows, path = "windows/workload.rs")]
 mod workload;
 
 use std::{
     env,
-    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
-    io::{self, Write as _},
-    os::{
-        fd::AsFd as _,
-        unix::{fs::DirBuilderExt as _, net::UnixListener},
-    },
+    fs::{File, OpenOptions, TryLockError},
+    io,
     path::Path,
     process::ExitCode,
 };
 
-use rustix::{
-    fs::Mode,
-    process::{getpid, set_child_subreaper, setsid, umask},
-};
-use shim::Shim;
 use wire::{exit_codes, names, words};
 
 fn main() -> ExitCode {
@@ -82,7 +90,7 @@ fn main() -> ExitCode {
         eprintln!("quaestor-shim: cannot serve `{directory}`: {error}");
         ExitCode::from(exit_codes::UNUSABLE)
     };
-    if let Err(error) = settle(Path::new(&directory)) {
+    if let Err(error) = start::settle(Path::new(&directory)) {
         return failed(error);
     }
     let _lock = match lock() {
@@ -96,31 +104,9 @@ fn main() -> ExitCode {
         }
         Err(error) => return failed(error),
     };
-    let shim = listen().and_then(|listener| Shim::new(listener, is_tethered));
-    let served = shim.and_then(|mut shim| {
-        // Whoever started this may be gone already; then nobody is waiting for the word.
-        let _ = io::stdout().write_all(words::READY.as_bytes());
-        let_go(is_tethered)?;
-        shim.serve()
-    });
-    match served {
+    match start::serve(is_tethered) {
         Ok(()) => ExitCode::from(exit_codes::RELEASED),
         Err(error) => failed(error),
-    }
-}
-
-/// Makes this process independent of who started it, and the parent of orphans.
-fn settle(directory: &Path) -> io::Result<()> {
-    raw::close_inherited()?;
-    // Refused to the leader of a group, which is on its own already.
-    let _ = setsid();
-    umask(Mode::RWXG | Mode::RWXO);
-    set_child_subreaper(Some(getpid()))?;
-    // From here on every name is relative: short enough for a socket, and good if the directory moves.
-    env::set_current_dir(directory)?;
-    match DirBuilder::new().mode(0o700).create(names::LOG) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
     }
 }
 
@@ -131,35 +117,10 @@ fn lock() -> io::Result<Option<File>> {
         .write(true)
         .create(true)
         .truncate(false)
-        .open(names::LOCK)?;
+        .open(place::within(names::LOCK))?;
     match lock.try_lock() {
         Ok(()) => Ok(Some(lock)),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(error),
     }
-}
-
-/// Listens. A socket that lies there belongs to a shim that has died, as this one has the lock.
-fn listen() -> io::Result<UnixListener> {
-    match fs::remove_file(names::SOCKET) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let listener = UnixListener::bind(names::SOCKET)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
-}
-
-/// Gives up the standard streams of who started this, save a tether.
-fn let_go(is_tethered: bool) -> io::Result<()> {
-    let null = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/null")?;
-    if !is_tethered {
-        rustix::stdio::dup2_stdin(null.as_fd())?;
-    }
-    rustix::stdio::dup2_stdout(null.as_fd())?;
-    rustix::stdio::dup2_stderr(null.as_fd())?;
-    Ok(())
 }

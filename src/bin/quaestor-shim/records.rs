@@ -3,15 +3,18 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write as _},
-    os::unix::fs::FileExt as _,
+    io::{self, Seek as _, Write as _},
+    path::PathBuf,
 };
 
-use crate::wire::{
-    errand::{Errand, Kind},
-    names,
-    program::Program,
-    record::{Exit, Running},
+use crate::{
+    place::within,
+    wire::{
+        errand::{Errand, Kind},
+        names,
+        program::Program,
+        record::{Exit, Running},
+    },
 };
 
 /// More than any record of a shim has, in bytes.
@@ -20,14 +23,14 @@ const ROOM: [u8; 1024] = [b'\n'; 1024];
 /// Room for a record, so that it can be written when the disk is full by then.
 pub(crate) struct Reserved {
     name: &'static str,
-    new: String,
+    new: PathBuf,
     file: File,
 }
 
 impl Reserved {
     /// Takes the room. The record that is there stays, until this one is written.
     pub(crate) fn new(name: &'static str) -> io::Result<Self> {
-        let new = format!("{name}.new");
+        let new = within(&format!("{name}.new"));
         let mut file = File::create(&new)?;
         file.write_all(&ROOM)?;
         Ok(Self { name, new, file })
@@ -35,20 +38,22 @@ impl Reserved {
 
     /// Replaces the record.
     pub(crate) fn write(&self, text: &str) -> io::Result<()> {
-        self.file.write_all_at(text.as_bytes(), 0)?;
-        self.file.set_len(text.len() as u64)?;
-        fs::rename(&self.new, self.name)
+        let mut file = &self.file;
+        file.rewind()?;
+        file.write_all(text.as_bytes())?;
+        file.set_len(text.len() as u64)?;
+        fs::rename(&self.new, within(self.name))
     }
 }
 
 /// Removes a record that is there no more, or is gone already.
 pub(crate) fn remove(name: &str) {
-    let _ = fs::remove_file(name);
+    let _ = fs::remove_file(within(name));
 }
 
 /// What to start.
 pub(crate) fn program() -> Result<Program, String> {
-    let content = fs::read(names::PROGRAM).map_err(|error| error.to_string());
+    let content = fs::read(within(names::PROGRAM)).map_err(|error| error.to_string());
     let program = content
         .and_then(|content| Program::open(&content).map_err(|error| error.to_string()))
         .map_err(|error| format!("cannot read `{}`: {error}", names::PROGRAM))?;
@@ -61,7 +66,7 @@ pub(crate) fn program() -> Result<Program, String> {
 /// What an errand runs.
 pub(crate) fn errand(kind: Kind) -> Result<Errand, String> {
     let name = kind.name();
-    let content = fs::read(name).map_err(|error| error.to_string());
+    let content = fs::read(within(name)).map_err(|error| error.to_string());
     content
         .and_then(|content| Errand::open(&content).map_err(|error| error.to_string()))
         .map_err(|error| format!("cannot read `{name}`: {error}"))
@@ -69,10 +74,10 @@ pub(crate) fn errand(kind: Kind) -> Result<Errand, String> {
 
 /// How the last process ended, if that can be read: looking after broken records is up to the agent.
 pub(crate) fn exit() -> Option<Exit> {
-    Exit::open(&fs::read(names::EXIT).ok()?).ok()
+    Exit::open(&fs::read(within(names::EXIT)).ok()?).ok()
 }
 
 /// What a shim before this one ran, if that can be read.
 pub(crate) fn running() -> Option<Running> {
-    Running::open(&fs::read(names::RUNNING).ok()?).ok()
+    Running::open(&fs::read(within(names::RUNNING)).ok()?).ok()
 }

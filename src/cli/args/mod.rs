@@ -35,7 +35,7 @@ pub use look::{
 };
 pub use operate::{
     CancelArgs, ClusterArgs, ClusterCommand, ConfigCheckArgs, ConfigCommand, Confirmation,
-    DeleteArgs, DrainArgs, ImportArgs, LabelArgs, NodesArgs, RestartArgs, ValidateArgs,
+    DeleteArgs, DrainArgs, ImportArgs, LabelArgs, NodesArgs, Platform, RestartArgs, ValidateArgs,
 };
 pub use roles::{AgentArgs, BalancerArgs, ControllerArgs, DemoWorkerArgs, DevArgs};
 pub use rollout::{
@@ -227,12 +227,14 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether it is a part of a cluster that hosts run as a service of theirs.
-    pub fn is_service(&self) -> bool {
-        matches!(
-            self,
-            Self::Agent(_) | Self::Controller(_) | Self::Balancer(_)
-        )
+    /// What it is called as a part of a cluster that hosts run as a service of theirs; none: it is no such part.
+    pub fn service(&self) -> Option<&'static str> {
+        match self {
+            Self::Agent(_) => Some(ServiceRole::Agent.name()),
+            Self::Controller(_) => Some(ServiceRole::Controller.name()),
+            Self::Balancer(_) => Some(ServiceRole::Balancer.name()),
+            _ => None,
+        }
     }
 
     /// Whether it runs until it is told to stop.

@@ -140,6 +140,25 @@ pub struct ValidateArgs {
     /// The same
     #[arg(short = 'f', long = "file", id = "more", num_args = 1.., value_name = "FILE")]
     pub more: Vec<PathBuf>,
+    /// The system of the nodes it is for: linux, or windows, where some fields mean nothing, which is an error then
+    #[arg(
+        long,
+        value_enum,
+        default_value = "linux",
+        hide_default_value = true,
+        hide_possible_values = true,
+        value_name = "SYSTEM"
+    )]
+    pub platform: Platform,
+}
+
+/// Systems that nodes can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Platform {
+    /// Linux.
+    Linux,
+    /// Windows.
+    Windows,
 }
 
 /// Arguments of `import`.

@@ -16,7 +16,7 @@ use super::{
         output::{failure, say, table},
         security,
     },
-    Config, DEFAULT, in_file, read,
+    Config, default_path, in_file, read,
 };
 use crate::{
     host::Host,
@@ -30,7 +30,11 @@ use crate::{
 /// What is wrong with it, all at once.
 pub(in super::super) fn check(file: Option<PathBuf>, host: &Host) -> anyhow::Result<ExitCode> {
     let Some((path, text)) = read(file)? else {
-        bail!("there is no {DEFAULT}, and none is named: write `quaestor config check FILE`");
+        let path = default_path();
+        bail!(
+            "there is no {}, and none is named: write `quaestor config check FILE`",
+            path.display()
+        );
     };
     let command = &Cli::command();
     let config = Config::parse(&text, command).map_err(|wrong| in_file(&path, &wrong))?;

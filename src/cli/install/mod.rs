@@ -1,12 +1,14 @@
-//! `quaestor install` and `quaestor uninstall`: a role as a service of systemd.
+//! `quaestor install` and `quaestor uninstall`: a role as a service of systemd, or of Windows.
 //!
 //! - `flags`: what the role is started with, checked
 //! - `unit`: the text of the unit
 //! - `systemd`: telling systemd
+//! - `windows`: the same with the manager of services there
 
 mod flags;
 mod systemd;
 mod unit;
+mod windows;
 
 use std::{
     env, io,
@@ -27,6 +29,9 @@ use crate::{
 };
 use systemd::Systemd;
 
+/// Whether services are those of Windows.
+const IS_WINDOWS: bool = matches!(env::consts::OS.as_bytes(), b"windows");
+
 /// Where units of the host go.
 const UNITS: &str = "/etc/systemd/system";
 
@@ -39,6 +44,17 @@ pub(super) async fn install(
     let program = roles::this_program()?;
     let role = args.role;
     check_program(role, &program, host, args.place.user)?;
+    if IS_WINDOWS {
+        refuse_units(&args.place)?;
+        if args.dry_run {
+            for words in windows::settings(role, &program, &flags, false) {
+                say(format_args!("sc.exe {}", words.join(" ")))?;
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        windows::install(role, &program, &flags).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let text = unit::text(role, &program, &flags, args.place.user);
     if args.dry_run {
         say(text.trim_end())?;
@@ -91,6 +107,11 @@ pub(super) async fn install(
 
 pub(super) async fn uninstall(host: &Host, args: UninstallArgs) -> anyhow::Result<ExitCode> {
     let role = args.role;
+    if IS_WINDOWS {
+        refuse_units(&args.place)?;
+        windows::uninstall(role).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let name = unit::name(role);
     let directory = directory(&args.place, "uninstall")?;
     let file = directory.join(&name);
@@ -131,6 +152,14 @@ pub(super) async fn uninstall(host: &Host, args: UninstallArgs) -> anyhow::Resul
         )?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is about systemd is a mistake where there is none.
+fn refuse_units(place: &UnitPlace) -> anyhow::Result<()> {
+    if place.user || place.unit_dir.is_some() {
+        bail!("--user and --unit-dir are about systemd, and this is Windows");
+    }
+    Ok(())
 }
 
 /// Finds out now what would keep the service from starting later.

@@ -9,7 +9,7 @@
 //! | each service by itself | `meaning` | what contradicts itself or cannot work; also [`check`], for stored specs |
 //! | all services together | `set` | names and ports that collide |
 //!
-//! [`read_external`] reads what a balancer serves by itself (`alone`).
+//! [`read_external`] reads what a balancer serves by itself (`alone`), [`read_for_windows`] what is for nodes with Windows.
 //! `suggest` guesses what was meant, `diagnostic` shows what was found, [`explain`] says what there is to write.
 //! Nothing here does I/O: the caller brings the texts.
 
@@ -23,6 +23,7 @@ mod shape;
 mod suggest;
 mod syntax;
 mod tree;
+mod windows;
 mod yaml;
 
 use std::borrow::Cow;
@@ -182,6 +183,14 @@ pub fn read(sources: &[Source]) -> Result<Vec<Manifest>, Diagnostics> {
 /// Everything that is wrong with any of them, and each service of another kind.
 pub fn read_external(sources: &[Source]) -> Result<Vec<Manifest>, Diagnostics> {
     read_with(sources, alone::diagnose)
+}
+
+/// The same, of services for nodes with Windows.
+///
+/// # Errors
+/// Everything that is wrong with any of them, and whatever means nothing there.
+pub fn read_for_windows(sources: &[Source]) -> Result<Vec<Manifest>, Diagnostics> {
+    read_with(sources, windows::diagnose)
 }
 
 fn read_with(

@@ -11,7 +11,7 @@ use std::{
 use futures::future::{Either, select};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
-    process::Command,
+    process::{Child, Command},
 };
 
 use super::{
@@ -21,7 +21,11 @@ use super::{
 use crate::host::Clock;
 
 /// The program's name.
-const NAME: &str = "quaestor-shim";
+const NAME: &str = if cfg!(windows) {
+    "quaestor-shim.exe"
+} else {
+    "quaestor-shim"
+};
 
 /// The variable that names another one.
 const VARIABLE: &str = "QUAESTOR_SHIM";
@@ -89,7 +93,7 @@ pub(super) async fn launch(
         .stdin(stdin)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(failed)?;
+    let mut child = spawn(&mut command).map_err(failed)?;
     let serving = async {
         let mut said = String::new();
         if let Some(output) = child.stdout.take() {
@@ -113,5 +117,30 @@ pub(super) async fn launch(
         None => Ok(()),
         Some((Some(code), _)) if code == i32::from(exit_codes::HELD) => Err(Failure::Held),
         Some((_, why)) => Err(Failure::Broken(why.trim().to_owned())),
+    }
+}
+
+#[cfg(unix)]
+fn spawn(command: &mut Command) -> io::Result<Child> {
+    command.spawn()
+}
+
+/// A shim has a console of its own, without a window, in which its process can be asked to end; and it is no part of a job
+/// that this program is in, if that lets it go, so that it does not end with that.
+#[cfg(windows)]
+fn spawn(command: &mut Command) -> io::Result<Child> {
+    use windows_sys::Win32::System::Threading::{
+        CREATE_BREAKAWAY_FROM_JOB, CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW,
+    };
+    // Sockets do not work without it.
+    command.envs(env::var_os("SystemRoot").map(|root| ("SystemRoot", root)));
+    let flags = CREATE_NO_WINDOW | CREATE_NEW_PROCESS_GROUP;
+    command.creation_flags(flags | CREATE_BREAKAWAY_FROM_JOB);
+    match command.spawn() {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            command.creation_flags(flags);
+            command.spawn()
+        }
+        spawned => spawned,
     }
 }

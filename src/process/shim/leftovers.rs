@@ -5,10 +5,8 @@ use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+use super::VARIABLE;
 use crate::host::Clock;
-
-/// The variable that carries an instance's uuid.
-pub(super) const VARIABLE: &str = "QUAESTOR_INSTANCE_UUID";
 
 /// Who is killed is gone after a pause or two.
 const PAUSE: Duration = Duration::from_millis(10);

@@ -3,11 +3,10 @@
 use std::{collections::VecDeque, io, path::Path, sync::Arc};
 
 use futures::future::{Either, select};
-use tokio::net::UnixStream;
 
 use super::{
     PATIENCE,
-    socket::Address,
+    socket::{self, Stream},
     wire::{
         VERSION,
         message::{Command, LONGEST, Message, Status},
@@ -17,7 +16,7 @@ use crate::host::Clock;
 
 /// A connection to a shim that has said hello.
 pub(super) struct Link {
-    stream: Arc<UnixStream>,
+    stream: Arc<Stream>,
     clock: Arc<dyn Clock>,
     /// What the shim has learnt.
     level: u32,
@@ -32,8 +31,7 @@ impl Link {
     /// # Errors
     /// See [`is_absence`]; any other means that a shim may be there.
     pub(super) async fn connect(directory: &Path, clock: &Arc<dyn Clock>) -> io::Result<Self> {
-        let address = Address::new(directory)?;
-        let stream = UnixStream::connect(address.path()).await?;
+        let stream = socket::connect(directory).await?;
         let mut link = Self {
             stream: Arc::new(stream),
             clock: Arc::clone(clock),
@@ -51,7 +49,7 @@ impl Link {
     }
 
     /// What commands can be sent by while this is listened to.
-    pub(super) fn sender(&self) -> Arc<UnixStream> {
+    pub(super) fn sender(&self) -> Arc<Stream> {
         Arc::clone(&self.stream)
     }
 
@@ -147,7 +145,7 @@ impl Link {
 }
 
 /// Sends a command without waiting: a line is short, and a shim that has not read hundreds of them is frozen.
-pub(super) fn send(stream: &UnixStream, command: Command) -> io::Result<()> {
+pub(super) fn send(stream: &Stream, command: Command) -> io::Result<()> {
     let line = format!("{command}\n");
     match stream.try_write(line.as_bytes())? {
         written if written == line.len() => Ok(()),

@@ -14,17 +14,28 @@
 
 mod errand;
 mod launch;
+#[cfg(unix)]
 mod leftovers;
 mod link;
 mod processes;
+#[cfg_attr(windows, path = "socket_windows.rs")]
 pub mod socket;
 mod watch;
 pub mod wire;
 
 use std::{path::Path, time::Duration};
 
+/// What holds instances to their limits, and kills what a shim has left.
+#[cfg(unix)]
+use super::cgroup::Cgroups as Confinement;
+#[cfg(windows)]
+use super::windows::Jobs as Confinement;
+
 pub use launch::ShimMissing;
 pub use processes::ShimProcesses;
+
+/// The variable that carries an instance's uuid.
+const VARIABLE: &str = "QUAESTOR_INSTANCE_UUID";
 
 /// A shim answers within a millisecond; one that has said nothing for so long is frozen, or the machine is.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -38,6 +49,7 @@ const TURNS: u32 = 600;
 /// Where root's agents keep what matters within one boot: memory, empty after the next boot. None where
 /// there is no such place, or it is not this user's.
 pub fn runtime_home() -> Option<&'static Path> {
+    // On Windows there are no such mounts.
     let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
     let in_memory = mounts.lines().any(|line| {
         let mut words = line.split(' ').skip(1);

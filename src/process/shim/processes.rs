@@ -11,9 +11,8 @@ use std::{
 use futures::future::{BoxFuture, Either, select};
 
 use super::{
-    PATIENCE, TURN, TURNS,
+    Confinement, PATIENCE, TURN, TURNS, VARIABLE,
     launch::{self, Failure, ShimMissing},
-    leftovers,
     link::{self, Link},
     watch::{self, Look},
     wire::{
@@ -26,12 +25,11 @@ use super::{
 use crate::{
     host::{Clock, Disk, Host},
     model::{Resources, quantity::Period},
-    process::{
-        Found, Place, Processes, Program, StartError, Started, Used, cgroup::Cgroups, holder, usage,
-    },
+    process::{Found, Place, Processes, Program, StartError, Started, Used, holder},
 };
 
-/// Where the system tells of processes.
+/// Where Linux tells of processes.
+#[cfg(unix)]
 const PROC: &str = "/proc";
 
 /// Processes of this machine, each behind a shim of its own that outlives this.
@@ -42,7 +40,7 @@ pub struct ShimProcesses {
     disk: Arc<dyn Disk>,
     tether: Option<Tether>,
     /// Found when they are first needed: whoever only asks for the shim needs none.
-    cgroups: OnceLock<Arc<Cgroups>>,
+    confinement: OnceLock<Arc<Confinement>>,
 }
 
 /// A pipe whose writing end this program holds for as long as it lives.
@@ -67,7 +65,7 @@ impl ShimProcesses {
             clock: Arc::clone(&host.clock),
             disk: Arc::clone(&host.disk),
             tether: None,
-            cgroups: OnceLock::new(),
+            confinement: OnceLock::new(),
         }
     }
 
@@ -84,10 +82,13 @@ impl ShimProcesses {
         Ok(self)
     }
 
-    fn cgroups(&self) -> &Arc<Cgroups> {
-        self.cgroups.get_or_init(|| {
-            let cgroups = Cgroups::new(Arc::clone(&self.disk), Path::new(PROC));
-            Arc::new(cgroups)
+    fn confinement(&self) -> &Arc<Confinement> {
+        self.confinement.get_or_init(|| {
+            #[cfg(unix)]
+            let confinement = Confinement::new(Arc::clone(&self.disk), Path::new(PROC));
+            #[cfg(windows)]
+            let confinement = Confinement::default();
+            Arc::new(confinement)
         })
     }
 
@@ -105,7 +106,7 @@ impl ShimProcesses {
                 Err(error) if link::is_departure(&error) => {}
                 Err(error) => return Err(failed(error.to_string())),
             }
-            watch::bury(place, self.cgroups(), &self.clock).await;
+            watch::bury(place, self.confinement(), &self.clock).await;
             let tether = self.tether.as_ref().map(|tether| &tether.reader);
             match launch::launch(&self.shim, directory, tether, &self.clock).await {
                 Ok(()) => {}
@@ -130,7 +131,8 @@ impl ShimProcesses {
         let made = self.disk.create_directory(directory);
         made.map_err(unusable(directory))?;
         link_logs(directory, &program.logs).map_err(unusable(&program.logs))?;
-        self.cgroups().settle();
+        #[cfg(unix)]
+        self.confinement().settle();
         let mut link = self.shim_for(place, program).await?;
         let record = directory.join(names::PROGRAM);
         let write = |cgroup: Option<PathBuf>| {
@@ -160,7 +162,7 @@ impl ShimProcesses {
             notice,
             link,
             &self.disk,
-            self.cgroups(),
+            self.confinement(),
         ))
     }
 
@@ -187,9 +189,18 @@ impl ShimProcesses {
 
     /// The cgroup that `program` enters, if it has limits and this host can have any.
     fn cgroup(&self, place: &Place, program: &Program) -> Option<PathBuf> {
-        let limited = program.resources.is_limited();
-        let confine = || self.cgroups().confine(place, &program.resources).cgroup;
-        limited.then(confine).flatten()
+        #[cfg(unix)]
+        {
+            let limited = program.resources.is_limited();
+            let confine = || self.confinement().confine(place, &program.resources);
+            limited.then(confine)?.cgroup
+        }
+        // Every instance has its job there, which the shim makes.
+        #[cfg(windows)]
+        {
+            let _ = (place, program);
+            None
+        }
     }
 
     /// Lets the shim start `program`, which the record says already.
@@ -278,7 +289,7 @@ impl ShimProcesses {
                             notice,
                             link,
                             &self.disk,
-                            self.cgroups(),
+                            self.confinement(),
                         ),
                     })
                 }
@@ -287,7 +298,7 @@ impl ShimProcesses {
                 }),
             },
             Look::Nobody => Ok(Found::Idle {
-                last: watch::bury(place, self.cgroups(), &self.clock).await,
+                last: watch::bury(place, self.confinement(), &self.clock).await,
             }),
         }
     }
@@ -302,13 +313,19 @@ impl ShimProcesses {
                 select(std::pin::pin!(left), self.clock.sleep(PATIENCE)).await;
             }
             Look::Nobody => {
-                watch::bury(place, self.cgroups(), &self.clock).await;
+                watch::bury(place, self.confinement(), &self.clock).await;
             }
         }
-        self.cgroups().clear(place, &self.clock).await;
-        match fs::remove_dir_all(&place.directory) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        self.confinement().clear(place, &self.clock).await;
+        let mut looks = 0;
+        loop {
+            match fs::remove_dir_all(&place.directory) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                // Where a shim that is just ending holds files open, they cannot be removed.
+                Err(_) if cfg!(windows) && looks < TURNS => looks += 1,
+                removed => return removed,
+            }
+            self.clock.sleep(TURN).await;
         }
     }
 }
@@ -336,15 +353,20 @@ impl Processes for ShimProcesses {
     }
 
     fn usage(&self, pids: &BTreeSet<u32>) -> BTreeMap<u32, Used> {
-        let units = usage::Units {
-            ticks: rustix::param::clock_ticks_per_second(),
-            page: rustix::param::page_size() as u64,
-        };
-        usage::of(Path::new(PROC), pids, units)
+        #[cfg(unix)]
+        {
+            let units = crate::process::usage::Units {
+                ticks: rustix::param::clock_ticks_per_second(),
+                page: rustix::param::page_size() as u64,
+            };
+            crate::process::usage::of(Path::new(PROC), pids, units)
+        }
+        #[cfg(windows)]
+        self.confinement().usage(pids)
     }
 
     fn confine(&self, place: &Place, resources: &Resources) -> Option<String> {
-        self.cgroups().hold(place, resources)
+        self.confinement().hold(place, resources)
     }
 
     fn processors(&self) -> f64 {
@@ -366,6 +388,16 @@ fn check(place: &Place, running: &Running) -> io::Result<()> {
 }
 
 /// Lets the log directory of a shim be `logs`.
+#[cfg(windows)]
+fn link_logs(directory: &Path, logs: &Path) -> io::Result<()> {
+    let text = logs
+        .to_str()
+        .ok_or_else(|| io::Error::other("its name is no Unicode"))?;
+    fs::write(directory.join(names::LOG), text)
+}
+
+/// Lets the log directory of a shim be `logs`.
+#[cfg(unix)]
 fn link_logs(directory: &Path, logs: &Path) -> io::Result<()> {
     let link = directory.join(names::LOG);
     match fs::read_link(&link) {
@@ -383,7 +415,7 @@ fn seal(place: &Place, program: &Program, cgroup: Option<PathBuf>) -> String {
         .chain(secrets)
         .map(|(name, value)| (name.into(), value.into()))
         .collect();
-    environment.push((leftovers::VARIABLE.into(), place.uuid.clone().into()));
+    environment.push((VARIABLE.into(), place.uuid.clone().into()));
     let record = program::Program {
         is_secret: !program.secrets.is_empty(),
         pre_start: program.pre_start.as_ref().map(|first| program::PreStart {

@@ -7,8 +7,21 @@ use std::{
 };
 
 use rustix::fs::{Mode, OFlags};
+use tokio::net::UnixStream;
 
 use super::wire::names;
+
+/// What agent and shim speak over.
+pub(super) type Stream = UnixStream;
+
+/// Connects to the shim that serves `directory`.
+///
+/// # Errors
+/// Of kind `NotFound` or `ConnectionRefused` where no shim listens.
+pub(super) async fn connect(directory: &Path) -> io::Result<Stream> {
+    let address = Address::new(directory)?;
+    UnixStream::connect(address.path()).await
+}
 
 /// A name for the socket in a directory. Addresses of Unix sockets hold 107 bytes and directories have
 /// longer names; this one goes through a descriptor of the directory and is always short. It is good

@@ -8,11 +8,12 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use tokio::{net::UnixStream, sync::watch};
+use tokio::sync::watch;
 
 use super::{
-    TURN, TURNS, errand, leftovers,
+    Confinement, TURN, TURNS, errand,
     link::{self, Link},
+    socket::Stream,
     wire::{
         message::{Command, Message, Signal, Status},
         names, notice,
@@ -26,7 +27,7 @@ use crate::{
         notice::{Notice, Stage},
         service::StopSignal,
     },
-    process::{End, Ended, Errand, Outcome, Place, Process, Started, cgroup::Cgroups},
+    process::{End, Ended, Errand, Outcome, Place, Process, Started},
 };
 
 /// Pause before a connection to a shim that may live is tried again.
@@ -39,8 +40,10 @@ pub(super) fn started(
     notice: Option<notice::Notice>,
     link: Link,
     disk: &Arc<dyn Disk>,
-    cgroups: &Arc<Cgroups>,
+    confinement: &Arc<Confinement>,
 ) -> Started {
+    #[cfg(windows)]
+    confinement.know(running.pid, place);
     let (standing, shown) = watch::channel(Standing::of(running, notice));
     let process = Shimmed {
         directory: place.directory.clone(),
@@ -54,7 +57,7 @@ pub(super) fn started(
         place: place.clone(),
         incarnation: running.incarnation,
         shim: Arc::clone(&process.shim),
-        cgroups: Arc::clone(cgroups),
+        confinement: Arc::clone(confinement),
     };
     Started {
         process: Box::new(process),
@@ -101,7 +104,7 @@ struct Shimmed {
     disk: Arc<dyn Disk>,
     standing: Mutex<watch::Receiver<Standing>>,
     /// The connection; another one after the first was lost.
-    shim: Arc<Mutex<Arc<UnixStream>>>,
+    shim: Arc<Mutex<Arc<Stream>>>,
 }
 
 impl Shimmed {
@@ -178,12 +181,19 @@ struct Watch {
     standing: watch::Sender<Standing>,
     place: Place,
     incarnation: u64,
-    shim: Arc<Mutex<Arc<UnixStream>>>,
-    cgroups: Arc<Cgroups>,
+    shim: Arc<Mutex<Arc<Stream>>>,
+    confinement: Arc<Confinement>,
 }
 
 impl Watch {
-    async fn until_ended(self, mut link: Link) -> End {
+    async fn until_ended(self, link: Link) -> End {
+        let end = self.watch(link).await;
+        #[cfg(windows)]
+        self.confinement.lose(&self.place);
+        end
+    }
+
+    async fn watch(&self, mut link: Link) -> End {
         loop {
             match link.event().await {
                 Ok(Message::Exited(exit)) if exit.incarnation == self.incarnation => {
@@ -206,6 +216,8 @@ impl Watch {
     /// Shows what lives now, if it is of the same start.
     fn show(&self, running: &Running) {
         if running.incarnation == self.incarnation {
+            #[cfg(windows)]
+            self.confinement.know(running.pid, &self.place);
             self.change(|standing| {
                 standing.pid = running.pid;
                 standing.preparing = running.preparing;
@@ -249,7 +261,7 @@ impl Watch {
                     return Err(own.map_or(End::UNKNOWN, |exit| end(&exit)));
                 }
                 Ok(Look::Nobody) => {
-                    let recorded = bury(&self.place, &self.cgroups, clock).await;
+                    let recorded = bury(&self.place, &self.confinement, clock).await;
                     let own = recorded.filter(|(incarnation, _)| *incarnation == self.incarnation);
                     let end = own.map_or(End::UNKNOWN, |(_, end)| end);
                     if end == End::UNKNOWN {
@@ -302,7 +314,7 @@ async fn ask(directory: &Path, clock: &Arc<dyn Clock>) -> io::Result<Look> {
 /// far as they were recorded.
 pub(super) async fn bury(
     place: &Place,
-    cgroups: &Cgroups,
+    confinement: &Confinement,
     clock: &Arc<dyn Clock>,
 ) -> Option<(u64, End)> {
     let read = |name| fs::read(place.directory.join(name)).ok();
@@ -310,13 +322,15 @@ pub(super) async fn bury(
     let exit = read(names::EXIT).and_then(|record| known(Exit::open(&record)));
     if place.directory.join(names::RUNNING).exists() {
         let uuid = running.as_ref().map_or(&place.uuid, |it| &it.instance);
-        leftovers::kill(uuid, clock).await;
-        // Whoever hides from that, by another environment, is in the cgroup still, if there is one.
+        #[cfg(unix)]
+        super::leftovers::kill(uuid, clock).await;
+        // Whoever hides from that, by another environment, is in the cgroup still, if there is one. On Windows all
+        // are in the job.
         let place = Place {
             uuid: uuid.clone(),
             ..place.clone()
         };
-        cgroups.clear(&place, clock).await;
+        confinement.clear(&place, clock).await;
     }
     let ended = exit.map(|exit| (exit.incarnation, end(&exit)));
     let lost = running.map(|running| (running.incarnation, End::UNKNOWN));

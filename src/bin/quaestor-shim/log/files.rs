@@ -2,16 +2,14 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::FileExt as _,
-    path::{Path, PathBuf},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    path::PathBuf,
 };
 
 use crate::{
-    clock,
+    clock, place,
     wire::{
         log::{CURRENT, Source, Time, archived, number, write_head},
-        names,
         program::LogLimits,
     },
 };
@@ -97,7 +95,7 @@ impl Files {
 
 impl Current {
     fn open() -> io::Result<Self> {
-        let path = within(CURRENT);
+        let path = within(CURRENT)?;
         let mut options = OpenOptions::new();
         let file = options.read(true).append(true).create(true).open(path)?;
         let size = file.metadata()?.len();
@@ -111,8 +109,10 @@ impl Current {
 
     fn ends_a_line(&self) -> io::Result<bool> {
         let mut last = *b"\n";
-        if let Some(at) = self.size.checked_sub(1) {
-            self.file.read_exact_at(&mut last, at)?;
+        if self.size > 0 {
+            let mut file = &self.file;
+            file.seek(SeekFrom::End(-1))?;
+            file.read_exact(&mut last)?;
         }
         Ok(last == *b"\n")
     }
@@ -142,7 +142,7 @@ impl Current {
 fn rotate(files: u32) -> io::Result<()> {
     let mut full = full_files()?;
     let next = full.last().map_or(1, |last| last + 1);
-    match fs::rename(within(CURRENT), within(&archived(next))) {
+    match fs::rename(within(CURRENT)?, within(&archived(next))?) {
         Ok(()) => full.push(next),
         // Somebody has cleaned up.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -150,7 +150,7 @@ fn rotate(files: u32) -> io::Result<()> {
     }
     let kept = files.saturating_sub(1) as usize;
     for number in &full[..full.len().saturating_sub(kept)] {
-        fs::remove_file(within(&archived(*number)))?;
+        fs::remove_file(within(&archived(*number))?)?;
     }
     Ok(())
 }
@@ -158,15 +158,15 @@ fn rotate(files: u32) -> io::Result<()> {
 /// The numbers of full files, the oldest first.
 fn full_files() -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
-    for entry in fs::read_dir(names::LOG)? {
+    for entry in fs::read_dir(place::logs()?)? {
         numbers.extend(entry?.file_name().to_str().and_then(number));
     }
     numbers.sort_unstable();
     Ok(numbers)
 }
 
-fn within(name: &str) -> PathBuf {
-    Path::new(names::LOG).join(name)
+fn within(name: &str) -> io::Result<PathBuf> {
+    Ok(place::logs()?.join(name))
 }
 
 /// How many bytes of `text` are whole lines, at most `most`.

@@ -4,6 +4,7 @@
 //! - [`lines`]: lines out of chunks
 //! - [`queue`]: between the loop and the thread; bounded, and never waits
 //! - [`files`]: the rotated files
+//! - [`stream`]: one output of a process
 //!
 //! **What may be lost.** The worker never waits for a disk: the loop reads on whatever happens. While the
 //! disk hangs lines gather in the queue; once that is full, and when a write fails, whole lines are dropped,
@@ -12,105 +13,12 @@
 mod files;
 mod lines;
 mod queue;
+#[cfg_attr(windows, path = "../windows/stream.rs")]
+mod stream;
 
-use std::{io, os::fd::OwnedFd};
-
-use rustix::{
-    fs::{OFlags, fcntl_getfl, fcntl_setfl},
-    io::Errno,
-    pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with},
-};
-
-use crate::wire::log::Source;
-use lines::Lines;
 pub(crate) use queue::Queue;
-
-/// How much a pipe holds, in bytes, where the system lets us: what a busy worker writes while the shim
-/// waits for a processor.
-const PIPE: usize = 256 * 1024;
-/// How much is read at once, in bytes. Room of this size is the system's until it is
-/// touched, so that quiet workers cost one page of it.
-const CHUNK: usize = 128 * 1024;
-
-/// One output of a process.
-pub(crate) struct Stream {
-    source: Source,
-    /// None after its end.
-    pipe: Option<OwnedFd>,
-    lines: Lines,
-}
-
-impl Stream {
-    /// A new pipe: what is read from, and what the process writes to.
-    pub(crate) fn new(source: Source) -> io::Result<(Self, OwnedFd)> {
-        let (pipe, end) = pipe_with(PipeFlags::CLOEXEC)?;
-        // Only our side: the worker's writes wait, as it expects.
-        fcntl_setfl(&pipe, fcntl_getfl(&pipe)? | OFlags::NONBLOCK)?;
-        // Beyond a user's share the system refuses; a smaller pipe works as well.
-        let _ = fcntl_setpipe_size(&pipe, PIPE);
-        let stream = Self {
-            source,
-            pipe: Some(pipe),
-            lines: Lines::default(),
-        };
-        Ok((stream, end))
-    }
-
-    /// What to wait for.
-    pub(crate) fn pipe(&self) -> Option<&OwnedFd> {
-        self.pipe.as_ref()
-    }
-
-    /// Whether the last line has not ended yet.
-    pub(crate) fn has_partial_line(&self) -> bool {
-        self.lines.has_partial()
-    }
-
-    /// Reads once. How much there was, in bytes.
-    pub(crate) fn read(&mut self, buffer: &mut Buffer, queue: &Queue) -> usize {
-        let Some(pipe) = &self.pipe else {
-            return 0;
-        };
-        match rustix::io::read(pipe, &mut *buffer.0) {
-            Ok(0) => self.pipe = None,
-            Ok(length) => {
-                queue.add(self.source, &mut self.lines, &buffer.0[..length]);
-                return length;
-            }
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(_) => self.pipe = None,
-        }
-        0
-    }
-
-    /// Passes the partial line on. Its rest will be marked as such.
-    pub(crate) fn flush(&mut self, queue: &Queue) {
-        queue.add_partial(self.source, &mut self.lines);
-    }
-
-    /// Reads what is left after the end of the process, and closes. Somebody else may hold the other
-    /// side and write for ever, so no more is read than a pipe holds.
-    pub(crate) fn finish(mut self, buffer: &mut Buffer, queue: &Queue) {
-        let holds = self
-            .pipe
-            .as_ref()
-            .and_then(|pipe| fcntl_getpipe_size(pipe).ok());
-        let mut left = holds.unwrap_or(PIPE);
-        while left > 0 {
-            match self.read(buffer, queue) {
-                0 => break,
-                length => left = left.saturating_sub(length),
-            }
-        }
-        self.flush(queue);
-    }
-}
-
-/// What both streams are read into.
-pub(crate) struct Buffer(Box<[u8]>);
-
-impl Buffer {
-    pub(crate) fn new() -> Self {
-        Self(vec![0; CHUNK].into_boxed_slice())
-    }
-}
+#[cfg(unix)]
+pub(crate) use stream::Buffer;
+pub(crate) use stream::Stream;
+#[cfg(windows)]
+pub(crate) use stream::Tail;

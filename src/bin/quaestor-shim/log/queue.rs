@@ -28,6 +28,7 @@ const KEPT: usize = 16 * 1024;
 const STACK: usize = 64 * 1024;
 
 /// The loop's end of the queue. Adding never waits for a disk.
+#[derive(Clone)]
 pub(crate) struct Queue(Arc<Shared>);
 
 struct Shared {

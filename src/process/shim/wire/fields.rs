@@ -3,7 +3,6 @@
 use std::{
     ffi::{OsStr, OsString},
     fmt,
-    os::unix::ffi::{OsStrExt as _, OsStringExt as _},
     str::FromStr,
 };
 
@@ -115,7 +114,7 @@ fn escape(value: &OsStr, text: &mut String) {
         text.push(char::from(DIGITS[usize::from(byte >> 4)]));
         text.push(char::from(DIGITS[usize::from(byte & 15)]));
     };
-    for chunk in value.as_bytes().utf8_chunks() {
+    for chunk in value.as_encoded_bytes().utf8_chunks() {
         for character in chunk.valid().chars() {
             if character.is_whitespace() || character.is_control() || character == '%' {
                 let mut buffer = [0; 4];
@@ -144,7 +143,20 @@ fn unescape(text: &str) -> Result<OsString, Malformed> {
         value.push(byte);
         value.extend_from_slice(&part.as_bytes()[2..]);
     }
-    Ok(OsString::from_vec(value))
+    from_bytes(value)
+}
+
+#[cfg(unix)]
+fn from_bytes(value: Vec<u8>) -> Result<OsString, Malformed> {
+    Ok(std::os::unix::ffi::OsStringExt::from_vec(value))
+}
+
+/// Names that are no Unicode, which Windows has as well, are understood by nobody.
+#[cfg(windows)]
+fn from_bytes(value: Vec<u8>) -> Result<OsString, Malformed> {
+    let text = String::from_utf8(value);
+    let wrong = |_| Malformed("a value is no Unicode".to_owned());
+    text.map(OsString::from).map_err(wrong)
 }
 
 #[cfg(test)]
@@ -171,11 +183,12 @@ mod tests {
     }
 
     proptest! {
+        #[cfg(unix)]
         #[test]
         fn any_bytes_come_back_as_one_word(values: Vec<Vec<u8>>) {
             let mut fields = Fields::default();
             for value in &values {
-                fields.add("value", OsStr::from_bytes(value));
+                fields.add("value", <OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(value));
             }
             let mut text = String::new();
             fields.write(' ', &mut text);

@@ -47,8 +47,14 @@ pub mod names {
     pub const RUNNING: &str = "running";
     /// The last [`Exit`](super::record::Exit).
     pub const EXIT: &str = "exit";
-    /// The directory of log files, or a link to one.
+    /// The directory of log files, or a link to one; on Windows, where links take privileges, a file that
+    /// says where the directory is.
     pub const LOG: &str = "log";
+
+    /// The job object, on Windows, in which all processes of an instance live.
+    pub fn job(uuid: &str) -> String {
+        format!(r"Global\quaestor-{uuid}")
+    }
 }
 
 /// What is said outside of the socket.

@@ -250,14 +250,15 @@ fn limits(fields: &Fields) -> Result<Vec<Limit>, Malformed> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::ffi::OsStringExt as _;
-
     use proptest::{collection::vec, option, prelude::*};
 
     use super::*;
 
     fn bytes() -> impl Strategy<Value = OsString> {
-        any::<Vec<u8>>().prop_map(OsString::from_vec)
+        #[cfg(unix)]
+        return any::<Vec<u8>>().prop_map(std::os::unix::ffi::OsStringExt::from_vec);
+        #[cfg(windows)]
+        return any::<String>().prop_map(OsString::from);
     }
 
     fn limit() -> impl Strategy<Value = Limit> {

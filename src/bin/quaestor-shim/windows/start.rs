@@ -1,0 +1,34 @@
+//! How the shim begins: it finds its directory, listens, and lets go of who started it.
+
+use std::{
+    io::{self, Write as _},
+    net::{Ipv4Addr, TcpListener},
+    path::Path,
+};
+
+use crate::{
+    place, raw, records,
+    shim::Shim,
+    wire::{names, words},
+};
+
+/// Makes this process independent of who started it.
+pub(crate) fn settle(directory: &Path) -> io::Result<()> {
+    place::settle(directory)
+}
+
+/// Listens, says so, and serves until it is released.
+pub(crate) fn serve(is_tethered: bool) -> io::Result<()> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let port = listener.local_addr()?.port();
+    let token = format!("{:032x}", raw::random()?);
+    let address = format!("{port} {token}\n");
+    let mut shim = Shim::new(listener, token, is_tethered)?;
+    records::Reserved::new(names::SOCKET)?.write(&address)?;
+    // Whoever started this may be gone already; then nobody is waiting for the word.
+    let _ = io::stdout().write_all(words::READY.as_bytes());
+    let _ = io::stdout().flush();
+    raw::let_go(is_tethered);
+    shim.serve();
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! One output of a process: read by a thread of its own, as nothing else waits for such a pipe.
+
+use std::{
+    io::{self, PipeReader, PipeWriter, Read as _},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        mpsc::{Receiver, Sender, channel},
+    },
+    time::Duration,
+};
+
+use super::{lines::Lines, queue::Queue};
+use crate::{connection::thread, shim::Event, wire::log::Source};
+
+/// How much is read at once, in bytes.
+const CHUNK: usize = 32 * 1024;
+/// Somebody else may hold the other side of a pipe and write for ever: so long its end is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// One output of a process.
+pub(crate) struct Stream {
+    source: Source,
+    lines: Arc<Mutex<Lines>>,
+    /// At its end once the pipe is.
+    end: Receiver<()>,
+}
+
+impl Stream {
+    /// A new pipe: what is read from, and what the process writes to.
+    pub(crate) fn new(
+        source: Source,
+        queue: &Queue,
+        events: &Sender<Event>,
+    ) -> io::Result<(Self, PipeWriter)> {
+        let (mut pipe, end_of_process) = io::pipe()?;
+        let lines = Arc::new(Mutex::new(Lines::default()));
+        let (queue, events, theirs) = (queue.clone(), events.clone(), Arc::clone(&lines));
+        let (told, end) = channel();
+        let reading = move || {
+            read(&mut pipe, |chunk| {
+                let mut lines = lock(&theirs);
+                queue.add(source, &mut lines, chunk);
+                if lines.has_partial() {
+                    let _ = events.send(Event::Partial);
+                }
+            });
+            drop(told);
+        };
+        thread("output").spawn(reading)?;
+        Ok((Self { source, lines, end }, end_of_process))
+    }
+
+    /// Whether the last line has not ended yet.
+    pub(crate) fn has_partial_line(&self) -> bool {
+        lock(&self.lines).has_partial()
+    }
+
+    /// Passes the partial line on. Its rest will be marked as such.
+    pub(crate) fn flush(&mut self, queue: &Queue) {
+        queue.add_partial(self.source, &mut lock(&self.lines));
+    }
+
+    /// Waits for what is left after the end of the process.
+    pub(crate) fn finish(mut self, queue: &Queue) {
+        let _ = self.end.recv_timeout(PATIENCE);
+        self.flush(queue);
+    }
+}
+
+fn lock(lines: &Mutex<Lines>) -> MutexGuard<'_, Lines> {
+    lines.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads a pipe to its end.
+fn read(pipe: &mut PipeReader, mut take: impl FnMut(&[u8])) {
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match pipe.read(&mut chunk) {
+            Ok(0) => return,
+            Ok(length) => take(&chunk[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// What somebody prints, of which only the last is of interest.
+pub(crate) struct Tail {
+    text: Arc<Mutex<Vec<u8>>>,
+    end: Receiver<()>,
+}
+
+impl Tail {
+    /// A new pipe, of which the last `most` bytes are kept.
+    pub(crate) fn new(most: usize) -> io::Result<(Self, PipeWriter)> {
+        let (mut pipe, end_of_process) = io::pipe()?;
+        let text = Arc::new(Mutex::new(Vec::new()));
+        let theirs = Arc::clone(&text);
+        let (told, end) = channel();
+        let reading = move || {
+            read(&mut pipe, |chunk| {
+                let mut text = theirs.lock().unwrap_or_else(PoisonError::into_inner);
+                text.extend_from_slice(chunk);
+                let length = text.len();
+                text.drain(..length.saturating_sub(most));
+            });
+            drop(told);
+        };
+        thread("check").spawn(reading)?;
+        Ok((Self { text, end }, end_of_process))
+    }
+
+    /// Waits for what is left after the end of the process.
+    pub(crate) fn finish(self) -> Vec<u8> {
+        let _ = self.end.recv_timeout(PATIENCE);
+        std::mem::take(&mut *self.text.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

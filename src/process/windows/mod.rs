@@ -1,0 +1,18 @@
+//! What only Windows has: job objects, and its ways to tell about the machine.
+//!
+//! - `jobs`: memory, processor time and the end of all that an instance has started
+//! - `machine`: boot, memory, who may see a directory
+//! - `service`: this program as a service
+//! - `handle`: what is closed when it is dropped
+
+#![allow(
+    unsafe_code,
+    reason = "neither std nor a well kept crate has a safe way to job objects; each block says why it is right"
+)]
+
+mod handle;
+mod jobs;
+pub(super) mod machine;
+pub(super) mod service;
+
+pub(super) use jobs::Jobs;

@@ -1,0 +1,20 @@
+//! Windows: the processes of an agent there, under Wine, and a cluster of Linux and Windows (`scripts/test windows`).
+//!
+//! 1. [`processes`]: compiled for Windows: what an agent asks of its processes
+//! 2. [`actor`]: the program that they run: this one, in a role
+//! 3. [`mixed`]: on Linux: both systems on one etcd
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests run processes as they like"
+)]
+
+#[cfg(windows)]
+mod actor;
+#[cfg(unix)]
+mod mixed;
+#[cfg(windows)]
+mod processes;
+#[cfg(unix)]
+#[path = "../support/mod.rs"]
+mod support;
