@@ -4,6 +4,7 @@
 //! - `cluster`: roles on three members of etcd, with TLS on every connection; who may do what; new certificates
 //! - `rights`: etcd's own users: what each role may do to which keys, and that this is enough
 //! - `files`: certificates and configuration as files: what is written, refused, found to be wrong
+//! - `xds`: stock gRPC clients
 //! - `ground`: what they stand on
 #![allow(
     clippy::unwrap_used,
@@ -21,3 +22,7 @@ mod files;
 mod ground;
 #[path = "security/rights.rs"]
 mod rights;
+#[path = "xds/client.rs"]
+mod stock;
+#[path = "security/xds.rs"]
+mod xds;

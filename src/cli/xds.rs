@@ -7,7 +7,7 @@ use futures::future;
 use serde_json::json;
 
 use super::{
-    args::{Global, TlsArgs, XdsBootstrapArgs, XdsClientsArgs, XdsCommand},
+    args::{Global, TlsArgs, XdsClientsArgs, XdsCommand},
     output::{age, clean, note, or_dash, print, say, table},
 };
 use crate::{
@@ -28,25 +28,38 @@ pub(super) async fn run(
     host: &Host,
     command: XdsCommand,
 ) -> anyhow::Result<ExitCode> {
+    match command {
+        XdsCommand::Bootstrap(args) if args.plain.is_empty() => {
+            let addresses = balancers(operator).await?;
+            bootstrap(host, global, args.id, &addresses, credentials(&global.tls)).await
+        }
+        XdsCommand::Bootstrap(args) => {
+            let insecure = credentials(&TlsArgs::default());
+            bootstrap(host, global, args.id, &args.plain, insecure).await
+        }
+        XdsCommand::Clients(args) => clients(host, args, &balancers(operator).await?).await,
+    }
+}
+
+/// Where they are; at least one.
+async fn balancers(operator: &Operator) -> anyhow::Result<Vec<String>> {
     let addresses = operator.balancers().await?;
     if addresses.is_empty() {
         bail!(
             "no balancer says where it is: start one, and with --advertise HOST:PORT if it listens on all addresses"
         );
     }
-    match command {
-        XdsCommand::Bootstrap(args) => bootstrap(global, host, args, &addresses).await,
-        XdsCommand::Clients(args) => clients(host, args, &addresses).await,
-    }
+    Ok(addresses)
 }
 
 /// One `server_uri` with all of them: clients go from one to the next within seconds, which they do not between
 /// several servers.
 async fn bootstrap(
-    global: &Global,
     host: &Host,
-    args: XdsBootstrapArgs,
+    global: &Global,
+    id: Option<String>,
     addresses: &[String],
+    credentials: serde_json::Value,
 ) -> anyhow::Result<ExitCode> {
     let mut found: Vec<(IpAddr, u16)> = Vec::new();
     for address in addresses {
@@ -78,11 +91,11 @@ async fn bootstrap(
     let file = json!({
         "xds_servers": [{
             "server_uri": format!("{scheme}:{}", places.join(",")),
-            "channel_creds": [credentials(&global.tls)],
+            "channel_creds": [credentials],
             "server_features": ["xds_v3", "ignore_resource_deletion"],
         }],
         "node": {
-            "id": args.id.unwrap_or_else(|| host_name(host)),
+            "id": id.unwrap_or_else(|| host_name(host)),
             "cluster": global.cluster.as_str(),
             // Node's library wants one.
             "locality": {},

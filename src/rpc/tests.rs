@@ -9,23 +9,24 @@ use tonic_health::pb::{
 use super::*;
 use crate::{
     balancer::limits::Limits,
-    model::{Moment, Route},
+    model::{Moment, Name, Route},
     proto::service_discovery::{
         DiscoverServicesRequest, service_discovery_grpc_client::ServiceDiscoveryGrpcClient,
     },
     view::{Directory, Fact, Index},
 };
 
-struct Balancer {
-    directory: Arc<Directory>,
-    channel: Channel,
-    stop: CancellationToken,
-    served: futures::future::BoxFuture<'static, Result<(), Error>>,
+/// A served directory.
+pub(super) struct Balancer {
+    pub(super) directory: Arc<Directory>,
+    pub(super) channel: Channel,
+    pub(super) stop: CancellationToken,
+    pub(super) served: futures::future::BoxFuture<'static, Result<(), Error>>,
 }
 
 impl Balancer {
-    /// A served directory that knows nothing yet.
-    async fn start() -> Self {
+    /// One that knows nothing yet.
+    pub(super) async fn start() -> Self {
         let host = Host::system();
         let directory = Arc::new(Directory::default());
         let stop = CancellationToken::new();
@@ -54,7 +55,7 @@ impl Balancer {
     }
 
     /// Runs the server for as long as `client` takes.
-    async fn during<T>(&mut self, client: impl Future<Output = T>) -> T {
+    pub(super) async fn during<T>(&mut self, client: impl Future<Output = T>) -> T {
         tokio::select! {
             outcome = &mut self.served => panic!("the server ended: {outcome:?}"),
             answer = client => answer,
@@ -71,6 +72,19 @@ impl Balancer {
             .map(|answer| answer.into_inner().status())
             .map_err(|status| status.code())
     }
+}
+
+/// That there is a service of this name.
+pub(super) fn found_as(name: &str) -> Fact {
+    let service: Name = "w".parse().unwrap();
+    let route = Route {
+        service: service.clone(),
+        names: vec![name.to_owned()],
+        published: true,
+        balance: Default::default(),
+        generation: 1,
+    };
+    Fact::Route(service, Some(route))
 }
 
 fn question() -> DiscoverServicesRequest {
@@ -111,15 +125,7 @@ async fn before_the_first_sync_every_question_is_unavailable_and_health_is_not_s
 #[tokio::test]
 async fn from_the_first_sync_on_an_unknown_name_is_an_empty_answer_and_health_is_serving() {
     let mut balancer = Balancer::start().await;
-    let route = Route {
-        service: "w".parse().unwrap(),
-        names: vec!["WorkerX".to_owned()],
-        published: true,
-        balance: Default::default(),
-        generation: 1,
-    };
-    let fact = Fact::Route("w".parse().unwrap(), Some(route));
-    Index::new(Arc::clone(&balancer.directory)).apply([fact], Moment::default());
+    Index::new(Arc::clone(&balancer.directory)).apply([found_as("WorkerX")], Moment::default());
     let mut client = ServiceDiscoveryGrpcClient::new(balancer.channel.clone());
     for name in HEALTH_NAMES {
         assert_eq!(balancer.health(name).await, Ok(Answer::Serving), "`{name}`");

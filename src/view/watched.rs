@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::{FutureExt as _, channel::oneshot};
 
 use super::{
-    Endpoint,
+    Directory, Endpoint,
     members::Members,
     share::{self, Share},
 };
@@ -32,6 +32,13 @@ impl Watched {
     pub(super) fn wake(&self) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.clear();
+    }
+}
+
+impl Directory {
+    /// Whether anything is found under `name`.
+    pub fn has(&self, name: &str) -> bool {
+        self.members(name).is_some()
     }
 }
 

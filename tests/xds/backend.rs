@@ -1,4 +1,4 @@
-//! Servers that count their calls, and say how busy they are.
+//! Servers that count their calls, and say how busy they are by the standard's report.
 
 use std::{
     net::SocketAddr,
@@ -83,9 +83,11 @@ struct Counting(Arc<Calls>);
 
 #[tonic::async_trait]
 impl DemoWorker for Counting {
-    async fn work(&self, _: Request<WorkRequest>) -> Result<Response<WorkResponse>, Status> {
+    async fn work(&self, request: Request<WorkRequest>) -> Result<Response<WorkResponse>, Status> {
         self.0.count.fetch_add(1, Relaxed);
         *self.0.last.lock().unwrap() = Some(Instant::now());
+        let work = Duration::from_millis(request.into_inner().millis.into());
+        tokio::time::sleep(work).await;
         Ok(Response::new(WorkResponse {
             instance: self.0.name.clone(),
             pid: 0,

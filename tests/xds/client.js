@@ -16,6 +16,15 @@ function client(service) {
   return clients.get(service);
 }
 
+// A WorkRequest: its first field is how long the work takes.
+function request(work) {
+  const bytes = [0x08];
+  for (; work >= 128; work = Math.floor(work / 128)) {
+    bytes.push((work % 128) + 128);
+  }
+  return Buffer.from([...bytes, work]);
+}
+
 // What came of calls.
 class Tally {
   constructor() {
@@ -34,7 +43,7 @@ class Tally {
     return { by, errors, millis: Math.round(performance.now() - begun) };
   }
 
-  call(service, seconds = 10, wait = false) {
+  call(service, seconds = 10, wait = false, work = 0) {
     const same = (bytes) => bytes;
     const metadata = new grpc.Metadata({ waitForReady: wait });
     const options = { deadline: Date.now() + seconds * 1000 };
@@ -50,7 +59,7 @@ class Tally {
         resolve();
       };
       const path = '/quaestor.demo.DemoWorker/Work';
-      client(service).makeUnaryRequest(path, same, same, Buffer.alloc(0), metadata, options, done);
+      client(service).makeUnaryRequest(path, same, same, request(work), metadata, options, done);
     });
   }
 }
@@ -71,7 +80,7 @@ async function main() {
     if (command.do === 'calls') {
       const tally = new Tally();
       for (let i = 0; i < command.count; i += 1) {
-        await tally.call(command.service, command.seconds, command.wait);
+        await tally.call(command.service, command.seconds, command.wait, command.work);
       }
       answer = tally.answer();
     } else {

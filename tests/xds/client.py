@@ -2,9 +2,10 @@
 
 Reads one command per line, as JSON, and answers each with one line of JSON:
 
-    {"do": "calls", "service": S, "count": N, "seconds": T, "wait": B}   N calls, one after the other
-    {"do": "begin", "service": S}                                        calls without end, in the background
-    {"do": "seen"}                                                       what these saw since the last question
+    {"do": "calls", "service": S, "count": N, "seconds": T, "wait": B, "work": M}
+                                        N calls, one after the other, of work that takes M milliseconds
+    {"do": "begin", "service": S}       calls without end, in the background
+    {"do": "seen"}                      what these saw since the last question
 
 Answers are {"by": {INSTANCE: CALLS}, "errors": [TEXT, ...], "millis": M}.
 """
@@ -38,9 +39,9 @@ class Tally:
             self.clear()
         return told
 
-    def call(self, service, seconds=10, wait=False):
+    def call(self, service, seconds=10, wait=False, work=0):
         try:
-            answer = stub(service)(b"", timeout=seconds, wait_for_ready=wait)
+            answer = stub(service)(request(work), timeout=seconds, wait_for_ready=wait)
             with self.lock:
                 self.by[instance(answer)] += 1
         except grpc.RpcError as error:
@@ -52,6 +53,15 @@ class Tally:
 def stub(service):
     channel = grpc.insecure_channel(f"xds:///{service}")
     return channel.unary_unary("/quaestor.demo.DemoWorker/Work")
+
+
+def request(work):
+    """A WorkRequest: its first field is how long the work takes."""
+    varint = b""
+    while work >= 128:
+        varint += bytes([work % 128 + 128])
+        work //= 128
+    return b"\x08" + varint + bytes([work])
 
 
 def instance(answer):
@@ -73,7 +83,8 @@ def main():
             case "calls":
                 tally = Tally()
                 for _ in range(command["count"]):
-                    tally.call(command["service"], command["seconds"], command["wait"])
+                    given = {name: command[name] for name in ("service", "seconds", "wait", "work")}
+                    tally.call(**given)
                 answer = tally.answer()
             case "begin":
                 for _ in range(2):

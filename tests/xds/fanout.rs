@@ -11,18 +11,17 @@ use quaestor::proto::standard::envoy::config::endpoint::v3::ClusterLoadAssignmen
 use serde_json::json;
 use tonic::transport::Channel;
 
-use crate::{idle::Idle, setting::Setting, support::eventually};
+use crate::{
+    idle::Idle,
+    setting::Setting,
+    support::{eventually, number},
+};
 
 /// Endpoints of each service.
 const ENDPOINTS: usize = 20;
 
 /// How many endpoints a client was told of last, and when.
 type Told = Arc<Mutex<(usize, Instant)>>;
-
-/// The number in that variable: `scripts/bench xds` asks for more than a test does.
-fn number(variable: &str, otherwise: usize) -> usize {
-    std::env::var(variable).map_or(otherwise, |number| number.parse().unwrap())
-}
 
 fn say(setting: &Setting, service: usize, slot: usize, ready: bool) -> Instant {
     let instance = format!("s{service}-{slot}");

@@ -6,7 +6,7 @@ use quaestor::proto::standard::envoy::service::discovery::v3::{
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Streaming, transport::Channel};
+use tonic::{Status, Streaming, transport::Channel};
 
 /// One such client.
 pub struct Idle {
@@ -15,7 +15,8 @@ pub struct Idle {
     responses: Streaming<DiscoveryResponse>,
 }
 
-const ENDPOINTS: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
+/// The kind of resource that says where the instances of a service are.
+pub const ENDPOINTS: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
 
 impl Idle {
     /// Subscribes to the endpoints of `Worker`, and takes what it is told first.
@@ -27,16 +28,12 @@ impl Idle {
 
     /// Subscribes to the endpoints of a service.
     pub async fn subscribe(channel: Channel, name: &str) -> Self {
-        let (requests, asked) = mpsc::channel(8);
-        let mut client = AggregatedDiscoveryServiceClient::new(channel);
+        let (requests, responses) = open(channel).await.unwrap();
         requests.send(request(name, "")).await.unwrap();
-        let responses = client
-            .stream_aggregated_resources(ReceiverStream::new(asked))
-            .await;
         Self {
             name: name.to_owned(),
             requests,
-            responses: responses.unwrap().into_inner(),
+            responses,
         }
     }
 
@@ -63,7 +60,19 @@ impl Idle {
     }
 }
 
-fn request(name: &str, nonce: &str) -> DiscoveryRequest {
+/// A stream on which nothing was said yet.
+pub async fn open(
+    channel: Channel,
+) -> Result<(mpsc::Sender<DiscoveryRequest>, Streaming<DiscoveryResponse>), Status> {
+    let (requests, asked) = mpsc::channel(8);
+    let mut client = AggregatedDiscoveryServiceClient::new(channel);
+    let asked = ReceiverStream::new(asked);
+    let responses = client.stream_aggregated_resources(asked).await?;
+    Ok((requests, responses.into_inner()))
+}
+
+/// What a client says that wants to know where the instances of a service are, or has taken what it was told.
+pub fn request(name: &str, nonce: &str) -> DiscoveryRequest {
     DiscoveryRequest {
         type_url: ENDPOINTS.to_owned(),
         resource_names: vec![name.to_owned()],

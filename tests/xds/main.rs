@@ -9,6 +9,9 @@
 //! - [`clients_go_over_to_another_balancer`]
 //! - [`two_hundred_endpoints_are_all_used`]
 //! - [`a_thousand_idle_streams_are_told_of_a_change`]
+//! - `draining`: endpoints that finish their work before they go
+//! - `hostile`: clients that mean no good
+//! - `orca`: workers that report their load by the standard, through an agent
 //! - `fanout`: what many clients of many services cost
 //! - `proof`: stops that need not wait for clients who have said that they know
 //! - `rolling`: no call fails while all instances are restarted again and again
@@ -20,16 +23,21 @@
 mod support;
 
 mod backend;
+mod client;
+mod draining;
 mod fanout;
+mod hostile;
 mod idle;
+mod orca;
 mod proof;
 mod rolling;
 mod setting;
 
 use std::time::{Duration, Instant};
 
+use client::{Client, await_only, together};
 use idle::Idle;
-use setting::{Client, Setting, await_only, together};
+use setting::Setting;
 use support::eventually;
 use tonic::transport::Channel;
 
@@ -122,13 +130,8 @@ fn clients_weigh_by_what_endpoints_report_where_the_manifest_says_so() {
 
 #[test]
 fn an_endpoint_that_goes_is_left_without_an_error() {
-    let mut setting = Setting::new(1);
-    setting.start_backends(0..4);
-    setting.say_all(0..4, true);
-    setting.start_balancer(0);
-    let mut clients = setting.clients();
-    together(&mut clients, |client| client.begin());
-    await_only(&mut clients, &[0, 1, 2, 3]);
+    let mut setting = Setting::serving(4);
+    let mut clients = setting.calling(&[0, 1, 2, 3]);
     for gone in [3, 2, 1] {
         let said = setting.say(gone, false);
         let slots: Vec<u16> = (0..gone).collect();
@@ -151,16 +154,15 @@ fn who_listens_where_an_endpoint_was_is_not_called_for_long() {
     // does nothing else.
     let most = std::env::var("QUAESTOR_TEST_XDS_LATE_MILLIS");
     let most = Duration::from_millis(most.map_or(500, |most| most.parse().unwrap()));
-    let mut setting = Setting::new(1);
-    setting.start_backends(0..4);
-    setting.say_all(0..4, true);
-    setting.start_balancer(0);
-    let mut clients = setting.clients();
-    together(&mut clients, |client| client.begin());
-    await_only(&mut clients, &[0, 1, 2, 3]);
+    let mut setting = Setting::serving(4);
+    let mut clients = setting.calling(&[0, 1, 2, 3]);
     for gone in [3, 2, 1] {
-        let said = setting.say(gone, false);
+        let said = match gone {
+            2 => setting.drain(gone),
+            _ => setting.say(gone, false),
+        };
         setting.replace_backend(gone);
+        let put = said.elapsed();
         let last = format!("worker-{gone}");
         together(&mut clients, |client| {
             // Calls that were under way have lost their server.
@@ -172,7 +174,7 @@ fn who_listens_where_an_endpoint_was_is_not_called_for_long() {
         });
         let late = setting.last_call(gone);
         let late = late.map(|last| last.saturating_duration_since(said));
-        println!("who was put there is last called {late:?} after the removal");
+        println!("who was put there after {put:?} is last called {late:?} after the removal");
         assert!(late.is_none_or(|late| late < most), "{late:?}");
     }
     await_eased(&mut clients);
@@ -231,9 +233,7 @@ fn a_balancer_that_is_killed_and_comes_back_finds_its_clients_still_calling() {
     setting.start_backends(0..4);
     setting.say_all(0..2, true);
     setting.start_balancer(0);
-    let mut clients = setting.clients();
-    together(&mut clients, |client| client.begin());
-    await_only(&mut clients, &[0, 1]);
+    let mut clients = setting.calling(&[0, 1]);
     setting.kill_balancer(0);
     setting.say_all(2..4, true);
     setting.say_all(0..2, false);
@@ -251,9 +251,7 @@ fn clients_go_over_to_another_balancer() {
     setting.say_all(0..2, true);
     setting.start_balancer(0);
     setting.start_balancer(1);
-    let mut clients = setting.clients();
-    together(&mut clients, |client| client.begin());
-    await_only(&mut clients, &[0, 1]);
+    let mut clients = setting.calling(&[0, 1]);
     setting.kill_balancer(0);
     setting.say_all(2..4, true);
     setting.say_all(0..2, false);
@@ -265,10 +263,7 @@ fn clients_go_over_to_another_balancer() {
 #[test]
 fn two_hundred_endpoints_are_all_used() {
     const COUNT: u16 = 200;
-    let mut setting = Setting::new(1);
-    setting.start_backends(0..COUNT);
-    setting.say_all(0..COUNT, true);
-    setting.start_balancer(0);
+    let setting = Setting::serving(COUNT);
     let mut clients = setting.clients();
     together(&mut clients, |client| {
         assert_eq!(client.calls("Worker", 1, 30, true).errors, [""; 0]);

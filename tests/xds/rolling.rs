@@ -3,15 +3,15 @@
 use std::time::Instant;
 
 use crate::{
-    setting::{Setting, together},
-    support::cluster::demo_workers,
+    client::together,
+    setting::Setting,
+    support::{cluster::demo_workers, number},
 };
 
 #[test]
 fn no_call_fails_while_all_instances_and_a_balancer_are_restarted() {
     // `scripts/bench xds` asks for more.
-    let restarts: usize =
-        std::env::var("QUAESTOR_TEST_XDS_RESTARTS").map_or(3, |count| count.parse().unwrap());
+    let restarts = number("QUAESTOR_TEST_XDS_RESTARTS", 3);
     // A client that lost its balancer takes seconds to ask another one, and meanwhile knows of no new instance: `minReady`
     // is what keeps old ones for it. Some clients close a connection that they do not use only after seconds, which a worker waits for.
     let manifest = demo_workers(

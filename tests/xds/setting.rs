@@ -3,9 +3,8 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead as _, BufReader, Lines, Write as _},
     path::PathBuf,
-    process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
@@ -19,6 +18,7 @@ use tokio::runtime::Runtime;
 
 use crate::{
     backend::Backend,
+    client::{Client, await_only, together},
     support::{
         cluster::{QUAESTOR, kill_shims},
         etcd::Etcd,
@@ -55,6 +55,15 @@ impl Setting {
         });
         setting.put("session/n", &session);
         setting.route("worker", "Worker", json!({}));
+        setting
+    }
+
+    /// A balancer, started, and as many slots of `worker`, ready.
+    pub fn serving(count: u16) -> Self {
+        let mut setting = Self::new(1);
+        setting.start_backends(0..count);
+        setting.say_all(0..count, true);
+        setting.start_balancer(0);
         setting
     }
 
@@ -136,12 +145,17 @@ impl Setting {
 
     /// Writes a key below the cluster's root. Returns when that is certain.
     pub fn put(&self, key: &str, value: &Value) -> Instant {
-        let write = Write::put(format!("/quaestor/default/{key}"), value.to_string());
-        let done = self
-            .runtime
-            .block_on(self.store.commit(Txn::new().then(write)));
-        assert!(matches!(done, Ok(Outcome::Committed(_))), "{done:?}");
+        self.commit(Write::put(
+            format!("/quaestor/default/{key}"),
+            value.to_string(),
+        ));
         Instant::now()
+    }
+
+    fn commit(&self, write: Write) {
+        let committing = self.store.commit(Txn::new().then(write));
+        let done = self.runtime.block_on(committing);
+        assert!(matches!(done, Ok(Outcome::Committed(_))), "{done:?}");
     }
 
     /// Starts a balancer, or starts it again on its port.
@@ -194,8 +208,23 @@ impl Setting {
 
     /// Says whether a slot is ready. Returns when that is certain.
     pub fn say(&self, slot: u16, ready: bool) -> Instant {
+        self.say_phase(slot, "Running", ready)
+    }
+
+    /// Says that a slot is to stop, and finishes its work first. Returns when that is certain.
+    pub fn drain(&self, slot: u16) -> Instant {
+        self.say_phase(slot, "Draining", false)
+    }
+
+    /// Forgets a slot, as is done once it has stopped.
+    pub fn forget(&self, slot: u16) {
+        let key = format!("/quaestor/default/state/n/worker-{slot}");
+        self.commit(Write::delete(key));
+    }
+
+    fn say_phase(&self, slot: u16, phase: &str, ready: bool) -> Instant {
         let state = json!({
-            "instance": format!("worker-{slot}"), "node": "n", "phase": "Running", "ready": ready,
+            "instance": format!("worker-{slot}"), "node": "n", "phase": phase, "ready": ready,
             "endpoint": {"host": "127.0.0.1", "port": self.backends[&slot].address.port()},
             "observedGeneration": 1, "epoch": 1,
         });
@@ -296,11 +325,15 @@ impl Setting {
 
     /// One client of each kind.
     pub fn clients(&self) -> Vec<Client> {
-        let bootstrap = self.bootstrap();
-        KINDS
-            .iter()
-            .map(|kind| Client::start(kind, &bootstrap))
-            .collect()
+        Client::of_each_kind(&self.bootstrap())
+    }
+
+    /// The same, once all of them call `worker`, of which these slots are ready, without a pause.
+    pub fn calling(&self, slots: &[u16]) -> Vec<Client> {
+        let mut clients = self.clients();
+        together(&mut clients, Client::begin);
+        await_only(&mut clients, slots);
+        clients
     }
 }
 
@@ -323,134 +356,4 @@ impl Drop for Setting {
             }
         }
     }
-}
-
-/// A kind of stock client: what it is, the variable that names its interpreter, where that is otherwise, its script.
-type Kind = (&'static str, &'static str, &'static str, &'static str);
-
-const KINDS: [Kind; 3] = [
-    (
-        "the newest grpcio",
-        "QUAESTOR_TEST_PYTHON",
-        "python/python3",
-        "client.py",
-    ),
-    (
-        "an older grpcio",
-        "QUAESTOR_TEST_OLDER_PYTHON",
-        "older-python/python3",
-        "client.py",
-    ),
-    ("grpc-js", "QUAESTOR_TEST_NODE", "node/node", "client.js"),
-];
-
-/// A running stock client. Ends when dropped.
-pub struct Client {
-    pub kind: &'static str,
-    child: Child,
-    commands: ChildStdin,
-    answers: Lines<BufReader<ChildStdout>>,
-}
-
-/// What a client saw.
-#[derive(Debug, serde::Deserialize)]
-pub struct Seen {
-    /// Calls, by who answered them.
-    pub by: BTreeMap<String, u64>,
-    /// What the others were told.
-    pub errors: Vec<String>,
-    /// How long all of them took.
-    pub millis: u64,
-}
-
-impl Client {
-    fn start((kind, variable, place, script): &Kind, bootstrap: &std::path::Path) -> Self {
-        let root = env!("CARGO_MANIFEST_DIR");
-        let program =
-            std::env::var(variable).unwrap_or_else(|_| format!("{root}/target/tools/{place}"));
-        let mut child = Command::new(&program)
-            .arg(format!("{root}/tests/xds/{script}"))
-            .env("GRPC_XDS_BOOTSTRAP", bootstrap)
-            .env("GRPC_EXPERIMENTAL_XDS_WRR_LB", "true")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| {
-                panic!("cannot start `{program}`: {error}; run `scripts/test`, which fetches it")
-            });
-        Self {
-            kind,
-            commands: child.stdin.take().unwrap(),
-            answers: BufReader::new(child.stdout.take().unwrap()).lines(),
-            child,
-        }
-    }
-
-    /// So many calls of `service`, one after the other, each with so much time.
-    pub fn calls(&mut self, service: &str, count: u32, seconds: u64, wait: bool) -> Seen {
-        self.ask(&json!({
-            "do": "calls", "service": service, "count": count, "seconds": seconds, "wait": wait,
-        }))
-    }
-
-    /// Begins to call in the background, once a first call has succeeded.
-    pub fn begin(&mut self) {
-        let first = self.calls("Worker", 1, 30, true);
-        assert_eq!(first.errors, [""; 0], "{}", self.kind);
-        self.ask(&json!({"do": "begin", "service": "Worker"}));
-    }
-
-    /// What the calls in the background have seen since this was asked last.
-    pub fn seen(&mut self) -> Seen {
-        self.ask(&json!({"do": "seen"}))
-    }
-
-    fn ask(&mut self, command: &Value) -> Seen {
-        let kind = self.kind;
-        writeln!(self.commands, "{command}")
-            .unwrap_or_else(|error| panic!("{kind} has ended: {error}; its words are above"));
-        let line = self.answers.next();
-        let line = line
-            .unwrap_or_else(|| panic!("{kind} has ended; its words are above"))
-            .unwrap();
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{kind}: {line}: {error}"))
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Does the same with all clients at once.
-pub fn together(clients: &mut [Client], each: impl Fn(&mut Client) + Sync) {
-    let each = &each;
-    std::thread::scope(|scope| {
-        for client in clients {
-            scope.spawn(move || each(client));
-        }
-    });
-}
-
-/// Waits until the calls in the background of all clients go to exactly these slots, and none has failed since.
-pub fn await_only(clients: &mut [Client], slots: &[u16]) {
-    let expected: Vec<String> = slots.iter().map(|slot| format!("worker-{slot}")).collect();
-    together(clients, |client| {
-        let start = Instant::now();
-        loop {
-            std::thread::sleep(Duration::from_millis(100));
-            let seen = client.seen();
-            assert_eq!(seen.errors, [""; 0], "{}", client.kind);
-            if seen.by.keys().eq(&expected) {
-                break;
-            }
-            assert!(
-                start.elapsed() < Duration::from_secs(60),
-                "{}: {seen:?}",
-                client.kind
-            );
-        }
-    });
 }

@@ -10,9 +10,6 @@ use tokio::sync::watch;
 use super::{Assigned, Client, Published, Shared, lock};
 use crate::plan::xds::{Heard, Kind, Push, Request, TooMuch};
 
-/// Names that all clients may have subscribed to. Each is kept current while somebody does.
-const MOST_NAMES: usize = 50_000;
-
 /// What a client says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Who {
@@ -63,10 +60,8 @@ impl Connection {
     ///
     /// # Errors
     /// When it wants too much; it is to be sent away.
-    pub fn hear(&mut self, who: Option<Who>, request: Request) -> Result<(), TooMuch> {
-        if lock(&self.shared.wanted).len() > MOST_NAMES {
-            return Err(TooMuch);
-        }
+    pub fn hear(&mut self, who: Option<Who>, mut request: Request) -> Result<(), TooMuch> {
+        self.admit(&mut request.names)?;
         let (kind, refusal) = (request.kind, request.refusal.clone());
         let mut client = lock(&self.client);
         if let Some(who) = who {
@@ -145,26 +140,29 @@ impl Connection {
         }
     }
 
+    /// Turns the client away if all clients together want too much with these names, which become those that others
+    /// have asked for.
+    fn admit(&self, names: &mut [Arc<str>]) -> Result<(), TooMuch> {
+        let directory = &self.shared.directory;
+        let demand = lock(&self.shared.demand);
+        // What a view that is not complete does not have may well be served.
+        let is_known = |name: &str| !directory.is_synced() || directory.has(name);
+        demand.admit(&self.names, names, is_known)?;
+        for name in names {
+            *name = demand.shared(name);
+        }
+        Ok(())
+    }
+
     /// Asks the publisher for these names and no others.
     fn want(&mut self, names: BTreeSet<Arc<str>>) {
-        if names == self.names {
-            return;
-        }
-        let mut wanted = lock(&self.shared.wanted);
-        for name in names.difference(&self.names) {
-            *wanted.entry(Arc::clone(name)).or_default() += 1;
-        }
-        for name in self.names.difference(&names) {
-            if let Some(count) = wanted.get_mut(name) {
-                *count -= 1;
-                if *count == 0 {
-                    wanted.remove(name);
-                }
+        if names != self.names {
+            let is_new = lock(&self.shared.demand).change(&self.names, &names);
+            self.names = names;
+            if is_new {
+                self.shared.changed.notify_one();
             }
         }
-        drop(wanted);
-        self.names = names;
-        self.shared.changed.notify_one();
     }
 }
 

@@ -35,7 +35,7 @@ pub use self::{
 use crate::{
     host::Host,
     model::{Moment, service::Weighing},
-    plan::xds::{Kind, Seat, Stream, Subscription, Versions},
+    plan::xds::{Demand, Kind, Seat, Stream, Subscription, Versions},
     view::Directory,
 };
 
@@ -46,7 +46,7 @@ pub struct Assigned {
     pub version: u64,
     /// Who weighs the endpoints.
     pub weighing: Weighing,
-    /// The endpoints.
+    /// The endpoints, with those that go.
     pub seats: Vec<Seat>,
     wire: OnceLock<Bytes>,
 }
@@ -59,6 +59,11 @@ impl Assigned {
             seats,
             wire: OnceLock::new(),
         }
+    }
+
+    /// The endpoints that get new calls.
+    pub fn in_use(&self) -> impl Iterator<Item = &Seat> {
+        self.seats.iter().filter(|seat| !seat.is_leaving)
     }
 
     /// Itself as `encode` makes it, which is asked once for all clients.
@@ -96,9 +101,10 @@ pub struct Xds(Arc<Shared>);
 
 struct Shared {
     host: Host,
-    /// How many clients want each name.
-    wanted: Mutex<BTreeMap<Arc<str>, usize>>,
-    /// Names were added or taken away.
+    directory: Arc<Directory>,
+    /// What all clients want.
+    demand: Mutex<Demand>,
+    /// Names were added to it or taken away.
     changed: Notify,
     published: watch::Sender<Published>,
     clients: Mutex<BTreeMap<u64, Arc<Mutex<Client>>>>,
@@ -134,7 +140,8 @@ impl Xds {
     pub fn new(directory: Arc<Directory>, host: Host) -> (Self, Publisher) {
         let shared = Arc::new(Shared {
             host,
-            wanted: Mutex::default(),
+            directory: Arc::clone(&directory),
+            demand: Mutex::default(),
             changed: Notify::new(),
             published: watch::Sender::new(Published::default()),
             clients: Mutex::default(),

@@ -20,7 +20,7 @@ use super::{Assigned, Shared, lock, place};
 use crate::{
     model::{Moment, service::Weighing},
     plan::xds::{Addresses, Candidate, Found, Part, Seat, Weights, is_name},
-    view::{Described, Directory, Share},
+    view::{Described, Directory, Endpoint, Share},
 };
 
 /// How often loads are looked at.
@@ -44,11 +44,44 @@ pub struct Publisher {
 /// One that is subscribed to.
 #[derive(Default)]
 struct Service {
-    /// What the view said last; none: that there is no such service.
-    described: Option<Described>,
+    /// What the view said last.
+    said: Said,
     weights: Weights,
     /// Whether it was said that it is given out by tickets only.
     is_refused: bool,
+}
+
+/// What the view says of a name.
+#[derive(Default)]
+struct Said {
+    /// None: there is no such service.
+    described: Option<Described>,
+    /// Those that clients are being sent away from.
+    leaving: Vec<Arc<Endpoint>>,
+}
+
+impl Said {
+    /// Whether nothing but loads is different.
+    fn is_same(&self, other: &Self) -> bool {
+        let is_same = match (&self.described, &other.described) {
+            (Some(one), Some(other)) => one.is_same(other),
+            (None, None) => true,
+            _ => false,
+        };
+        let leaving = self.leaving.iter().zip(&other.leaving);
+        is_same
+            && self.leaving.len() == other.leaving.len()
+            && leaving
+                .into_iter()
+                .all(|(one, other)| Arc::ptr_eq(one, other))
+    }
+
+    /// The endpoints that take calls. None where they are given out by tickets only.
+    fn shares(&self) -> Vec<Share> {
+        let described = self.described.as_ref();
+        let described = described.filter(|described| !described.is_exclusive());
+        described.map(Described::shares).unwrap_or_default()
+    }
 }
 
 impl Publisher {
@@ -95,38 +128,44 @@ impl Publisher {
 
     /// Brings everything in line with the view. Unless `all`, loads are not looked at.
     fn publish(&mut self, now: Moment, all: bool) {
-        let wanted: Vec<Arc<str>> = lock(&self.shared.wanted).keys().cloned().collect();
+        let wanted: Vec<Arc<str>> = lock(&self.shared.demand).names().cloned().collect();
+        let leaving = self.directory.leaving();
+        let mut leavers: BTreeMap<&str, Vec<Arc<Endpoint>>> = BTreeMap::new();
+        for leaver in leaving.values() {
+            for name in &leaver.names {
+                let endpoint = Arc::clone(&leaver.endpoint);
+                leavers.entry(name).or_default().push(endpoint);
+            }
+        }
         let mut current = Vec::new();
         let mut hosts = BTreeSet::new();
         for name in wanted {
-            // It was read before this began.
-            let described = self.directory.describe(&name).ok();
-            let shares = described
-                .as_ref()
-                .map(Described::shares)
-                .unwrap_or_default();
-            let names = shares.iter().map(|share| share.endpoint.host());
+            let said = Said {
+                // It was read before this began.
+                described: self.directory.describe(&name).ok(),
+                leaving: leavers.remove(&*name).unwrap_or_default(),
+            };
+            let shares = said.shares();
+            let endpoints = shares.iter().map(|share| &share.endpoint);
+            let names = endpoints
+                .chain(&said.leaving)
+                .map(|endpoint| endpoint.host());
             hosts.extend(names.filter(|host| is_name(host)).map(str::to_owned));
-            current.push((name, described, shares));
+            current.push((name, said, shares));
         }
         self.addresses.keep(&hosts);
         let mut published = self.shared.published.borrow().clone();
         let mut services = BTreeMap::new();
-        for (name, described, shares) in current {
+        for (name, said, shares) in current {
             let service = self.services.remove(&name);
             let is_new = service.is_none();
             let mut service = service.unwrap_or_default();
             let assigned = published.get(&name);
-            let is_same = match (&service.described, &described) {
-                (Some(before), Some(now)) => before.is_same(now),
-                (None, None) => true,
-                _ => false,
-            };
             let is_pending = |share: &Share| self.addresses.is_pending(share.endpoint.host());
             if assigned.is_none() && shares.iter().any(is_pending) {
                 // The first word must not be that there are fewer than there are: clients would go by it.
-            } else if is_new || all || !is_same {
-                let told = service.turn(&name, described, shares, &self.addresses, assigned, now);
+            } else if is_new || all || !service.said.is_same(&said) {
+                let told = service.turn(&name, said, shares, &self.addresses, assigned, now);
                 if let Some((weighing, seats)) = told {
                     self.version += 1;
                     let assigned = Assigned::new(self.version, weighing, seats);
@@ -184,17 +223,15 @@ impl Service {
     fn turn(
         &mut self,
         name: &str,
-        described: Option<Described>,
+        said: Said,
         shares: Vec<Share>,
         addresses: &Addresses,
         assigned: Option<&Arc<Assigned>>,
         now: Moment,
     ) -> Option<(Weighing, Vec<Seat>)> {
-        let weighing = described
-            .as_ref()
-            .map(Described::weighing)
-            .unwrap_or_default();
-        let is_exclusive = described.as_ref().is_some_and(Described::is_exclusive);
+        let described = said.described.as_ref();
+        let weighing = described.map(Described::weighing).unwrap_or_default();
+        let is_exclusive = described.is_some_and(Described::is_exclusive);
         if is_exclusive && !self.is_refused {
             tracing::warn!(
                 service = name,
@@ -202,24 +239,28 @@ impl Service {
             );
         }
         self.is_refused = is_exclusive;
-        self.described = described;
-        let shares = if is_exclusive { Vec::new() } else { shares };
-        let candidate = |share: Share| {
-            let (host, port) = (share.endpoint.host(), share.endpoint.port());
+        let candidate = |endpoint: &Endpoint, is_reserve, part| {
+            let (host, port) = (endpoint.host(), endpoint.port());
             Some(Candidate {
                 place: place(host, port).into(),
                 address: SocketAddr::new(addresses.get(host)?, port),
-                is_reserve: share.is_reserve,
-                part: match (weighing, share.weight) {
-                    (Weighing::Orca, _) => Part::Fixed(1),
-                    (Weighing::Server, Some(weight)) => Part::Fixed(weight),
-                    (Weighing::Server, None) => Part::Load(share.load),
-                },
+                is_reserve,
+                part,
             })
         };
-        let seats = self
-            .weights
-            .turn(shares.into_iter().filter_map(candidate).collect(), now);
+        let share = |share: Share| {
+            let part = match (weighing, share.weight) {
+                (Weighing::Orca, _) => Part::Fixed(1),
+                (Weighing::Server, Some(weight)) => Part::Fixed(weight),
+                (Weighing::Server, None) => Part::Load(share.load),
+            };
+            candidate(&share.endpoint, share.is_reserve, part)
+        };
+        let leaving = said.leaving.iter().filter(|_| !is_exclusive);
+        let leaving = leaving.filter_map(|endpoint| candidate(endpoint, false, Part::Leaving));
+        let candidates = shares.into_iter().filter_map(share).chain(leaving);
+        let seats = self.weights.turn(candidates.collect(), now);
+        self.said = said;
         match (seats, assigned) {
             (Some(seats), _) => Some((weighing, seats)),
             // Only how they are told.

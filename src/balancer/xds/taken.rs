@@ -8,7 +8,7 @@ use std::{
 use super::{Shared, Xds, lock};
 use crate::{model::Moment, plan::proof::RECENT};
 
-/// The first versions that were seen without an endpoint, by name: whoever has taken one of these, or a later one, knows.
+/// The first versions by which an endpoint is not in use, by name: whoever has taken one of these, or a later one, knows.
 pub type Gone = BTreeMap<String, u64>;
 
 impl Xds {
@@ -17,7 +17,7 @@ impl Xds {
         let published = self.0.published.borrow().clone();
         for name in names {
             if let Some(assigned) = published.get(name)
-                && !assigned.seats.iter().any(|seat| &*seat.place == place)
+                && !assigned.in_use().any(|seat| &*seat.place == place)
             {
                 gone.entry(name.clone()).or_insert(assigned.version);
             }

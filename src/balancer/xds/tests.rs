@@ -73,7 +73,7 @@ impl World {
         ];
         let hosts = hosts.iter().enumerate();
         let states = hosts
-            .map(|(slot, host)| state(slot, host, true))
+            .map(|(slot, host)| state(slot, host, "Running", true))
             .collect::<Vec<_>>();
         self.index
             .apply(facts.into_iter().chain(states), Moment::default());
@@ -81,8 +81,11 @@ impl World {
     }
 
     fn set(&mut self, slot: usize, host: &str, ready: bool) {
-        self.index
-            .apply([state(slot, host, ready)], Moment::default());
+        self.apply(state(slot, host, "Running", ready));
+    }
+
+    fn apply(&mut self, fact: Fact) {
+        self.index.apply([fact], Moment::default());
     }
 
     /// A client that has subscribed to the endpoints of `Worker`.
@@ -109,11 +112,11 @@ impl World {
         let [(_, assigned)] = &update.resources[..] else {
             panic!("{update:?}");
         };
-        assigned
-            .seats
-            .iter()
-            .map(|seat| seat.address.to_string())
-            .collect()
+        let text = |seat: &Seat| match seat.is_leaving {
+            true => format!("{} goes", seat.address),
+            false => seat.address.to_string(),
+        };
+        assigned.seats.iter().map(text).collect()
     }
 
     /// Nothing is told for a while.
@@ -129,9 +132,9 @@ fn name(text: &str) -> crate::model::Name {
     text.parse().unwrap()
 }
 
-fn state(slot: usize, host: &str, ready: bool) -> Fact {
+fn state(slot: usize, host: &str, phase: &str, ready: bool) -> Fact {
     let state = json!({
-        "instance": format!("worker-{slot}"), "node": "n", "phase": "Running", "ready": ready,
+        "instance": format!("worker-{slot}"), "node": "n", "phase": phase, "ready": ready,
         "endpoint": {"host": host, "port": 1}, "observedGeneration": 1, "epoch": 1,
     });
     let instance = format!("worker-{slot}").parse().unwrap();
@@ -146,7 +149,7 @@ fn request(nonce: &str) -> Request {
     Request {
         kind: Kind::Endpoints,
         nonce: nonce.to_owned(),
-        names: vec!["Worker".to_owned()],
+        names: vec!["Worker".into()],
         refusal: None,
     }
 }
@@ -180,7 +183,30 @@ async fn who_comes_and_goes_is_told_to_those_who_want_to_know() {
     );
     drop(client);
     assert!(world.xds.clients().is_empty());
-    assert!(lock(&world.xds.0.wanted).is_empty());
+    assert_eq!(lock(&world.xds.0.demand).names().count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_drains_is_told_as_going_and_whoever_takes_that_knows() {
+    let mut world = World::new().with(json!({}), &["10.0.0.1", "10.0.0.2"]);
+    let mut client = world.subscribe();
+    assert_eq!(world.told(&mut client).await, ["10.0.0.1:1", "10.0.0.2:1"]);
+    let (names, mut gone) = ([String::from("Worker")].into(), Gone::new());
+    world.apply(state(1, "10.0.0.2", "Draining", false));
+    assert_eq!(world.xds.behind(&names, "10.0.0.2:1", &mut gone), 1);
+    let going = ["10.0.0.1:1", "10.0.0.2:1 goes"];
+    assert_eq!(world.told(&mut client).await, going);
+    assert_eq!(world.xds.behind(&names, "10.0.0.2:1", &mut gone), 0);
+
+    // It may come back, or be gone.
+    world.set(1, "10.0.0.2", true);
+    assert_eq!(world.told(&mut client).await, ["10.0.0.1:1", "10.0.0.2:1"]);
+    world.apply(state(1, "10.0.0.2", "Draining", false));
+    assert_eq!(world.told(&mut client).await, going);
+    let instance = "worker-1".parse().unwrap();
+    world.apply(Fact::State(name("n"), instance, None));
+    assert_eq!(world.told(&mut client).await, ["10.0.0.1:1"]);
+    assert!(world.is_silent(&mut client).await);
 }
 
 #[tokio::test(start_paused = true)]

@@ -20,6 +20,10 @@ pub struct XdsBootstrapArgs {
     /// name of this host]
     #[arg(long, value_name = "TEXT")]
     pub id: Option<String>,
+    /// Instead of the balancers that say where they are, those that answer here without TLS (`balancer --plain`): for
+    /// clients that know none, such as grpc-js
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    pub plain: Vec<String>,
 }
 
 /// Arguments of `xds clients`.

@@ -7,7 +7,7 @@
 //!
 //! Of each kind at most one push is under way: what changes until the client has answered goes into the next
 //! one, so that a slow client gets the newest and nothing piles up. A client that answers nothing is sent what
-//! is new all the same after [`PATIENCE`], but counts as not having taken it.
+//! is new all the same after [`PATIENCE`], a few times, but counts as not having taken it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,6 +19,9 @@ use crate::model::Moment;
 
 /// How long a push waits for the answer to the one before. Clients answer within a round trip.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// So many pushes of a kind may be without an answer. What a client does not read lies in our memory.
+const MOST_OPEN: u32 = 3;
 
 /// Names of one kind that one client may subscribe to. A client has one for each target that it dials.
 const MOST_NAMES: usize = 1000;
@@ -58,7 +61,7 @@ pub struct Request {
     /// The push that it answers; empty: none.
     pub nonce: String,
     /// All that it wants of this kind.
-    pub names: Vec<String>,
+    pub names: Vec<Arc<str>>,
     /// Why it did not take that push; none: it took it.
     pub refusal: Option<String>,
 }
@@ -76,10 +79,16 @@ pub enum Heard {
     Stale,
 }
 
-/// A client wants more than any honest one.
+/// Why a client is sent away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("more than {MOST_NAMES} names of a kind, or one of more than {LONGEST_NAME} bytes")]
-pub struct TooMuch;
+pub enum TooMuch {
+    /// It wants more than any honest one.
+    #[error("more than {MOST_NAMES} names of a kind, or one of more than {LONGEST_NAME} bytes")]
+    Alone,
+    /// See [`super::Demand`].
+    #[error("all clients together want more names than a balancer keeps: ask another one")]
+    Together,
+}
 
 /// The versions that there are now. They only grow; none: not known yet.
 pub trait Versions {
@@ -127,8 +136,8 @@ struct Topic {
     names: BTreeMap<Arc<str>, Told>,
     /// That of the last push; 0: there was none.
     nonce: u64,
-    /// Whether that push was not answered yet.
-    is_open: bool,
+    /// Pushes since the last that was answered.
+    open: u32,
     /// Until when the next one waits for the answer.
     waits_until: Option<Moment>,
     /// Whether what is wanted has grown since the last push.
@@ -149,9 +158,9 @@ impl Stream {
     /// # Errors
     /// When it wants too much; its stream is to end.
     pub fn hear(&mut self, request: Request) -> Result<Heard, TooMuch> {
-        let is_too_long = |name: &String| name.len() > LONGEST_NAME;
+        let is_too_long = |name: &Arc<str>| name.len() > LONGEST_NAME;
         if request.names.len() > MOST_NAMES || request.names.iter().any(is_too_long) {
-            return Err(TooMuch);
+            return Err(TooMuch::Alone);
         }
         let is_first = !self.topics.contains_key(&request.kind);
         let topic = self.topics.entry(request.kind).or_default();
@@ -167,15 +176,13 @@ impl Stream {
             Some(text) => {
                 let is_new = topic.refused != topic.nonce;
                 topic.refused = topic.nonce;
-                topic.is_open = false;
-                topic.waits_until = None;
+                topic.answered();
                 self.refusals = self.refusals.saturating_add(1);
                 self.last_refusal = text;
                 Ok(Heard::Refused(is_new))
             }
-            None if topic.is_open => {
-                topic.is_open = false;
-                topic.waits_until = None;
+            None if topic.open > 0 => {
+                topic.answered();
                 for told in topic.names.values_mut() {
                     told.acknowledged = told.sent;
                 }
@@ -194,8 +201,8 @@ impl Stream {
             if let Some((names, version)) = topic.next(kind, versions, now) {
                 self.nonce += 1;
                 topic.nonce = self.nonce;
-                topic.is_open = true;
-                topic.waits_until = Some(now + PATIENCE);
+                topic.open += 1;
+                topic.waits_until = (topic.open < MOST_OPEN).then_some(now + PATIENCE);
                 return Some(Push {
                     kind,
                     names,
@@ -262,9 +269,15 @@ impl Topic {
         }
     }
 
+    /// The client has answered the last push.
+    fn answered(&mut self) {
+        self.open = 0;
+        self.waits_until = None;
+    }
+
     /// Replaces what is wanted. What was given up and comes back is sent again.
-    fn want(&mut self, names: Vec<String>) {
-        let names: BTreeSet<Arc<str>> = names.into_iter().map(Arc::from).collect();
+    fn want(&mut self, names: Vec<Arc<str>>) {
+        let names: BTreeSet<Arc<str>> = names.into_iter().collect();
         self.names.retain(|name, _| names.contains(name));
         for name in names {
             self.names.entry(name).or_insert_with(|| {
@@ -281,7 +294,8 @@ impl Topic {
         versions: &impl Versions,
         now: Moment,
     ) -> Option<(Vec<Arc<str>>, u64)> {
-        if self.waits_until.is_some_and(|until| now < until) {
+        let is_waiting = self.waits_until.is_some_and(|until| now < until);
+        if is_waiting || self.open >= MOST_OPEN {
             return None;
         }
         self.waits_until = None;

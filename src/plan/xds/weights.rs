@@ -38,9 +38,11 @@ pub enum Part {
     Load(f64),
     /// A fixed number. Endpoints of 0 get calls only where there are no others.
     Fixed(u64),
+    /// It gets no calls any more: it is told for clients to know that it goes.
+    Leaving,
 }
 
-/// An endpoint that takes calls.
+/// An endpoint that takes calls, or did until now.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Candidate {
     /// `host:port`, as configured. No place occurs twice.
@@ -64,6 +66,8 @@ pub struct Seat {
     pub weight: u32,
     /// 0 is used first. Without gaps.
     pub priority: u32,
+    /// Whether it gets no new calls: what it works on goes on.
+    pub is_leaving: bool,
 }
 
 /// The endpoints of one service, with a memory.
@@ -99,24 +103,27 @@ impl Weights {
         let kept = (-elapsed).exp();
         let mut usual = BTreeMap::new();
         for candidate in candidates {
-            let now = match candidate.part {
-                Part::Load(load) => free(load),
+            let part = match candidate.part {
+                Part::Load(load) => {
+                    let now = free(load);
+                    let before = self.usual.get(&candidate.place).copied();
+                    before.map_or(now, |before| now + (before - now) * kept)
+                }
                 Part::Fixed(weight) => weight as f64,
+                Part::Leaving => continue,
             };
-            let before = match candidate.part {
-                Part::Load(_) => self.usual.get(&candidate.place).copied(),
-                Part::Fixed(_) => None,
-            };
-            let part = before.map_or(now, |before| now + (before - now) * kept);
             usual.insert(Arc::clone(&candidate.place), part);
         }
         self.usual = usual;
     }
 
     fn seats(&self, mut candidates: Vec<Candidate>) -> Vec<Seat> {
-        // Several names may lead to one address, which clients refuse.
+        // Several names may lead to one address, which clients refuse. Who goes may have a successor there already.
+        candidates.sort_by_key(|candidate| candidate.part == Part::Leaving);
         let mut addresses = BTreeSet::new();
         candidates.retain(|candidate| addresses.insert(candidate.address));
+        let stays = candidates.partition_point(|candidate| candidate.part != Part::Leaving);
+        let leaving = candidates.split_off(stays);
         let part = |candidate: &Candidate| {
             let part = self.usual.get(&candidate.place).copied();
             part.unwrap_or_default()
@@ -143,12 +150,21 @@ impl Weights {
                     address: candidate.address,
                     weight: ((share * AVERAGE).round() as u32).max(1),
                     priority,
+                    is_leaving: false,
                 });
             }
             if seats.len() > before {
                 priority += 1;
             }
         }
+        // Beside those that are used first, so that there is no priority of them alone.
+        seats.extend(leaving.into_iter().map(|candidate| Seat {
+            place: candidate.place,
+            address: candidate.address,
+            weight: 1,
+            priority: 0,
+            is_leaving: true,
+        }));
         seats
     }
 }
@@ -170,8 +186,11 @@ fn free(load: f64) -> f64 {
 
 /// Whether both have the same endpoints.
 fn are_same(a: &[Seat], b: &[Seat]) -> bool {
-    let place = |seat: &Seat| (Arc::clone(&seat.place), seat.address, seat.priority);
-    a.len() == b.len() && a.iter().map(place).eq(b.iter().map(place))
+    let told = |seat: &Seat| {
+        let place = Arc::clone(&seat.place);
+        (place, seat.address, seat.priority, seat.is_leaving)
+    };
+    a.len() == b.len() && a.iter().map(told).eq(b.iter().map(told))
 }
 
 /// Whether some weight is another one.
@@ -295,6 +314,31 @@ mod tests {
     }
 
     #[test]
+    fn who_goes_is_told_as_going_at_once_and_gets_no_part_of_the_calls() {
+        let mut service = Weights::default();
+        let mut three = loads(&[0.5, 0.5, 0.5]);
+        service.turn(three.clone(), at(0)).unwrap();
+        three[1].part = Part::Leaving;
+        let seats = service.turn(three.clone(), at(1)).unwrap();
+        let told: Vec<_> = (seats.iter())
+            .map(|seat| (&*seat.place, seat.weight, seat.priority, seat.is_leaving))
+            .collect();
+        let expected = [
+            ("h0:1", 1000, 0, false),
+            ("h2:1", 1000, 0, false),
+            ("h1:1", 1, 0, true),
+        ];
+        assert_eq!(told, expected);
+        // Its successor at the same address is not told as going, nor is the address told twice.
+        three[1].address = three[0].address;
+        let seats = service.turn(three.clone(), at(2)).unwrap();
+        assert!(seats.len() == 2 && seats.iter().all(|seat| !seat.is_leaving));
+        let gone = vec![three.remove(1)];
+        let seats = service.turn(gone, at(3)).unwrap();
+        assert!(seats[0].is_leaving && seats[0].priority == 0);
+    }
+
+    #[test]
     fn two_names_of_one_address_are_one_endpoint() {
         let mut both = loads(&[0.5, 0.5]);
         both[1].address = both[0].address;
@@ -305,12 +349,16 @@ mod tests {
     proptest! {
         #[test]
         fn no_weight_is_nothing_no_priority_is_left_out_and_pushes_are_few(
-            steps in prop::collection::vec(prop::collection::vec((any::<f64>(), any::<bool>()), 0..6), 1..40),
+            steps in prop::collection::vec(
+                prop::collection::vec((any::<Option<f64>>(), any::<bool>()), 0..6),
+                1..40,
+            ),
         ) {
             let mut service = Weights::default();
             for (second, step) in steps.iter().enumerate() {
                 let each = step.iter().enumerate().map(|(number, (load, is_reserve))| {
-                    candidate(u8::try_from(number).unwrap(), Part::Load(*load), *is_reserve)
+                    let part = load.map_or(Part::Leaving, Part::Load);
+                    candidate(u8::try_from(number).unwrap(), part, *is_reserve)
                 });
                 let now = at(second as u64 * 1000);
                 let told = service.turn(each.clone().collect(), now);

@@ -6,6 +6,8 @@
 mod resources;
 pub(super) mod status;
 
+use std::{mem, sync::Arc};
+
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
@@ -33,8 +35,11 @@ use crate::{
     },
 };
 
-/// The largest request that is read, in bytes: as many names as a client may subscribe to.
-const LARGEST_REQUEST: usize = 512 * 1024;
+/// The largest request that is read, in bytes: a thousand names of services are some ten kilobytes.
+const LARGEST_REQUEST: usize = 128 * 1024;
+
+/// Characters that are kept of what a client says of itself, and of why it refuses: people read it.
+const LONGEST_WORDS: usize = 512;
 
 /// The service, until `stop`, which ends the streams. Each takes one of the places that `answers` has for watches.
 pub(super) fn service(
@@ -63,6 +68,7 @@ impl AggregatedDiscoveryService for Service {
         let client = Client {
             caller: access::caller(&request),
             answers: self.answers.clone(),
+            is_warned: false,
             _place: self.answers.place().map_err(refused)?,
             connection: self.xds.connect(),
             requests: request.into_inner(),
@@ -85,6 +91,8 @@ struct Client {
     caller: Caller,
     /// Says what the caller may ask for.
     answers: Answers,
+    /// Whether the log has said that it asks for more: each of its words has all names again.
+    is_warned: bool,
     _place: OwnedSemaphorePermit,
 }
 
@@ -97,8 +105,12 @@ impl Client {
             }
             tokio::select! {
                 request = self.requests.message() => {
-                    // One that breaks off has gone as well.
-                    let request = request.ok().flatten()?;
+                    let request = match request {
+                        Ok(request) => request?,
+                        Err(failure) if failure.code() == Code::OutOfRange => return Some(Err(too_large(failure.message()))),
+                        // One that breaks off has gone as well.
+                        Err(_) => return None,
+                    };
                     if let Err(refusal) = self.hear(request) {
                         return Some(Err(refusal));
                     }
@@ -118,19 +130,30 @@ impl Client {
         names.retain(|name| match self.answers.admit(name, &self.caller) {
             Ok(()) => true,
             Err(refused) => {
-                tracing::warn!("an xDS client is not told of a service: {refused}");
+                if !mem::replace(&mut self.is_warned, true) {
+                    tracing::warn!("an xDS client is not told of a service: {refused}");
+                }
                 false
             }
         });
         let asked = Asked {
             kind,
             nonce: request.response_nonce,
-            names,
-            refusal: request.error_detail.map(|status| status.message),
+            names: names.into_iter().map(Arc::from).collect(),
+            refusal: request.error_detail.map(|status| kept(&status.message)),
         };
         let heard = self.connection.hear(request.node.map(who), asked);
-        heard.map_err(|why| status(Code::ResourceExhausted, "TooLarge", why.to_string()))
+        heard.map_err(|why| too_large(why.to_string()))
     }
+}
+
+fn too_large(why: impl Into<String>) -> Status {
+    status(Code::ResourceExhausted, "TooLarge", why)
+}
+
+/// The beginning of a client's words.
+fn kept(words: &str) -> String {
+    words.chars().take(LONGEST_WORDS).collect()
 }
 
 fn who(node: Node) -> Who {
@@ -139,9 +162,9 @@ fn who(node: Node) -> Who {
         None => String::new(),
     };
     Who {
-        agent: format!("{}{version}", node.user_agent_name),
-        node: node.id,
-        cluster: node.cluster,
+        agent: kept(&format!("{}{version}", node.user_agent_name)),
+        node: kept(&node.id),
+        cluster: kept(&node.cluster),
     }
 }
 

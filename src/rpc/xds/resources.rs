@@ -257,7 +257,11 @@ fn endpoint(seat: &Seat) -> LbEndpoint {
     };
     LbEndpoint {
         host_identifier: Some(HostIdentifier::Endpoint(endpoint)),
-        health_status: HealthStatus::Healthy.into(),
+        // Stock clients send no new calls where it drains; what is under way there goes on.
+        health_status: match seat.is_leaving {
+            true => HealthStatus::Draining.into(),
+            false => HealthStatus::Healthy.into(),
+        },
         load_balancing_weight: None,
     }
 }

@@ -36,7 +36,7 @@ impl XdsStatus for Service {
 fn client(connected: Connected) -> wire::XdsClient {
     let subscriptions = connected.subscriptions.into_iter();
     let subscription = |(known, newest): (Subscription, Option<Arc<Assigned>>)| {
-        let endpoints = newest.as_ref().map_or(0, |newest| newest.seats.len());
+        let endpoints = newest.as_ref().map_or(0, |newest| newest.in_use().count());
         wire::XdsSubscription {
             service: known.name.to_string(),
             version: newest.map_or(0, |newest| newest.version),

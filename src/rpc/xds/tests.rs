@@ -1,75 +1,49 @@
-use std::{collections::BTreeSet, pin::pin, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use futures::{
-    StreamExt as _,
-    channel::mpsc,
-    future::{BoxFuture, Either, select},
-};
+use futures::{StreamExt as _, channel::mpsc};
 use prost::Message as _;
 use prost_types::Any;
-use tonic::{Code, transport::Channel};
+use tonic::Code;
 
-use super::*;
+use super::{super::tests, *};
 use crate::{
-    balancer::limits::Limits,
-    host::Host,
-    model::{Moment, Route},
-    proto::standard::{
-        envoy::{
-            config::{
-                cluster::v3::Cluster, endpoint::v3::ClusterLoadAssignment, listener::v3::Listener,
+    model::Moment,
+    proto::{
+        standard::{
+            envoy::{
+                config::{
+                    cluster::v3::Cluster, endpoint::v3::ClusterLoadAssignment,
+                    listener::v3::Listener,
+                },
+                service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
             },
-            service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
+            google::rpc,
         },
-        google::rpc,
+        v1::{ListXdsClientsRequest, xds_status_client::XdsStatusClient},
     },
-    view::{Directory, Fact, Index},
+    view::Index,
 };
 
 /// A served directory, and one client of it.
 struct World {
     index: Index,
-    stop: CancellationToken,
-    served: BoxFuture<'static, Result<(), super::super::Error>>,
+    balancer: tests::Balancer,
     requests: mpsc::UnboundedSender<DiscoveryRequest>,
     responses: BoxStream<'static, Result<DiscoveryResponse, Status>>,
 }
 
 impl World {
     async fn new() -> Self {
-        let host = Host::system();
-        let directory = Arc::new(Directory::default());
-        let stop = CancellationToken::new();
-        let listener = host
-            .network
-            .listen(([127, 0, 0, 1], 0).into())
-            .await
-            .unwrap();
-        let address = format!("http://{}", listener.local_address().unwrap());
-        let answers = Answers::new(
-            Arc::clone(&directory),
-            host.clone(),
-            Limits {
-                watches: 9,
-                ..Limits::default()
-            },
-        );
-        let served = super::super::serve(listener, answers, None, host, stop.clone());
-        let channel = Channel::from_shared(address).unwrap().connect_lazy();
+        let mut balancer = tests::Balancer::start().await;
         let (requests, asked) = mpsc::unbounded();
-        let mut client = AggregatedDiscoveryServiceClient::new(channel);
-        let mut served = Box::pin(served);
-        let connecting = pin!(client.stream_aggregated_resources(asked));
-        let responses = match select(&mut served, connecting).await {
-            Either::Left((ended, _)) => panic!("the server ended: {ended:?}"),
-            Either::Right((responses, _)) => responses.unwrap().into_inner().boxed(),
-        };
+        let mut client = AggregatedDiscoveryServiceClient::new(balancer.channel.clone());
+        let connecting = client.stream_aggregated_resources(asked);
+        let responses = balancer.during(connecting).await.unwrap();
         Self {
-            index: Index::new(directory),
-            stop,
-            served,
+            index: Index::new(Arc::clone(&balancer.directory)),
+            balancer,
             requests,
-            responses,
+            responses: responses.into_inner().boxed(),
         }
     }
 
@@ -81,15 +55,8 @@ impl World {
     }
 
     fn sync(&mut self) {
-        let route = Route {
-            service: "worker".parse().unwrap(),
-            names: vec!["Worker".to_owned()],
-            published: true,
-            balance: Default::default(),
-            generation: 1,
-        };
-        let fact = Fact::Route("worker".parse().unwrap(), Some(route));
-        self.index.apply([fact], Moment::default());
+        self.index
+            .apply([tests::found_as("Worker")], Moment::default());
     }
 
     fn say(&self, type_url: &str, nonce: &str, names: &[&str]) {
@@ -106,10 +73,7 @@ impl World {
     }
 
     async fn next(&mut self) -> Option<Result<DiscoveryResponse, Status>> {
-        tokio::select! {
-            ended = &mut self.served => panic!("the server ended: {ended:?}"),
-            response = self.responses.next() => response,
-        }
+        self.balancer.during(self.responses.next()).await
     }
 
     async fn told(&mut self) -> DiscoveryResponse {
@@ -236,11 +200,59 @@ async fn who_wants_too_much_is_sent_away() {
 }
 
 #[tokio::test]
+async fn who_says_too_much_at_once_is_told_so() {
+    let mut world = World::synced().await;
+    let name = "x".repeat(LARGEST_REQUEST);
+    world.say(resources::type_url(Kind::Endpoints), "", &[&name]);
+    let refused = world.next().await.unwrap().unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+}
+
+#[tokio::test]
+async fn of_what_a_client_says_of_itself_the_beginning_is_kept() {
+    let mut world = World::synced().await;
+    let long = "ß".repeat(10 * LONGEST_WORDS);
+    world.send(DiscoveryRequest {
+        type_url: resources::type_url(Kind::Endpoints).to_owned(),
+        resource_names: vec!["Worker".to_owned()],
+        node: Some(Node {
+            id: long.clone(),
+            ..Node::default()
+        }),
+        ..DiscoveryRequest::default()
+    });
+    let response = world.told().await;
+    world.send(DiscoveryRequest {
+        type_url: response.type_url,
+        response_nonce: response.nonce,
+        resource_names: vec!["Worker".to_owned()],
+        error_detail: Some(rpc::Status {
+            code: 3,
+            message: long.clone(),
+        }),
+        ..DiscoveryRequest::default()
+    });
+    let mut status = XdsStatusClient::new(world.balancer.channel.clone());
+    let clients = loop {
+        let asked = status.list_clients(ListXdsClientsRequest::default());
+        let clients = world.balancer.during(asked).await.unwrap().into_inner();
+        if clients.clients[0].refusals > 0 {
+            break clients.clients;
+        }
+        // The server does its part while the stream is asked.
+        assert!(world.is_silent().await);
+    };
+    let beginning = "ß".repeat(LONGEST_WORDS);
+    assert_eq!(clients[0].node_id, beginning);
+    assert_eq!(clients[0].last_refusal, beginning);
+}
+
+#[tokio::test]
 async fn the_end_of_the_balancer_ends_its_streams() {
     let mut world = World::synced().await;
     world.say(resources::type_url(Kind::Endpoints), "", &["Worker"]);
     world.told().await;
-    world.stop.cancel();
-    assert!(world.next().await.is_none_or(|last| last.is_err()));
-    world.served.await.unwrap();
+    world.balancer.stop.cancel();
+    assert!((world.responses.next().await).is_none_or(|last| last.is_err()));
+    world.balancer.served.await.unwrap();
 }

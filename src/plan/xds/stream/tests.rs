@@ -21,7 +21,7 @@ fn request(kind: Kind, nonce: &str, names: &[&str]) -> Request {
     Request {
         kind,
         nonce: nonce.to_owned(),
-        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        names: names.iter().map(|name| Arc::from(*name)).collect(),
         refusal: None,
     }
 }
@@ -90,6 +90,22 @@ fn a_silent_client_is_sent_what_is_new_after_a_while_and_has_taken_nothing() {
     let late = request(Kind::Endpoints, "1", &["a"]);
     assert_eq!(stream.hear(late), Ok(Heard::Stale));
     assert_eq!(stream.subscriptions()[0].acknowledged, None);
+}
+
+#[test]
+fn a_client_that_never_answers_is_told_a_few_things_and_then_nothing_until_it_does() {
+    let mut stream = Stream::default();
+    let mut world = World::default();
+    stream.hear(request(Kind::Endpoints, "", &["a"])).unwrap();
+    let mut told = 0;
+    for version in 1..100 {
+        world.0.insert("a", version);
+        told += u64::from(stream.next(&world, at(version * 60)).is_some());
+    }
+    assert_eq!((told, stream.wake_at()), (u64::from(MOST_OPEN), None));
+    let answer = request(Kind::Endpoints, &told.to_string(), &["a"]);
+    assert_eq!(stream.hear(answer), Ok(Heard::Acknowledged));
+    assert_eq!(stream.next(&world, at(9000)).unwrap().version, 99);
 }
 
 #[test]
@@ -162,12 +178,12 @@ fn what_a_client_knows_from_another_stream_means_nothing() {
 #[test]
 fn huge_subscriptions_are_refused_and_large_ones_told_in_parts() {
     let mut stream = Stream::default();
-    let many: Vec<String> = (0..1001).map(|number| number.to_string()).collect();
+    let many: Vec<Arc<str>> = (0..1001).map(|number| number.to_string().into()).collect();
     let mut all = request(Kind::Endpoints, "", &[]);
     all.names = many.clone();
-    assert_eq!(stream.hear(all.clone()), Err(TooMuch));
-    all.names = vec!["x".repeat(257)];
-    assert_eq!(stream.hear(all.clone()), Err(TooMuch));
+    assert_eq!(stream.hear(all.clone()), Err(TooMuch::Alone));
+    all.names = vec!["x".repeat(257).into()];
+    assert_eq!(stream.hear(all.clone()), Err(TooMuch::Alone));
 
     struct Any;
     impl Versions for Any {
