@@ -124,6 +124,27 @@ const BANS: &[Ban] = &[
         why: "who counts says what happened; how it is told is another matter",
     },
     Ban {
+        names: &[
+            "opentelemetry",
+            "opentelemetry_otlp",
+            "opentelemetry_sdk",
+            "tracing_opentelemetry",
+        ],
+        place: Place::Only(&[
+            "rpc/trace.rs",     // whose child a call is
+            "cli/telemetry.rs", // where spans are sent
+        ]),
+        why: "spans are tracing's; where they go is another matter",
+    },
+    Ban {
+        names: &["ratatui", "crossterm"],
+        place: Place::Only(&[
+            "cli/top/",      // draws a screen
+            "cli/output.rs", // knows how large the terminal is
+        ]),
+        why: "commands print lines; one of them draws",
+    },
+    Ban {
         names: &["hickory_proto"],
         place: Place::Only(&["dns/"]),
         why: "one surface speaks DNS",

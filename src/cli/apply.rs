@@ -10,6 +10,7 @@ use super::{
     args::ApplyArgs,
     exit, files,
     output::{clean, failure, note, say},
+    progress::{Progress as Told, names},
     prune,
 };
 use crate::{
@@ -101,17 +102,22 @@ pub(super) async fn wait(
     let mut waiter = operator.wait(goal);
     let mut deadline = host.clock.sleep(timeout);
     let mut last: BTreeMap<Name, Progress> = BTreeMap::new();
+    let mut told = Told::new(host, timeout);
+    told.wait_for("the store".to_owned());
     loop {
         let progress = tokio::select! {
             progress = waiter.next() => progress,
+            () = told.tick() => continue,
             () = &mut deadline => return Err(overdue(&last, done, timeout, waiter.silence())),
         };
         for (name, progress) in &progress {
             if last.get(name) != Some(progress) {
                 match progress {
-                    Progress::Done => note(format_args!("{name}: {done}")),
-                    Progress::Waiting(reason) => note(format_args!("{name}: {}", clean(reason))),
-                    Progress::Ended(how) => note(format_args!("{name}: {}", clean(how))),
+                    Progress::Done => told.say(format_args!("{name}: {done}")),
+                    Progress::Waiting(reason) => {
+                        told.say(format_args!("{name}: {}", clean(reason)));
+                    }
+                    Progress::Ended(how) => told.say(format_args!("{name}: {}", clean(how))),
                     // The error says it.
                     Progress::Failed(_) => {}
                 }
@@ -125,10 +131,12 @@ pub(super) async fn wait(
         if !failures.is_empty() {
             return Err(failure(&failures));
         }
-        let over = |progress| matches!(progress, &Progress::Done | &Progress::Ended(_));
+        let over = |it: &Progress| matches!(it, Progress::Done | Progress::Ended(_));
         if progress.values().all(over) {
             return Ok(());
         }
+        let waiting = progress.iter().filter(|(_, progress)| !over(progress));
+        told.wait_for(names(waiting.map(|(name, _)| name)));
         last = progress;
     }
 }

@@ -60,7 +60,7 @@ pub(super) async fn run(
         true => Door::Open,
         false => Door::Known,
     };
-    let http = listen_for_http(&host, &security, args.http.as_deref()).await?;
+    let http = listen_for_http(&host, &security, args.http.http.as_deref()).await?;
     let plain = match &args.plain {
         Some(_) if !security.is_on() => bail!(
             "--plain is for balancers that speak TLS, and this one does not: name its files, with --tls-ca and others"
@@ -82,6 +82,7 @@ pub(super) async fn run(
                 role: "balancer",
                 scope: Scope::Answers,
                 logs: site::Source::None,
+                balancers: None,
                 operator: None,
                 token: None,
             }),

@@ -34,7 +34,7 @@ pub(super) async fn run(
     findings.extend(certificates(global, host)?);
     findings.extend(of_host(&facts(host).await));
     findings.sort_by_key(|finding| finding.severity);
-    print(args.output, &findings, text)?;
+    print(args.shown.output, &findings, text)?;
     let worst = findings.first().map_or(Severity::Fine, |it| it.severity);
     Ok(match worst {
         Severity::Broken => ExitCode::FAILURE,

@@ -4,6 +4,7 @@
 //! - [`apply`], [`diff`], [`prune`], [`delete`], [`restart`], [`get`], [`describe`], [`why`], [`logs`], [`pick`], [`import`],
 //!   [`validate`], [`rollout`], [`wait`], [`acquire`], [`cancel`], [`xds`]: the user's
 //!   commands
+//! - [`top`]: the cluster on a terminal, live
 //! - [`explain`], [`init`], [`completion`]: help with manifests, and with typing
 //! - [`events`]: what happened, for `get` and `describe`
 //! - [`config`]: what a host's file says of their flags
@@ -13,7 +14,8 @@
 //! - [`dev`]: all of them in one process
 //! - [`install`]: one of them as a service of this host
 //! - [`doctor`]: whether what all that stands on is in order
-//! - [`files`], [`output`]: reading manifests, printing; [`exit`]: what exit codes mean;
+//! - [`telemetry`]: logs and traces
+//! - [`files`], [`output`]: reading manifests, printing; [`progress`]: what is told while one waits; [`exit`]: what exit codes mean;
 //!   [`guess`]: what may have been meant by a wrong name
 
 mod acquire;
@@ -44,6 +46,7 @@ mod nodes;
 mod output;
 mod pick;
 mod pki;
+mod progress;
 mod prune;
 mod rbac;
 mod restart;
@@ -51,6 +54,8 @@ mod roles;
 mod rollout;
 mod security;
 mod site;
+mod telemetry;
+mod top;
 mod validate;
 mod wait;
 mod why;
@@ -69,7 +74,7 @@ use crate::{
     process,
     store::Store,
 };
-use args::{Cli, Command, ConfigCommand, EtcdCommand, Global, LogFormat, TlsArgs};
+use args::{Cli, Command, ConfigCommand, EtcdCommand, Global, TlsArgs};
 use output::BAD;
 use security::{Security, endpoints};
 
@@ -88,8 +93,11 @@ pub fn main() -> ExitCode {
             let file = process::configuration_home().join(file);
             process::keep_log(&file).with_context(|| format!("cannot write {}", file.display()))?;
         }
-        log_to_stderr(&cli);
-        let runtime = runtime(&cli.command)?;
+        let runtime = runtime(&cli)?;
+        let telemetry = {
+            let _within = runtime.enter();
+            telemetry::begin(&cli)?
+        };
         let is_named = cli.global.etcd.is_some();
         let global = cli.global.clone();
         let outcome = runtime.block_on(async {
@@ -99,6 +107,8 @@ pub fn main() -> ExitCode {
             }
         });
         let outcome = outcome.map_err(|error| exit::with_remedy(error, is_named));
+        // What it has to send goes over the runtime.
+        drop(telemetry);
         // A read of standard input may still block a thread of the runtime; nobody waits for it.
         runtime.shutdown_background();
         outcome
@@ -165,6 +175,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Scale(args) => rollout::scale(&operator(&global, &host)?, &host, args).await,
         Command::Wait(args) => wait::run(&operator(&global, &host)?, &host, args).await,
         Command::Get(args) => get::run(&operator(&global, &host)?, &host, args).await,
+        Command::Top(args) => top::run(&global, host, args).await,
         Command::Describe(args) => describe::run(&operator(&global, &host)?, &host, args).await,
         Command::Why(args) => why::run(&operator(&global, &host)?, &host, args).await,
         Command::WhyNot(args) => why::not(&operator(&global, &host)?, &host, args).await,
@@ -214,9 +225,11 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 /// The runtime that suits the command: threads for what serves many, none for what runs and ends.
-fn runtime(command: &Command) -> anyhow::Result<Runtime> {
-    let mut builder = match command {
+fn runtime(cli: &Cli) -> anyhow::Result<Runtime> {
+    let mut builder = match cli.command {
         Command::Dev(_) | Command::Balancer(_) => Builder::new_multi_thread(),
+        // They are sent while everything else has ended.
+        _ if cli.global.otlp_endpoint.is_some() => Builder::new_multi_thread(),
         _ => Builder::new_current_thread(),
     };
     builder
@@ -242,33 +255,4 @@ fn author(global: &Global, host: &Host) -> String {
     let user = || named.unwrap_or_else(|| format!("user-{}", process::identity::own().0));
     let local = || format!("{}@{}", user(), roles::host_name(host));
     global.author.clone().unwrap_or_else(local)
-}
-
-/// Roles log what they do; commands only what went wrong. `RUST_LOG` overrides both.
-fn log_to_stderr(cli: &Cli) {
-    let level = if cli.command.is_role() {
-        "info"
-    } else {
-        "error"
-    };
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|error| {
-        if std::env::var_os("RUST_LOG").is_some() {
-            output::note(format_args!("RUST_LOG is ignored: {error}"));
-        }
-        tracing_subscriber::EnvFilter::new(level)
-    });
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        // A terminal that has gone must not end a role: without this, a line that cannot be written
-        // is complained of where it could not be written.
-        .log_internal_errors(false)
-        .with_writer(std::io::stderr);
-    match cli.global.log_format {
-        LogFormat::Human => {
-            log.with_target(false)
-                .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-                .init();
-        }
-        LogFormat::Json => log.json().flatten_event(true).init(),
-    }
 }

@@ -7,7 +7,8 @@ use anyhow::bail;
 use super::{
     args::{ClusterArgs, ClusterCommand, Confirmation, DrainArgs, LabelArgs, NodesArgs},
     exit,
-    output::{age, clean, note, or_dash, say, table},
+    output::{age, clean, or_dash, say, table},
+    progress::{Progress, names},
 };
 use crate::{
     host::Host,
@@ -65,9 +66,11 @@ pub(super) async fn drain(
     }
     let deadline = host.clock.now() + timeout;
     let mut last = None;
+    let mut told = Progress::new(host, timeout);
     loop {
         let left = operator.left_on(node).await?;
         if left.is_empty() {
+            drop(told);
             say(format_args!("node/{node} drained"))?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -77,9 +80,10 @@ pub(super) async fn drain(
                 false => instance.clone(),
             });
             let words: Vec<String> = words.collect();
-            note(format_args!("{node}: still there: {}", words.join(", ")));
+            told.say(format_args!("{node}: still there: {}", words.join(", ")));
             last = Some(left);
         }
+        told.wait_for(names(last.iter().flatten().map(|(instance, _)| instance)));
         if host.clock.now() >= deadline {
             return Err(exit::timed_out(format!(
                 "node `{node}` is not drained within {}; it goes on: `quaestor why node/{node}` says what holds it \

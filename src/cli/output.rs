@@ -2,7 +2,7 @@
 
 use std::{
     fmt::Display,
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
 };
 
 use anstyle::{AnsiColor, Style};
@@ -22,6 +22,16 @@ pub(super) fn say(line: impl Display) -> anyhow::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("cannot write to standard output"),
     }
+}
+
+/// Columns and lines of the terminal that standard output is; none where it is none.
+pub(super) fn terminal_size() -> Option<(usize, usize)> {
+    if !io::stdout().is_terminal() {
+        return None;
+    }
+    let (columns, lines) = crossterm::terminal::size().ok()?;
+    // Some say that they have none.
+    (columns > 0 && lines > 0).then(|| (columns.into(), lines.into()))
 }
 
 /// Prints a line about what goes on. Nothing depends on whether somebody reads it.

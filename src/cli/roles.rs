@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     args::{AgentArgs, ControllerArgs, DemoWorkerArgs, Global},
     balancer::listen_for_http,
-    security::{Security, endpoints},
+    security::{Security, as_another, endpoints},
     site::{self, Shown},
 };
 use crate::{
@@ -79,7 +79,7 @@ pub(super) async fn agent(
     let processes = ShimProcesses::new(&host)?;
     let listener = listen(&host, &args.listen, "the agent", "--listen").await?;
     let listener = security.guard(listener, "the agent", Door::Known)?;
-    let http = listen_for_http(&host, &security, args.http.as_deref()).await?;
+    let http = listen_for_http(&host, &security, args.http.http.as_deref()).await?;
     let config = agent::Config {
         cluster: global.cluster.clone(),
         node: args.node,
@@ -108,6 +108,7 @@ pub(super) async fn agent(
             role: "agent",
             scope: Scope::Node(config.node.clone()),
             logs: site::Source::Here(Logs::new(&config.state_directory, host.clone())),
+            balancers: None,
             operator: None,
             token: None,
         };
@@ -201,19 +202,30 @@ pub(super) async fn controller(
         state_directory: args.state_dir,
     };
     let security = Security::read(global, &host)?;
-    let http = listen_for_http(&host, &security, args.http.as_deref()).await?;
+    let http = listen_for_http(&host, &security, args.http.http.as_deref()).await?;
     let store = security.store(endpoints(global), &host)?;
     let clock = host.clock.clone();
     let mut tasks = Tasks::new(CancellationToken::new());
     security.keep(&mut tasks);
     if let Some(listener) = http {
-        let operator = Operator::new(store.clone(), &global.cluster);
+        // Who looks at the dashboard may do more than a controller, where there is a token.
+        let own = match (args.dashboard_cert, args.dashboard_key) {
+            (Some(certificate), Some(key)) => {
+                let own = Security::read(&as_another(global, certificate, key), &host)?;
+                own.keep(&mut tasks);
+                own
+            }
+            _ => security,
+        };
+        let network = own.network(&host);
+        let operator = Operator::new(own.store(endpoints(global), &host)?, &global.cluster);
         let shown = Shown {
             store: store.clone(),
             cluster: global.cluster.clone(),
             role: "controller",
             scope: Scope::Cluster,
-            logs: site::Source::Agents(security.network(&host)),
+            logs: site::Source::Agents(Arc::clone(&network)),
+            balancers: Some(network),
             operator: Some(operator.named(format!("dashboard of {}", config.name))),
             token: site::token(args.http_token_file.as_deref(), &host)?,
         };

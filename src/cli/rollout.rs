@@ -57,7 +57,7 @@ async fn history(operator: &Operator, host: &Host, args: HistoryArgs) -> anyhow:
             revision.spec.command.join(" "),
         ]
     };
-    print(args.output, &known, |known| {
+    print(args.shown.output, &known, |known| {
         table(
             ["REVISION", "HASH", "GENERATION", "AGE", "IS", "COMMAND"],
             known.iter().map(row),

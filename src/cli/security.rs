@@ -124,6 +124,18 @@ pub(super) fn endpoints(global: &Global) -> Vec<String> {
     global.etcd.clone().unwrap_or_else(local)
 }
 
+/// The same flags, of somebody else, who is known by this certificate; to etcd as well, unless etcd has authorities of
+/// its own or goes by passwords.
+pub(super) fn as_another(global: &Global, certificate: PathBuf, key: PathBuf) -> Global {
+    let mut other = global.clone();
+    let tls = &mut other.tls;
+    if tls.etcd_ca.is_none() {
+        (tls.etcd_cert, tls.etcd_key) = (None, None);
+    }
+    (tls.tls_cert, tls.tls_key) = (Some(certificate), Some(key));
+    other
+}
+
 /// Says that anybody who reaches a listener may use it.
 pub(super) fn warn_of_strangers(what: &str, address: SocketAddr) {
     if !address.ip().is_loopback() {

@@ -21,9 +21,12 @@ use crate::{
     model::{Instance, LogQuery, Name},
     operator::{
         Operator,
-        board::{Board, Scope},
+        board::{Board, Counts, Scope},
     },
-    rpc::log_client::{self, LogStream},
+    rpc::{
+        log_client::{self, LogStream},
+        tally::Balancers,
+    },
     store::Store,
     task::Tasks,
 };
@@ -35,6 +38,8 @@ pub(super) struct Shown {
     pub role: &'static str,
     pub scope: Scope,
     pub logs: Source,
+    /// How balancers are asked what they have answered; none: they are not.
+    pub balancers: Option<Arc<dyn Network>>,
     /// Who restarts and drains, and the token that this takes.
     pub operator: Option<Operator>,
     pub token: Option<String>,
@@ -81,7 +86,12 @@ fn dashboard(
     stop: CancellationToken,
 ) -> Dashboard {
     let board = Board::new(host, shown.scope);
-    let keeping = board.clone().keep(shown.store, shown.cluster.clone(), stop);
+    let asked = shown.balancers.map(|network| {
+        let asked: Arc<dyn Counts> = Arc::new(Balancers::new(network));
+        asked
+    });
+    let (keeper, cluster) = (board.clone(), shown.cluster.clone());
+    let keeping = keeper.keep(shown.store, cluster, asked, stop);
     tasks.spawn("dashboard", keeping);
     let logs: Option<Arc<dyn Logs>> = match shown.logs {
         Source::None => None,
@@ -129,9 +139,10 @@ pub(super) fn random_token(host: &Host) -> String {
 }
 
 /// The agents of a cluster, each asked where the board says that it is.
-struct Agents {
-    board: Board,
-    network: Arc<dyn Network>,
+#[derive(Clone)]
+pub(super) struct Agents {
+    pub board: Board,
+    pub network: Arc<dyn Network>,
 }
 
 impl Logs for Agents {

@@ -38,7 +38,7 @@ pub(super) async fn run(
     if causes.is_empty() {
         bail!(nothing(&observed.cluster, &args.object));
     }
-    show(args.output, &causes, now)
+    show(args.shown.output, &causes, now)
 }
 
 pub(super) async fn not(
@@ -57,7 +57,7 @@ pub(super) async fn not(
     let causes: Vec<Cause> = why_not(&observed.seen(now), &service, slot, &args.node)
         .into_iter()
         .collect();
-    show(args.output, &causes, now)
+    show(args.shown.output, &causes, now)
 }
 
 /// A service, or one of its instances.

@@ -148,7 +148,7 @@ async fn clients(
         }
     }
     let now = host.clock.timestamp();
-    print(args.output, &rows, |rows| lines(rows, now))?;
+    print(args.shown.output, &rows, |rows| lines(rows, now))?;
     Ok(code)
 }
 

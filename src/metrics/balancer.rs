@@ -82,6 +82,16 @@ impl Answers {
         self.picks.nanos.fetch_add(nanos, Relaxed);
     }
 
+    /// Picks that were answered so far, and those that were not.
+    pub fn picks(&self) -> (u64, u64) {
+        let of = |result: &AtomicU64| result.load(Relaxed);
+        let sum = |(answered, refused), counts: &[AtomicU64; RESULTS.len()]| {
+            let others: u64 = counts[1..].iter().map(of).sum();
+            (answered + of(&counts[0]), refused + others)
+        };
+        self.picks.counts.iter().fold((0, 0), sum)
+    }
+
     /// How many wait for tickets of each service, and how many units it has.
     pub fn wait(&self, queues: impl Iterator<Item = (String, (usize, u32))>) {
         let mut known = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
@@ -187,6 +197,7 @@ mod tests {
             Duration::from_secs(60),
         );
         answers.picked(None, Some("Novel"), Duration::from_nanos(251));
+        assert_eq!(answers.picks(), (1, 2));
         let labels = |labels: &[(&str, String)]| {
             let values: Vec<&str> = labels.iter().map(|(_, value)| value.as_str()).collect();
             values.join(" ")

@@ -43,6 +43,15 @@ pub struct LoadReport {
 }
 
 impl LoadReport {
+    /// How busy the instance says that it is, as a part of its capacity; none where it tells too little.
+    pub fn rate(&self) -> Option<f64> {
+        self.known_rate.or_else(|| {
+            let stats = self.stats?;
+            let capacity = (stats.request_capacity > 0).then_some(stats.request_capacity)?;
+            Some(f64::from(stats.current_requests.max(0)) / f64::from(capacity))
+        })
+    }
+
     /// Whether it says that the instance works on nothing. One that does not know its capacity does
     /// not count its requests either.
     pub fn is_idle(&self) -> bool {

@@ -1,11 +1,17 @@
 //! Whether all that a cluster stands on is in order: the store, who is there, clocks, and the host that asks. What is
 //! found is judged without I/O.
+//!
+//! - `clocks`: those that are behind others
 
-use super::{Error, Operator, observed::Observed};
+mod clocks;
+
+use self::clocks::Written;
+use super::{Error, Operator, decode, observed::Observed};
 use crate::{
+    keys::Key,
     model::{NodeLoad, Timestamp, event::Object, quantity::Size},
     plan::why::{Health, why},
-    store::{self, Status},
+    store::{self, Entry, Status},
 };
 
 /// What is kept of a store's past without anybody compacting it is no harm up to so many revisions.
@@ -95,7 +101,30 @@ impl Operator {
     /// # Errors
     /// When the store does not answer.
     pub async fn examine_cluster(&self, now: Timestamp) -> Result<Vec<Finding>, Error> {
-        Ok(of_cluster(&self.observe().await?, now))
+        let mut findings = of_cluster(&self.observe().await?, now);
+        for (node, (by, whose)) in clocks::behind(self.written().await?, now) {
+            let found = format!("its clock is {by} ms behind that of node {whose}, at least");
+            let remedy = "let both hosts take their time from NTP: `timedatectl set-ntp true`";
+            let about = format!("node {node}");
+            findings.push(Finding::new(Severity::Warning, &about, found).remedy(remedy));
+        }
+        Ok(findings)
+    }
+
+    /// When hosts wrote of their loads.
+    async fn written(&self) -> Result<Vec<Written>, Error> {
+        let loads = self.store.list(&self.keys.loads()).await?;
+        let written = |entry: &Entry| {
+            let Some(Key::Load(node)) = self.keys.parse(&entry.key) else {
+                return None;
+            };
+            Some(Written {
+                node,
+                revision: entry.mod_revision,
+                at: decode::<NodeLoad>(entry)?.at,
+            })
+        };
+        Ok(loads.entries.iter().filter_map(written).collect())
     }
 }
 

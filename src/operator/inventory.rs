@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// All of a cluster that can be looked at.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Inventory {
     /// By name.
     pub services: Vec<Service>,
@@ -213,7 +213,7 @@ impl Operator {
                 raw.take(key, Some(&entry.value));
             }
         }
-        Ok(raw.into_inventory())
+        Ok(raw.inventory())
     }
 }
 
@@ -253,7 +253,8 @@ impl Raw {
         }
     }
 
-    fn into_inventory(self) -> Inventory {
+    /// All of it, as one reads it.
+    pub(super) fn inventory(&self) -> Inventory {
         let names = (self.objects.keys())
             .chain(self.statuses.keys())
             .chain(&self.unreadable);
@@ -279,7 +280,7 @@ impl Raw {
                 .into_iter()
                 .filter_map(|name| self.node(name))
                 .collect(),
-            objects: self.objects,
+            objects: self.objects.clone(),
         }
     }
 

@@ -14,18 +14,26 @@ pub enum Deed {
     PassOn,
     /// Who the clients of a balancer are, of that one.
     SeeClients,
+    /// How much a balancer has answered, of that one.
+    SeeCounts,
     /// Whether clients know that an endpoint goes, of a balancer.
     AskForProof,
 }
 
 impl Deed {
-    /// Who may do it.
-    fn role(self) -> Role {
+    /// Who may do it; whom it is meant for first.
+    fn roles(self) -> &'static [Role] {
         match self {
-            Self::ReadLogs | Self::SeeClients => Role::Operator,
-            Self::HandOutUnits | Self::PassOn => Role::Balancer,
-            Self::AskForProof => Role::Agent,
+            Self::ReadLogs | Self::SeeClients => &[Role::Operator],
+            // Controllers show them in their dashboards.
+            Self::SeeCounts => &[Role::Operator, Role::Controller],
+            Self::HandOutUnits | Self::PassOn => &[Role::Balancer],
+            Self::AskForProof => &[Role::Agent],
         }
+    }
+
+    fn role(self) -> Role {
+        self.roles()[0]
     }
 
     fn words(self) -> &'static str {
@@ -34,6 +42,7 @@ impl Deed {
             Self::HandOutUnits => "ask an agent for tickets",
             Self::PassOn => "pass callers on",
             Self::SeeClients => "see the clients of a balancer",
+            Self::SeeCounts => "see how much a balancer has answered",
             Self::AskForProof => "ask what clients know",
         }
     }
@@ -57,7 +66,7 @@ pub struct Forbidden {
 pub fn judge(caller: &Caller, deed: Deed) -> Result<(), Forbidden> {
     match caller {
         Caller::Unasked => Ok(()),
-        Caller::Known(identity) if identity.role() == deed.role() => Ok(()),
+        Caller::Known(identity) if deed.roles().contains(&identity.role()) => Ok(()),
         Caller::Known(_) | Caller::Anonymous => Err(Forbidden {
             deed,
             caller: caller.clone(),
@@ -71,19 +80,21 @@ mod tests {
     use crate::model::identity::Identity;
 
     #[test]
-    fn each_deed_is_for_one_role_and_for_nobody_unknown() {
+    fn each_deed_is_for_its_roles_and_for_nobody_unknown() {
         for deed in [
             Deed::ReadLogs,
             Deed::HandOutUnits,
             Deed::PassOn,
             Deed::SeeClients,
+            Deed::SeeCounts,
             Deed::AskForProof,
         ] {
             assert_eq!(judge(&Caller::Unasked, deed), Ok(()));
             assert!(judge(&Caller::Anonymous, deed).is_err());
             for role in Role::ALL {
                 let caller = Caller::Known(Identity::of(format!("{role}.x")));
-                assert_eq!(judge(&caller, deed).is_ok(), role == deed.role(), "{role}");
+                let is_meant = deed.roles().contains(&role);
+                assert_eq!(judge(&caller, deed).is_ok(), is_meant, "{role}");
             }
         }
         let stranger = Caller::Known(Identity::of("client.x"));

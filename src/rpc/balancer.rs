@@ -4,7 +4,7 @@ use futures::{StreamExt as _, stream::BoxStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::{access, refusal::refused};
+use super::{access, refusal::refused, trace};
 use crate::{
     balancer::answers::{self, Answers, Changes, Seen},
     proto::v1::{
@@ -30,22 +30,14 @@ impl Balancer for Service {
         &self,
         request: Request<wire::PickRequest>,
     ) -> Result<Response<wire::PickResponse>, Status> {
-        let caller = access::caller(&request);
-        let request = request.into_inner();
-        (self.answers.admit(&request.service, &caller)).map_err(refused)?;
-        let excluded = request.exclude.into_iter();
-        let picked = self.answers.pick(&answers::Request {
-            service: request.service,
-            count: request.count,
-            attributes: request.attributes,
-            affinity_key: request.affinity_key,
-            excluded: excluded.map(|place| (place.host, place.port)).collect(),
-        });
-        let picked = picked.map_err(refused)?;
-        Ok(Response::new(wire::PickResponse {
-            endpoints: picked.iter().map(endpoint).collect(),
-            view_age_millis: self.answers.age_millis(),
-        }))
+        let span = trace::serve(
+            &request,
+            "quaestor.v1.Balancer/Pick",
+            &request.get_ref().service,
+        );
+        let answer = span.in_scope(|| self.answer(request));
+        trace::ended(&span, &answer);
+        answer.map(Response::new)
     }
 
     async fn report_outcome(
@@ -81,6 +73,28 @@ impl Balancer for Service {
         let changes = watching.map_err(refused)?.until(self.stop.clone());
         let told = changes.map(|changes| changes.map(response).map_err(refused));
         Ok(Response::new(told.boxed()))
+    }
+}
+
+impl Service {
+    /// Answers a pick.
+    fn answer(&self, request: Request<wire::PickRequest>) -> Result<wire::PickResponse, Status> {
+        let caller = access::caller(&request);
+        let request = request.into_inner();
+        (self.answers.admit(&request.service, &caller)).map_err(refused)?;
+        let excluded = request.exclude.into_iter();
+        let picked = self.answers.pick(&answers::Request {
+            service: request.service,
+            count: request.count,
+            attributes: request.attributes,
+            affinity_key: request.affinity_key,
+            excluded: excluded.map(|place| (place.host, place.port)).collect(),
+        });
+        let picked = picked.map_err(refused)?;
+        Ok(wire::PickResponse {
+            endpoints: picked.iter().map(endpoint).collect(),
+            view_age_millis: self.answers.age_millis(),
+        })
     }
 }
 

@@ -15,6 +15,7 @@ use tonic::{Code, Request, Status, transport::Channel};
 use super::{
     connect::{Timeouts, connect_lazily, words},
     reservations::{read_stamp, stamp},
+    trace,
 };
 use crate::{
     balancer::reservations::{
@@ -113,7 +114,7 @@ impl Agents for Connections {
         serial: &str,
     ) -> BoxFuture<'static, Result<Answer, Unreachable>> {
         let client = self.agent(agent);
-        let request = patient(
+        let mut request = patient(
             wire::GrantRequest {
                 node: agent.node.to_string(),
                 instance: instance.to_string(),
@@ -121,6 +122,7 @@ impl Agents for Connections {
             },
             ANSWER,
         );
+        trace::pass_on(&mut request);
         let asking = async move {
             let answer = client?.grant(request).await.map_err(silent)?.into_inner();
             let port = u16::try_from(answer.port).unwrap_or_default();
@@ -199,7 +201,9 @@ impl Peers for Connections {
         service: &str,
         age: Age,
     ) -> BoxStream<'static, Result<Progress, Refusal>> {
-        self.acquire_at(address, request(service, age, true))
+        let mut request = request(service, age, true);
+        trace::pass_on(&mut request);
+        self.acquire_at(address, request)
     }
 }
 

@@ -10,7 +10,9 @@
 //! - [`agent`]: what an agent serves: `logs` and `units`, tickets for its instances
 //! - `reservations`: tickets; [`connections`]: whom a balancer asks for them
 //! - [`proof`]: what agents ask a balancer before they stop what it answered with
+//! - [`tally`]: how much a balancer has answered
 //! - `refusal`: why there is no answer, as gRPC says it
+//! - [`trace`]: spans of calls
 //! - [`log_client`]: asking it for logs
 //! - `xds`: the questions of stock gRPC clients
 
@@ -27,6 +29,8 @@ mod logs;
 pub mod proof;
 mod refusal;
 mod reservations;
+pub mod tally;
+pub mod trace;
 mod units;
 pub mod worker_client;
 mod xds;
@@ -60,6 +64,9 @@ const DRAIN_PROOF: &str = crate::proto::v1::drain_proof_server::SERVICE_NAME;
 
 /// The service that tells who asks by xDS.
 const XDS_STATUS: &str = crate::proto::v1::xds_status_server::SERVICE_NAME;
+
+/// The service that tells how much was answered.
+const TALLY: &str = crate::proto::v1::tally_server::SERVICE_NAME;
 
 /// Why the surface cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +120,7 @@ pub async fn serve(
     let router = grpc::server_within(&limits)
         .add_service(Admitted::new(xds, &answers))
         .add_service(Admitted::new(xds::status::service(told), &answers))
+        .add_service(Admitted::new(tally::service(&host), &answers))
         .add_service(Admitted::new(balancer, &answers))
         .add_service(Admitted::new(discovery, &answers))
         .add_optional_service(reservations)
@@ -161,6 +169,7 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .with_service_name(tonic_health::pb::health_server::SERVICE_NAME)
         .with_service_name(BALANCER)
         .with_service_name(XDS_STATUS)
+        .with_service_name(TALLY)
         .with_service_name(DRAIN_PROOF)
 }
 

@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use tonic::{Code, Request, Response, Status, metadata::MetadataMap};
+use tracing::{Instrument as _, Span};
 
-use super::{access, refusal::status};
+use super::{access, refusal::status, trace};
 use crate::{
     balancer::reservations::{Call, Failed, Progress, Refusal, Reservations, Ticket, Waiting},
     host::Host,
@@ -55,6 +56,8 @@ impl Service for Answers {
         if request.get_ref().forwarded {
             access::check(&request, Deed::PassOn)?;
         }
+        let about = &request.get_ref().service;
+        let span = trace::serve(&request, "quaestor.v1.Reservations/Acquire", about);
         let caller = access::caller(&request);
         let admitted = self.directory.admit(&request.get_ref().service, &caller);
         admitted.map_err(super::refusal::view)?;
@@ -71,10 +74,13 @@ impl Service for Answers {
             host: self.host.clone(),
             deadline: patience.map(|patience| (now + patience, patience)),
             last: None,
+            span,
         };
         let steps = stream::unfold(Some(waiter), async |waiter| {
             let mut waiter = waiter?;
-            let step = waiter.next().await?;
+            let span = waiter.span.clone();
+            let step = waiter.next().instrument(span).await?;
+            trace::ended(&waiter.span, &step);
             let goes_on = step.is_ok().then_some(waiter);
             Some((step, goes_on))
         });
@@ -113,6 +119,8 @@ struct Waiter {
     host: Host,
     deadline: Option<(Moment, Duration)>,
     last: Option<Waiting>,
+    /// What is done for it belongs to this span.
+    span: Span,
 }
 
 impl Waiter {

@@ -181,6 +181,7 @@ async fn reflection_names_what_is_served_in_both_versions() {
         "quaestor.v1.Reservations",
         "grpc.health.v1.Health",
         "quaestor.v1.Balancer",
+        "quaestor.v1.Tally",
         "quaestor.v1.XdsStatus",
         "quaestor.v1.DrainProof",
     ];

@@ -3,8 +3,9 @@
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
+use tracing::Instrument as _;
 
-use super::access;
+use super::{access, trace};
 use crate::{
     agent::reservations::{Denied, Reservations, Standing, Wish},
     model::{
@@ -80,6 +81,8 @@ impl AgentReservations for Service {
         request: Request<wire::GrantRequest>,
     ) -> Result<Response<wire::GrantResponse>, Status> {
         access::check(&request, Deed::HandOutUnits)?;
+        let about = &request.get_ref().instance;
+        let span = trace::serve(&request, "quaestor.v1.AgentReservations/Grant", about);
         let request = request.into_inner();
         let asked = self.ask(
             &request.node,
@@ -87,7 +90,9 @@ impl AgentReservations for Service {
             &request.serial,
             Wish::Grant,
         );
-        let answer = match asked.await? {
+        let asked = asked.instrument(span.clone()).await;
+        trace::ended(&span, &asked);
+        let answer = match asked? {
             Ok(standing) => {
                 let place = standing.endpoint.unwrap_or_default();
                 wire::GrantResponse {

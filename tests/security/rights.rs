@@ -13,6 +13,7 @@ use crate::{
         cluster::{QUAESTOR, demo_workers},
         etcd::Etcd,
         eventually,
+        ports::free_port,
     },
 };
 
@@ -164,6 +165,62 @@ fn the_rights_of_each_role_are_enough_for_its_work() {
     ground.issue(&["balancer", "b2"]);
     let refused = ground.run_as("balancer.b1", &["scale", "worker", "--replicas", "1"]);
     fails(&refused, &["permission denied", "quaestor rbac"]);
+}
+
+#[test]
+fn a_dashboard_with_the_certificate_of_an_operator_reads_logs_and_does_deeds() {
+    let mut ground = guarded();
+    ground.issue(&["operator", "ann"]);
+    for owner in [["controller", "c1"], ["agent", "h1"]] {
+        ground.issue(&owner);
+    }
+    let (token, state) = (ground.path("token"), ground.path("state"));
+    std::fs::write(&token, "a-token-of-sixteen-letters").unwrap();
+    let http = format!("127.0.0.1:{}", free_port());
+    let (certificate, key) = (
+        ground.path("pki/operator.ann.crt"),
+        ground.path("pki/operator.ann.key"),
+    );
+    let shown = ["--http", &http, "--http-token-file", &token];
+    let own = ["--dashboard-cert", &certificate, "--dashboard-key", &key];
+    ground.start(
+        "controller.c1",
+        &[&["controller"][..], &shown, &own].concat(),
+    );
+    let agent = ["agent", "--node", "h1", "--state-dir", &state];
+    ground.start("agent.h1", &agent);
+    ground.apply_as("operator.ann", &demo_workers(1, ""));
+    let ask = |method: &str, path: &str| ask(&ground, method, &format!("https://{http}{path}"));
+    eventually("the log is read", || {
+        ask("GET", "/api/logs?node=h1&instance=worker-0").contains("started: incarnation 1")
+    });
+    let restarted = ask("POST", "/api/restart?target=worker");
+    assert!(restarted.contains("\"generation\":2"), "{restarted}");
+    let cordoned = ask("POST", "/api/node?name=h1&do=cordon");
+    assert!(cordoned.contains("true"), "{cordoned}");
+}
+
+/// What the dashboard answers to whoever has the token: the first bytes, as a log does not end.
+fn ask(ground: &Ground, method: &str, url: &str) -> String {
+    const SCRIPT: &str = "
+import ssl, sys, urllib.error, urllib.request
+context = ssl.create_default_context(cafile=sys.argv[3])
+headers = {'authorization': 'Bearer a-token-of-sixteen-letters'}
+request = urllib.request.Request(sys.argv[2], method=sys.argv[1], headers=headers)
+try:
+    print(urllib.request.urlopen(request, context=context, timeout=5).read1(65536).decode())
+except urllib.error.HTTPError as error:
+    print(error.code, error.read().decode())
+except OSError as error:
+    print(error)
+";
+    let python = std::env::var("QUAESTOR_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let mut command = Command::new(python);
+    let authority = ground.path("pki/ca.crt");
+    let output = command
+        .args(["-c", SCRIPT, method, url, &authority])
+        .output();
+    String::from_utf8(output.unwrap().stdout).unwrap()
 }
 
 /// An etcd without TLS whose users have passwords: `root`, and `ann`, who may do everything in `/`.

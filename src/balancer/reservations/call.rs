@@ -11,6 +11,7 @@ use std::{
 
 use futures::{StreamExt as _, stream::BoxStream};
 use tokio::sync::watch;
+use tracing::Span;
 
 use super::{
     Progress, Refusal, Shared,
@@ -190,6 +191,7 @@ impl Visit {
             caller,
             age,
             stage: sender,
+            span: Span::current(),
         });
         Self {
             shared: Arc::clone(shared),

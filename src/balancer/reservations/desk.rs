@@ -9,6 +9,7 @@ use std::{
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use super::{
     Agent, Answer, Shared, Ticket, Unreachable, Waiting,
@@ -40,6 +41,8 @@ pub(super) enum Command {
         caller: Caller,
         age: Age,
         stage: watch::Sender<Stage>,
+        /// What is asked for its sake belongs to this span.
+        span: Span,
     },
     /// It goes; with its ticket, if it got one and has passed it on.
     Leave { caller: Caller, served: bool },
@@ -64,6 +67,8 @@ struct Client {
     stage: watch::Sender<Stage>,
     /// The ticket that it was told of.
     ticket: Option<TicketId>,
+    /// What is asked for its sake belongs to this span.
+    span: Span,
 }
 
 /// What became of a request to an agent.
@@ -144,12 +149,11 @@ impl Desk {
         let now = self.shared.host.clock.now();
         let mut requests = Vec::new();
         for (service, queue) in &mut self.queues {
-            while let Some(place) = queue.next(now) {
-                requests.push((service.clone(), place));
-            }
+            let places = std::iter::from_fn(|| queue.next(now)).enumerate();
+            requests.extend(places.map(|(number, place)| (service.clone(), place, number)));
         }
-        for (service, place) in requests {
-            self.ask(service, place);
+        for (service, place, number) in requests {
+            self.ask(service, place, number);
         }
         if now >= self.next_show {
             self.next_show = now + SHOW;
@@ -163,15 +167,21 @@ impl Desk {
         queues.chain(waits.then_some(self.next_show)).min()
     }
 
-    /// Asks an agent for a unit, for whoever is next when it answers.
-    fn ask(&mut self, service: Name, place: Place) {
+    /// Asks an agent for a unit, for whoever is next when it answers: most likely for who has that `number` in the
+    /// queue now, from 0.
+    fn ask(&mut self, service: Name, place: Place, number: usize) {
+        let queue = self.queues.get(&service);
+        let caller = queue.and_then(|queue| queue.waiting().nth(number));
+        let client = caller.and_then(|(caller, _)| self.clients.get(&caller));
+        let span = client.map_or_else(Span::none, |client| client.span.clone());
         let ticket = TicketId {
             node: place.node,
             instance: place.instance,
             serial: self.shared.host.entropy.uuid(),
         };
         let asking = match self.known.agent(&ticket.node) {
-            Some(agent) => (self.shared.agents).grant(&agent, &ticket.instance, &ticket.serial),
+            Some(agent) => span
+                .in_scope(|| (self.shared.agents).grant(&agent, &ticket.instance, &ticket.serial)),
             None => {
                 futures::future::ready(Err(Unreachable("it has no session".to_owned()))).boxed()
             }
@@ -277,6 +287,7 @@ impl Desk {
                 caller,
                 age,
                 stage,
+                span,
             } => {
                 let queue = queue(&mut self.queues, &self.boards, &service, &self.shared);
                 let is_new = queue.is_empty();
@@ -288,6 +299,7 @@ impl Desk {
                     service,
                     stage,
                     ticket: None,
+                    span,
                 };
                 self.clients.insert(caller, client);
                 if is_new {

@@ -2,7 +2,10 @@
 
 use clap::{Args, ValueEnum};
 
-use super::roles::label;
+use super::{
+    roles::label,
+    shared::{OutputArgs, OutputFormat},
+};
 use crate::model::{Name, quantity::Period, service::Requirement};
 
 /// Arguments of `get`.
@@ -76,16 +79,29 @@ pub enum GetFormat {
     Yaml,
 }
 
-/// How results are printed.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-pub enum OutputFormat {
-    /// Columns, for people
-    #[default]
-    Table,
-    /// For programs
-    Json,
-    /// For both
-    Yaml,
+/// Arguments of `top`.
+#[derive(Debug, Args)]
+pub struct TopArgs {
+    /// What is listed first: services, instances, nodes or events
+    #[arg(value_enum, hide_possible_values = true, value_name = "KIND")]
+    pub view: Option<TopView>,
+}
+
+/// What `top` lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TopView {
+    /// What was applied, and how busy it is
+    #[value(alias = "service", alias = "svc")]
+    Services,
+    /// The processes
+    #[value(alias = "instance")]
+    Instances,
+    /// The hosts
+    #[value(alias = "node")]
+    Nodes,
+    /// What happened within the last hour, and why
+    #[value(alias = "event", alias = "ev")]
+    Events,
 }
 
 /// Arguments of `describe`.
@@ -119,16 +135,9 @@ pub struct WhyArgs {
     /// A service, instance or node, or cluster for all of it; node/NAME and so on where several are called alike
     #[arg(value_name = "NAME")]
     pub object: String,
-    /// How to show it: table (a tree), json or yaml; the latter two are always a list
-    #[arg(
-        short,
-        long,
-        value_enum,
-        hide_possible_values = true,
-        default_value_t,
-        value_name = "FORMAT"
-    )]
-    pub output: OutputFormat,
+    /// How it is shown.
+    #[command(flatten)]
+    pub shown: OutputArgs,
 }
 
 /// Arguments of `why-not`.
@@ -140,31 +149,17 @@ pub struct WhyNotArgs {
     /// The node that it is not on
     #[arg(value_name = "NODE")]
     pub node: Name,
-    /// How to show it: table (a tree), json or yaml; the latter two are always a list
-    #[arg(
-        short,
-        long,
-        value_enum,
-        hide_possible_values = true,
-        default_value_t,
-        value_name = "FORMAT"
-    )]
-    pub output: OutputFormat,
+    /// How it is shown.
+    #[command(flatten)]
+    pub shown: OutputArgs,
 }
 
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// How to show it: table, json or yaml; the latter two are always a list
-    #[arg(
-        short,
-        long,
-        value_enum,
-        hide_possible_values = true,
-        default_value_t,
-        value_name = "FORMAT"
-    )]
-    pub output: OutputFormat,
+    /// How it is shown.
+    #[command(flatten)]
+    pub shown: OutputArgs,
 }
 
 /// Arguments of `logs`.

@@ -8,6 +8,7 @@
 //! - [`roles`]: of the long-running parts; [`limits`]: what a balancer takes on
 //! - [`xds`]: of those about stock gRPC clients
 //! - [`security`]: of all of them for TLS; of those that make a cluster secure
+//! - [`shared`]: of several of them
 //! - [`service`]: of those that make such a part a service of this host
 
 mod apply;
@@ -19,6 +20,7 @@ mod roles;
 mod rollout;
 mod security;
 mod service;
+mod shared;
 mod xds;
 
 use std::path::PathBuf;
@@ -31,7 +33,7 @@ pub use apply::{ApplyArgs, DiffArgs};
 pub use help::{CompletionArgs, ExplainArgs, InitArgs};
 pub use look::{
     AcquireArgs, DescribeArgs, DescribeKind, DoctorArgs, GetArgs, GetFormat, Kind, LogsArgs,
-    OutputFormat, PickArgs, WhyArgs, WhyNotArgs,
+    PickArgs, TopArgs, TopView, WhyArgs, WhyNotArgs,
 };
 pub use operate::{
     CancelArgs, ClusterArgs, ClusterCommand, ConfigCheckArgs, ConfigCommand, Confirmation,
@@ -45,6 +47,7 @@ pub use security::{
     EtcdCommand, EtcdConfigArgs, Owner, PkiCommand, PkiInitArgs, PkiIssueArgs, RbacArgs, TlsArgs,
 };
 pub use service::{InstallArgs, ServiceRole, UninstallArgs, UnitPlace};
+pub use shared::{HttpArgs, OutputArgs, OutputFormat};
 pub use xds::{XdsBootstrapArgs, XdsClientsArgs, XdsCommand};
 
 /// What stands below the list of commands.
@@ -54,8 +57,8 @@ it so; a balancer answers who is the least busy. `quaestor dev -f FILE` starts a
 machine, with nothing else installed.";
 
 /// Keeps services running on a few machines, and tells clients which instance to call.
-// One form of help for -h and --help: no doc comment here has a second paragraph, and possible
-// values stand in the sentences.
+// `-h` leaves out the flags of every command that are seldom typed; `--help` has all. No doc comment here has a second
+// paragraph, and possible values stand in the sentences.
 #[derive(Debug, Parser)]
 #[command(name = "quaestor", version, max_term_width = 100, after_help = TOUR)]
 pub struct Cli {
@@ -87,6 +90,7 @@ pub struct Global {
         global = true,
         env = "QUAESTOR_CONFIG",
         hide_env_values = true,
+        hide_short_help = true,
         value_name = "FILE"
     )]
     pub config: Option<PathBuf>,
@@ -106,6 +110,7 @@ pub struct Global {
         global = true,
         env = "QUAESTOR_AS",
         hide_env_values = true,
+        hide_short_help = true,
         value_name = "NAME"
     )]
     pub author: Option<String>,
@@ -115,12 +120,24 @@ pub struct Global {
         global = true,
         env = "QUAESTOR_LOG_FORMAT",
         hide_env_values = true,
+        hide_short_help = true,
         value_enum,
         hide_possible_values = true,
         default_value_t,
         value_name = "FORMAT"
     )]
     pub log_format: LogFormat,
+    /// Where traces of picks and tickets are sent by OTLP over gRPC, as in http://otel:4317; only programs that were
+    /// built with the feature otel do that [default: nowhere]
+    #[arg(
+        long,
+        global = true,
+        env = "QUAESTOR_OTLP_ENDPOINT",
+        hide_env_values = true,
+        hide_short_help = true,
+        value_name = "URL"
+    )]
+    pub otlp_endpoint: Option<String>,
     /// For TLS.
     #[command(flatten)]
     pub tls: TlsArgs,
@@ -166,6 +183,8 @@ pub enum Command {
     Wait(WaitArgs),
     /// Show services, instances, nodes, endpoints or events
     Get(GetArgs),
+    /// Look at the cluster as it is and changes: load, picks, events; restart, drain, follow logs
+    Top(TopArgs),
     /// Show all there is to know of one service, instance or node
     Describe(DescribeArgs),
     /// Say why a service, instance or node is as it is, and what can be done about it
@@ -234,6 +253,18 @@ impl Command {
             Self::Controller(_) => Some(ServiceRole::Controller.name()),
             Self::Balancer(_) => Some(ServiceRole::Balancer.name()),
             _ => None,
+        }
+    }
+
+    /// What it is called where it tells of itself.
+    #[cfg(feature = "otel")]
+    pub fn role(&self) -> &'static str {
+        match self {
+            Self::Dev(_) => "dev",
+            Self::Agent(_) => "agent",
+            Self::Controller(_) => "controller",
+            Self::Balancer(_) => "balancer",
+            _ => "command",
         }
     }
 

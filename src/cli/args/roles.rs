@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 
-use super::limits::LimitArgs;
+use super::{limits::LimitArgs, shared::HttpArgs};
 use crate::model::{Name, quantity::Period, service::Capacity};
 
 /// Arguments of `dev`.
@@ -58,14 +58,9 @@ pub struct AgentArgs {
         value_name = "HOST:PORT"
     )]
     pub listen: String,
-    /// Where it serves a dashboard of its node, and its metrics at /metrics [default: nowhere]
-    #[arg(
-        long,
-        env = "QUAESTOR_HTTP",
-        hide_env_values = true,
-        value_name = "ADDR"
-    )]
-    pub http: Option<String>,
+    /// By HTTP.
+    #[command(flatten)]
+    pub http: HttpArgs,
     /// A label of this host, for nodeSelector; may be given again
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     pub labels: Vec<(String, String)>,
@@ -115,14 +110,9 @@ pub struct ControllerArgs {
     /// says otherwise
     #[arg(long, default_value = "60s", value_name = "DURATION")]
     pub node_grace: Period,
-    /// Where it serves the dashboard, and its metrics at /metrics [default: nowhere]
-    #[arg(
-        long,
-        env = "QUAESTOR_HTTP",
-        hide_env_values = true,
-        value_name = "ADDR"
-    )]
-    pub http: Option<String>,
+    /// By HTTP.
+    #[command(flatten)]
+    pub http: HttpArgs,
     /// A file with the token for restarts, drains and logs in the dashboard [default: nobody may restart or drain there]
     #[arg(
         long,
@@ -132,6 +122,25 @@ pub struct ControllerArgs {
         requires = "http"
     )]
     pub http_token_file: Option<PathBuf>,
+    /// The certificate of an operator, with which the dashboard reads logs, restarts and drains where TLS and etcd's users
+    /// do not let a controller [default: that of --tls-cert]
+    #[arg(
+        long,
+        env = "QUAESTOR_DASHBOARD_CERT",
+        hide_env_values = true,
+        value_name = "FILE",
+        requires = "dashboard_key"
+    )]
+    pub dashboard_cert: Option<PathBuf>,
+    /// Its key
+    #[arg(
+        long,
+        env = "QUAESTOR_DASHBOARD_KEY",
+        hide_env_values = true,
+        value_name = "FILE",
+        requires = "dashboard_cert"
+    )]
+    pub dashboard_key: Option<PathBuf>,
     /// How often the leader compacts the store, so that its history does not grow for ever: what is older than this stays
     /// for as long again
     #[arg(long, default_value = "5m", value_name = "DURATION")]
@@ -170,14 +179,9 @@ pub struct BalancerArgs {
         value_name = "HOST:PORT"
     )]
     pub advertise: Option<String>,
-    /// Where it answers HTTP/JSON (/openapi.json says what), /metrics, and a dashboard of its view [default: nowhere]
-    #[arg(
-        long,
-        env = "QUAESTOR_HTTP",
-        hide_env_values = true,
-        value_name = "ADDR"
-    )]
-    pub http: Option<String>,
+    /// By HTTP.
+    #[command(flatten)]
+    pub http: HttpArgs,
     /// With --tls-ca: answer gRPC callers without a certificate as well, as HTTP/JSON always does
     #[arg(long, env = "QUAESTOR_ANONYMOUS", hide_env_values = true)]
     pub anonymous: bool,

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::OutputFormat;
+use super::OutputArgs;
 use crate::model::{ConditionStatus, Name, quantity::Period};
 
 /// What to do about a rollout.
@@ -37,16 +37,9 @@ pub struct HistoryArgs {
     /// The service
     #[arg(value_name = "SERVICE")]
     pub service: Name,
-    /// How to show it: table, json or yaml; the latter two with the whole templates
-    #[arg(
-        short,
-        long,
-        value_enum,
-        hide_possible_values = true,
-        default_value_t,
-        value_name = "FORMAT"
-    )]
-    pub output: OutputFormat,
+    /// How it is shown: as json or yaml with the whole templates.
+    #[command(flatten)]
+    pub shown: OutputArgs,
 }
 
 /// Arguments of `rollout undo`.

@@ -17,6 +17,7 @@ pub struct TlsArgs {
         global = true,
         env = "QUAESTOR_TLS_CA",
         hide_env_values = true,
+        hide_short_help = true,
         value_name = "FILE"
     )]
     pub tls_ca: Option<PathBuf>,
@@ -26,6 +27,7 @@ pub struct TlsArgs {
         global = true,
         env = "QUAESTOR_TLS_CERT",
         hide_env_values = true,
+        hide_short_help = true,
         value_name = "FILE"
     )]
     pub tls_cert: Option<PathBuf>,
@@ -35,6 +37,7 @@ pub struct TlsArgs {
         global = true,
         env = "QUAESTOR_TLS_KEY",
         hide_env_values = true,
+        hide_short_help = true,
         value_name = "FILE"
     )]
     pub tls_key: Option<PathBuf>,
@@ -44,6 +47,7 @@ pub struct TlsArgs {
         global = true,
         env = "QUAESTOR_ETCD_CA",
         hide_env_values = true,
+        hide_short_help = true,
         value_name = "FILE"
     )]
     pub etcd_ca: Option<PathBuf>,
@@ -53,6 +57,7 @@ pub struct TlsArgs {
         global = true,
         env = "QUAESTOR_ETCD_CERT",
         hide_env_values = true,
+        hide_short_help = true,
         value_name = "FILE"
     )]
     pub etcd_cert: Option<PathBuf>,
@@ -62,6 +67,7 @@ pub struct TlsArgs {
         global = true,
         env = "QUAESTOR_ETCD_KEY",
         hide_env_values = true,
+        hide_short_help = true,
         value_name = "FILE"
     )]
     pub etcd_key: Option<PathBuf>,
@@ -71,6 +77,7 @@ pub struct TlsArgs {
         global = true,
         env = "QUAESTOR_ETCD_USER",
         hide_env_values = true,
+        hide_short_help = true,
         value_name = "NAME"
     )]
     pub etcd_user: Option<String>,
@@ -80,6 +87,7 @@ pub struct TlsArgs {
         global = true,
         env = "QUAESTOR_ETCD_PASSWORD_FILE",
         hide_env_values = true,
+        hide_short_help = true,
         value_name = "FILE"
     )]
     pub etcd_password_file: Option<PathBuf>,

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::OutputFormat;
+use super::OutputArgs;
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -29,14 +29,7 @@ pub struct XdsBootstrapArgs {
 /// Arguments of `xds clients`.
 #[derive(Debug, Args)]
 pub struct XdsClientsArgs {
-    /// How to show them: table, json or yaml; the latter two are always a list
-    #[arg(
-        short,
-        long,
-        value_enum,
-        hide_possible_values = true,
-        default_value_t,
-        value_name = "FORMAT"
-    )]
-    pub output: OutputFormat,
+    /// How they are shown.
+    #[command(flatten)]
+    pub shown: OutputArgs,
 }

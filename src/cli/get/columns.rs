@@ -82,6 +82,23 @@ pub(in crate::cli) fn instances(items: &[InstanceInfo], now: Timestamp) -> Strin
 
 /// The same, with what each uses up.
 pub(super) fn instances_wide(items: &[InstanceInfo], now: Timestamp) -> String {
+    let headers = widened(INSTANCE, ["CPU", "MEMORY", "PROCESSES"]);
+    let row = |item: &InstanceInfo| {
+        let (cpu, memory) = match &item.usage {
+            Some(used) => usage(used),
+            None => ("-".to_owned(), "-".to_owned()),
+        };
+        let processes = item.usage.map(|usage| usage.processes.to_string());
+        widened(
+            columns(item, now),
+            [cpu, memory, or_dash(processes.unwrap_or_default())],
+        )
+    };
+    table(headers, items.iter().map(row), "There are no instances.")
+}
+
+/// A row with more before its last column, which is the longest.
+fn widened<T>(row: [T; 9], more: [T; 3]) -> [T; 12] {
     let [
         name,
         node,
@@ -92,43 +109,11 @@ pub(super) fn instances_wide(items: &[InstanceInfo], now: Timestamp) -> String {
         restarts,
         age,
         reason,
-    ] = INSTANCE;
-    let headers = [
-        name,
-        node,
-        phase,
-        ready,
-        pid,
-        endpoint,
-        restarts,
-        age,
-        "CPU",
-        "MEMORY",
-        "PROCESSES",
-        reason,
-    ];
-    let rows = items.iter().map(|item| {
-        let [
-            name,
-            node,
-            phase,
-            ready,
-            pid,
-            endpoint,
-            restarts,
-            age,
-            reason,
-        ] = columns(item, now);
-        let used = item.usage.as_ref().map(usage);
-        let (cpu, memory) = used.unwrap_or(("-".to_owned(), "-".to_owned()));
-        let processes = item
-            .usage
-            .map_or("-".to_owned(), |usage| usage.processes.to_string());
-        [
-            name, node, phase, ready, pid, endpoint, restarts, age, cpu, memory, processes, reason,
-        ]
-    });
-    table(headers, rows, "There are no instances.")
+    ] = row;
+    let [cpu, memory, processes] = more;
+    [
+        name, node, phase, ready, pid, endpoint, restarts, age, cpu, memory, processes, reason,
+    ]
 }
 
 /// Processors and memory in use.

@@ -15,7 +15,7 @@ use tokio::select;
 use super::{
     super::{
         args::{GetArgs, GetFormat},
-        output::{failure, say},
+        output::{failure, say, terminal_size},
     },
     Listed, listed,
 };
@@ -89,7 +89,7 @@ struct Shown {
 impl Shown {
     fn redraw(&mut self, listed: &Listed, format: GetFormat, now: Timestamp) -> anyhow::Result<()> {
         let text = listed.shown(format, now)?;
-        let text = text.trim_end();
+        let text = fitted(text.trim_end(), terminal_size());
         let back = match self.lines {
             0 => String::new(),
             // Up to where it began, and from there nothing is left.
@@ -150,6 +150,30 @@ impl Shown {
     }
 }
 
+/// What of `text` a terminal of so many columns and lines shows: a line that goes on in the next one, or one that has
+/// left at the top, could not be drawn over.
+fn fitted(text: &str, size: Option<(usize, usize)>) -> String {
+    let Some((columns, lines)) = size else {
+        return text.to_owned();
+    };
+    let all: Vec<&str> = text.lines().collect();
+    // The last line is the cursor's.
+    let room = lines.saturating_sub(1).max(2);
+    let shown = if all.len() > room {
+        room - 1
+    } else {
+        all.len()
+    };
+    let mut kept: Vec<String> = (all.iter().take(shown))
+        .map(|line| line.chars().take(columns).collect())
+        .collect();
+    if shown < all.len() {
+        let rest = format!("and {} more: a larger window shows them", all.len() - shown);
+        kept.push(rest.chars().take(columns).collect());
+    }
+    kept.join("\n")
+}
+
 /// A thing without what changes all the time.
 fn essence(value: &Value) -> String {
     let mut value = value.clone();
@@ -159,4 +183,17 @@ fn essence(value: &Value) -> String {
         }
     }
     value.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_drawn_again_never_leaves_the_window() {
+        let text = "NAME  NODE\nworker-0  a\nworker-1  b\nworker-2  c";
+        assert_eq!(fitted(text, None), text);
+        assert_eq!(fitted(text, Some((80, 24))), text);
+        assert_eq!(fitted(text, Some((8, 4))), "NAME  NO\nworker-0\nand 2 mo");
+    }
 }

@@ -17,6 +17,8 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
+pub(super) use self::text::printable;
+
 use self::show::Show;
 use super::{
     args::LogsArgs,

@@ -2,7 +2,7 @@
 
 /// The text of a line without what would steer a terminal: escape sequences and control characters, but
 /// for tabs. What is no UTF-8 is replaced.
-pub(super) fn printable(line: &[u8]) -> String {
+pub(in crate::cli) fn printable(line: &[u8]) -> String {
     let line = String::from_utf8_lossy(line);
     let mut printable = String::with_capacity(line.len());
     let mut rest = line.chars().peekable();

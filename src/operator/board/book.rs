@@ -72,6 +72,13 @@ impl Book {
         is_news
     }
 
+    /// The items whose ids begin so.
+    pub(super) fn of_kind<'a>(&'a self, beginning: &'a str) -> impl Iterator<Item = &'a str> {
+        let from = self.items.range(Id::from(beginning)..);
+        from.take_while(move |(id, _)| id.starts_with(beginning))
+            .map(|(_, (_, json))| &**json)
+    }
+
     /// Everything.
     pub(super) fn all(&self) -> Difference {
         let items = self.items.iter();

@@ -1,4 +1,4 @@
-//! How many were ready and how busy they were, over the last half hour.
+//! How many were ready, how busy they were, and how many picks there were, over the last half hour.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -12,16 +12,16 @@ use crate::{
     operator::inventory::Raw,
 };
 
-/// The time between two samples.
-pub(super) const STEP: Duration = Duration::from_secs(5);
-
-/// So many are kept: half an hour.
+/// So many are kept: half an hour, where one is taken every 5 s.
 const MOST: usize = 360;
 
 /// Samples of all services.
 #[derive(Default)]
 pub(super) struct History {
     services: BTreeMap<Name, VecDeque<Sample>>,
+    picks: VecDeque<Option<f32>>,
+    /// The time between two samples.
+    step: Duration,
     last: Option<Timestamp>,
 }
 
@@ -36,29 +36,44 @@ struct Sample {
     memory: f32,
 }
 
-/// A course of time, the oldest first. All lists are equally long.
+/// A course of time, the oldest first. All lists that are not empty are equally long.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Course {
     /// Milliseconds between two samples.
-    step: u64,
+    pub step: u64,
     /// When the last one was taken.
-    last: Option<Timestamp>,
+    pub last: Option<Timestamp>,
     /// Instances that clients may be sent to.
-    ready: Vec<u32>,
+    pub ready: Vec<u32>,
     /// Instances.
-    all: Vec<u32>,
+    pub all: Vec<u32>,
     /// The mean of their loads as a part of their capacity; none where none tells it.
-    load: Vec<Option<f32>>,
+    pub load: Vec<Option<f32>>,
     /// Processors in use.
-    cpu: Vec<f32>,
+    pub cpu: Vec<f32>,
     /// Resident memory in bytes.
-    memory: Vec<f32>,
+    pub memory: Vec<f32>,
+    /// Picks that balancers answered in a second, of all services; none where no balancer tells. Empty in the course
+    /// of one service: balancers do not count by service.
+    pub picks: Vec<Option<f32>>,
 }
 
 impl History {
-    /// Takes a sample.
-    pub(super) fn sample(&mut self, raw: &Raw, now: Timestamp) {
+    /// One of which a sample is taken every `step`.
+    pub(super) fn new(step: Duration) -> Self {
+        Self {
+            step,
+            ..Self::default()
+        }
+    }
+
+    /// Takes a sample; there are so many `picks` in a second.
+    pub(super) fn sample(&mut self, raw: &Raw, picks: Option<f32>, now: Timestamp) {
+        self.picks.push_back(picks);
+        if self.picks.len() > MOST {
+            self.picks.pop_front();
+        }
         let mut samples: BTreeMap<Name, Sample> = BTreeMap::new();
         for seat in raw.seats() {
             let (instance, node) = seat;
@@ -68,7 +83,7 @@ impl History {
             let Some(load) = raw.load(node) else {
                 continue;
             };
-            if let Some(rate) = load.instances.get(instance).and_then(rate) {
+            if let Some(rate) = load.instances.get(instance).and_then(LoadReport::rate) {
                 sample.load.0 += rate as f32;
                 sample.load.1 += 1;
             }
@@ -110,13 +125,25 @@ impl History {
         }
         let mean = |(load, count): (f32, u32)| (count > 0).then(|| load / count as f32);
         Course {
-            step: u64::try_from(STEP.as_millis()).unwrap_or(u64::MAX),
+            step: u64::try_from(self.step.as_millis()).unwrap_or(u64::MAX),
             last: self.last,
             ready: sum.iter().map(|sample| sample.ready).collect(),
             all: sum.iter().map(|sample| sample.all).collect(),
             load: sum.iter().map(|sample| mean(sample.load)).collect(),
             cpu: sum.iter().map(|sample| sample.cpu).collect(),
             memory: sum.iter().map(|sample| sample.memory).collect(),
+            picks: match service {
+                Some(_) => Vec::new(),
+                // Without services there are no other lists.
+                None => self
+                    .picks
+                    .iter()
+                    .rev()
+                    .take(sum.len())
+                    .rev()
+                    .copied()
+                    .collect(),
+            },
         }
     }
 }
@@ -129,15 +156,6 @@ impl Sample {
         self.cpu += other.cpu;
         self.memory += other.memory;
     }
-}
-
-/// How busy an instance says that it is, as a part of its capacity.
-pub(super) fn rate(report: &LoadReport) -> Option<f64> {
-    report.known_rate.or_else(|| {
-        let stats = report.stats?;
-        let capacity = (stats.request_capacity > 0).then_some(stats.request_capacity)?;
-        Some(f64::from(stats.current_requests.max(0)) / f64::from(capacity))
-    })
 }
 
 #[cfg(test)]
@@ -167,13 +185,14 @@ mod tests {
     fn services_that_came_later_count_as_nothing_before() {
         let mut history = History::default();
         let at = Timestamp::from_millis(0);
-        history.sample(&raw("n", &[("a-0", true, 0.5)]), at);
+        history.sample(&raw("n", &[("a-0", true, 0.5)]), None, at);
         let both = raw("n", &[("a-0", false, 0.5), ("b-0", true, 0.0)]);
-        history.sample(&both, at);
+        history.sample(&both, Some(7.0), at);
         let all = history.course(None);
         assert_eq!(all.ready, [1, 1]);
         assert_eq!(all.all, [1, 2]);
         assert_eq!(all.load, [Some(0.5), Some(0.25)]);
+        assert_eq!(all.picks, [None, Some(7.0)]);
         let b = history.course(Some(&"b".parse().unwrap()));
         assert_eq!((b.all, b.load), (vec![1], vec![Some(0.0)]));
         let nobody = history.course(Some(&"c".parse().unwrap()));
@@ -184,9 +203,9 @@ mod tests {
     fn no_more_than_half_an_hour_is_kept_and_what_is_gone_is_forgotten() {
         let mut history = History::default();
         let at = Timestamp::from_millis(0);
-        history.sample(&raw("n", &[("a-0", true, 0.5)]), at);
+        history.sample(&raw("n", &[("a-0", true, 0.5)]), None, at);
         for _ in 0..=MOST {
-            history.sample(&Raw::default(), at);
+            history.sample(&Raw::default(), None, at);
         }
         assert_eq!(history.services.len(), 0);
     }

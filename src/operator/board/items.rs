@@ -5,10 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{
-    book::{Id, Json},
-    history::rate,
-};
+use super::book::{Id, Json};
 use crate::{
     keys::Key,
     model::{Instance, Name},
@@ -109,7 +106,7 @@ fn load(node: &Name, raw: &Raw) -> Option<Json> {
     for (instance, report) in &load.instances {
         let stats = report.stats;
         let told = instances.entry(instance).or_default();
-        told[0] = rate(report);
+        told[0] = report.rate();
         told[1] = stats.map(|stats| f64::from(stats.current_requests));
         told[2] = stats.map(|stats| f64::from(stats.request_capacity));
     }

@@ -3,33 +3,42 @@
 //! - [`Board`]: is kept by [`Board::keep`], and read by everybody else
 //! - `items`: what is said of each thing
 //! - `book`: items with their versions, so that a reader who was away is told what it missed
-//! - `history`: the last half hour
+//! - `history`: the last half hour; `picks`: how many there are in a second
+//! - `picture`: all of it as one reads it
 
 mod book;
 mod history;
 mod items;
+mod picks;
+mod picture;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
+use futures::{FutureExt as _, future::BoxFuture};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use self::history::Course;
 use self::{
     book::{Book, Difference, Id},
-    history::{History, STEP},
+    history::History,
+    picks::{Rates, Told},
 };
+pub use self::{history::Course, picks::Counts, picture::Picture};
 use super::inventory::Raw;
 use crate::{
     host::Host,
     keys::{Key, Keys},
-    model::{Name, event::Recorder},
+    model::{Name, Presence, event::Recorder},
     store::{Change, Store, Update},
 };
+
+/// The time between two samples of loads, where nobody says otherwise.
+const STEP: Duration = Duration::from_secs(5);
 
 /// How much of a cluster is shown: as much as the role may read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +90,8 @@ struct Shared {
     /// Random, so that versions of another board are not taken for its own.
     id: String,
     scope: Scope,
+    /// The time between two samples of loads.
+    step: Duration,
     inner: Mutex<Inner>,
     version: watch::Sender<u64>,
     /// Whether anybody has looked at it.
@@ -92,6 +103,11 @@ struct Inner {
     raw: Raw,
     book: Book,
     history: History,
+    /// Those that say where they are reached, or that they are there.
+    balancers: BTreeMap<Name, Presence>,
+    rates: Rates,
+    /// Picks in a second, as they were known last.
+    picks: Option<f32>,
     /// Whether everything was read once.
     is_read: bool,
 }
@@ -99,10 +115,20 @@ struct Inner {
 impl Board {
     /// A board that is empty until it is kept.
     pub fn new(host: &Host, scope: Scope) -> Self {
+        Self::sampled(host, scope, STEP)
+    }
+
+    /// The same; a sample of loads is taken every `step`.
+    pub fn sampled(host: &Host, scope: Scope, step: Duration) -> Self {
+        let inner = Inner {
+            history: History::new(step),
+            ..Inner::default()
+        };
         Self(Arc::new(Shared {
             id: format!("{:016x}", host.entropy.bits()),
             scope,
-            inner: Mutex::default(),
+            step,
+            inner: Mutex::new(inner),
             version: watch::Sender::new(0),
             looked: watch::Sender::new(false),
         }))
@@ -114,7 +140,8 @@ impl Board {
     }
 
     /// Keeps it current until `stop`. That of a balancer begins when somebody first looks: it has what it answers
-    /// from in memory already, and need not have it twice for nobody.
+    /// from in memory already, and need not have it twice for nobody. Picks are counted by whom `asked` knows; a
+    /// balancer knows its own.
     ///
     /// # Errors
     /// None.
@@ -122,6 +149,7 @@ impl Board {
         self,
         store: Store,
         cluster: Name,
+        asked: Option<Arc<dyn Counts>>,
         stop: CancellationToken,
     ) -> Result<(), Infallible> {
         let keys = Keys::new(&cluster);
@@ -136,19 +164,50 @@ impl Board {
         }
         let mut follow = store.follow(self.0.scope.prefixes(&keys));
         let mut next_sample = clock.now();
+        let mut counting: Option<BoxFuture<'static, Told>> = None;
         loop {
+            let counted = async {
+                match &mut counting {
+                    Some(counting) => counting.await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 update = follow.next() => self.take(update, &keys),
+                told = counted => {
+                    counting = None;
+                    let inner = &mut *self.lock();
+                    inner.picks = inner.rates.take(told, clock.now());
+                }
                 () = clock.sleep_until(next_sample) => {
-                    next_sample = clock.now() + STEP;
+                    next_sample = clock.now() + self.0.step;
                     let inner = &mut *self.lock();
                     if inner.is_read {
-                        inner.history.sample(&inner.raw, clock.timestamp());
+                        inner.history.sample(&inner.raw, inner.picks, clock.timestamp());
                     }
+                    counting = counting.or_else(|| self.count(inner, asked.as_ref(), &store));
                 }
             }
         }
+    }
+
+    /// Begins to ask what was picked, where there is somebody to ask.
+    fn count(
+        &self,
+        inner: &Inner,
+        asked: Option<&Arc<dyn Counts>>,
+        store: &Store,
+    ) -> Option<BoxFuture<'static, Told>> {
+        if self.0.scope == Scope::Answers {
+            let (answered, _) = store.host().metrics.balancer.picks();
+            let own = Told::from([(String::new(), answered)]);
+            return Some(std::future::ready(own).boxed());
+        }
+        let asked = Arc::clone(asked?);
+        let balancers = inner.balancers.values();
+        let addresses = balancers.filter_map(|it| it.address.clone()).collect();
+        Some(async move { picks::ask(&*asked, addresses).await }.boxed())
     }
 
     fn take(&self, update: Update, keys: &Keys) {
@@ -167,6 +226,11 @@ impl Board {
                 items.insert(id, value.and_then(|value| items::stored(&key, value)));
             }
             touched.extend(items::touched(&key));
+            if let Key::Balancer(id) = &key {
+                inner.balancers.remove(id);
+                let presence = value.and_then(|value| serde_json::from_slice(value).ok());
+                inner.balancers.extend(presence.map(|it| (id.clone(), it)));
+            }
             inner.raw.take(key, value);
         }
         items.extend(touched.iter().map(|one| items::item(one, &inner.raw)));
@@ -185,6 +249,14 @@ impl Board {
         self.0.looked.send_replace(true);
         let all = self.lock().book.all();
         self.told(all)
+    }
+
+    /// Everything, as one reads it, and the mark from which changes are waited for.
+    pub fn picture(&self) -> (Picture, Mark) {
+        self.0.looked.send_replace(true);
+        let inner = self.lock();
+        let mark = format!("{}-{}", self.0.id, inner.book.version());
+        (Picture::of(&inner), mark)
     }
 
     /// What changed since `mark`; none where that is not known, and everything is to be asked for.

@@ -160,6 +160,7 @@ function courses(service, which) {
     load: chart("Load, mean", percent),
     cpu: chart("Processors in use", decimal),
     memory: chart("Memory", bytes),
+    picks: chart("Picks per second", decimal),
   };
   const element = h("div", { class: "cards" }, which.map((name) => charts[name].element));
   let timer;
@@ -171,6 +172,7 @@ function courses(service, which) {
       charts.load.draw(course.load, Math.max(1, ...course.load.filter((one) => one !== null)));
       charts.cpu.draw(course.cpu);
       charts.memory.draw(course.memory);
+      charts.picks.draw(course.picks);
     } catch { /* The state of the connection is shown at the top. */ }
     timer = setTimeout(draw, 5000);
   }
@@ -293,7 +295,7 @@ function page(parts, update, isLong = false) {
 
 const views = {
   services() {
-    const course = courses(undefined, ["ready", "load", "cpu", "memory"]), table = serviceList();
+    const course = courses(undefined, ["ready", "load", "picks", "cpu", "memory"]), table = serviceList();
     return page([course, table], () => {
       const is = filter();
       table.show(services().filter((one) => is(one.name, healthOf(one), (one.serviceNames ?? []).join(" "), labels(one.labels))));
