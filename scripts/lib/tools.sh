@@ -296,9 +296,16 @@ find_python() {
     fail "the tests need a Python of 3.10 or newer" "install it, as root: apt-get install python3 python3-pip"
 }
 
-# pip_install FOLDER WHAT...: with Python's own pip, else with Debian's, which is one file.
+# pip_install FOLDER WHAT...
 pip_install() {
-    local folder=$1 pip=(-m pip)
+    local folder=$1
+    shift
+    run_pip install --no-warn-script-location --root-user-action=ignore --only-binary=:all: --target "$folder" "$@"
+}
+
+# run_pip COMMAND...: with Python's own pip, else with Debian's, which is one file.
+run_pip() {
+    local command=$1 pip=(-m pip)
     shift
     if ! "$python" -m pip --version >/dev/null 2>&1; then
         if [[ ! -e $tools/pip ]]; then
@@ -308,8 +315,38 @@ pip_install() {
         fi
         pip=("$(printf '%s\n' "$tools"/pip/usr/share/python-wheels/pip-*.whl)/pip")
     fi
-    "$python" "${pip[@]}" install --quiet --no-input --disable-pip-version-check --no-warn-script-location \
-        --root-user-action=ignore --only-binary=:all: --target "$folder" "$@" >&2
+    "$python" "${pip[@]}" "$command" --quiet --no-input --disable-pip-version-check "$@" >&2
+}
+
+# A client of etcd that others wrote, with its own tests: tests/foreign_client.
+need_foreign_client() {
+    QUAESTOR_TEST_FOREIGN_CLIENT=$tools/foreign-client
+    foreign_client_is_ready || alone fetch_foreign_client
+    export QUAESTOR_TEST_FOREIGN_CLIENT
+}
+
+foreign_client_is_ready() {
+    [[ -x $tools/foreign-client/interpreter ]] &&
+        cmp -s "$root/tests/foreign_client/requirements.txt" "$tools/foreign-client/requirements.txt"
+}
+
+fetch_foreign_client() {
+    foreign_client_is_ready && return
+    find_python
+    say "fetching aetcd, a client of etcd, and its tests into target/tools"
+    local part=$tools/foreign-client.part requirements=$root/tests/foreign_client/requirements.txt
+    local remedy="check the network and pip's settings"
+    rm -rf "$part" "$tools/foreign-client"
+    pip_install "$part/packages" --requirement "$requirements" ||
+        fail "pip could not fetch aetcd from PyPI (see above)" "$remedy"
+    # Its tests are in its source alone.
+    run_pip download --no-deps --no-binary=:all: --dest "$part" "$(grep '^aetcd==' "$requirements")" ||
+        fail "pip could not fetch the source of aetcd from PyPI (see above)" "$remedy"
+    mkdir "$part/source"
+    tar -x -z -f "$part"/aetcd-*.tar.gz -C "$part/source" --strip-components 1
+    python_wrapper "$part"
+    cp "$requirements" "$part/requirements.txt"
+    mv "$part" "$tools/foreign-client"
 }
 
 # The linter of these scripts. Sets SHELLCHECK; fails where it cannot be had.

@@ -19,7 +19,7 @@ mod events;
 mod exposition;
 mod json;
 mod problem;
-mod query;
+pub mod query;
 mod routes;
 mod server;
 mod site;

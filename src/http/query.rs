@@ -8,7 +8,7 @@ use crate::balancer::answers::Request;
 ///
 /// # Errors
 /// What cannot be read, and how it is written.
-pub(super) fn question(service: String, query: &str) -> Result<Request, String> {
+pub fn question(service: String, query: &str) -> Result<Request, String> {
     let mut request = Request {
         service,
         ..Request::default()

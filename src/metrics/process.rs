@@ -1,4 +1,4 @@
-//! What this process takes of its host, by the names that all exporters use.
+//! What this process takes of its host, by the names that all exporters use; and how many tasks it has.
 
 use std::path::Path;
 
@@ -27,7 +27,14 @@ pub(super) fn read(disk: &dyn Disk) -> Vec<Reading> {
             .maybe(descriptors.map(|all| all.len() as f64)),
         Reading::gauge("process_max_fds", "Descriptors that may be open.")
             .maybe(field(&limits, "Max open files")),
+        Reading::gauge("quaestor_tasks", "Tasks that live.").maybe(tasks()),
     ]
+}
+
+/// Those of the runtime that asks; in a program there is one.
+fn tasks() -> Option<f64> {
+    let runtime = tokio::runtime::Handle::try_current().ok()?;
+    Some(runtime.metrics().num_alive_tasks() as f64)
 }
 
 /// The first number after `name` at the beginning of a line.

@@ -1,6 +1,7 @@
 //! Clusters of real processes on three members of etcd, and what the world does to them.
 //!
 //! - `answers`: writes happen, and their answers are lost or late
+//! - `chaos`: faults of all kinds, drawn by chance, while clients call
 //! - `certificates`: one expires while its owner runs
 //! - `leaders`: the leading controller is killed, or paused for longer than its lease
 //! - `partitions`: hosts are cut off, wholly and in one direction; a singleton is replaced once it has stopped by itself
@@ -22,6 +23,10 @@ mod support;
 
 mod answers;
 mod certificates;
+mod chaos;
+#[path = "../embedded_differential/dice.rs"]
+#[allow(dead_code, reason = "other tests use more of it")]
+mod dice;
 #[path = "../security/ground.rs"]
 #[allow(dead_code, reason = "other tests use more of it")]
 mod ground;

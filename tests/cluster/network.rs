@@ -27,7 +27,10 @@ pub(crate) const OUTSIDE: Host = 4;
 /// Hosts of controllers.
 pub(crate) const CONTROLLERS: [Host; 2] = [5, 6];
 
-const ALL: [Host; 6] = [1, 2, 3, OUTSIDE, 5, 6];
+/// A host with an agent and no member of the store.
+pub(crate) const FURTHER: Host = 7;
+
+const ALL: [Host; 7] = [1, 2, 3, OUTSIDE, 5, 6, FURTHER];
 
 /// Set where a test that cannot run has to fail: in `.ci/run`.
 const SKIP_NOTHING: &str = "QUAESTOR_TEST_SKIP_NOTHING";
@@ -53,6 +56,15 @@ pub(crate) struct Spaces {
     hosts: BTreeMap<Host, Child>,
     /// Ports of the members.
     ports: BTreeMap<Host, u16>,
+    /// What stands between hosts and members, where something does: see [`Network::relay`].
+    relays: BTreeMap<Host, Relay>,
+}
+
+/// The proxies on a host of its own, through which it speaks to the members; they end with their thread.
+pub(crate) struct Relay {
+    proxies: Vec<(Host, Proxy)>,
+    /// Ends the thread when it is dropped.
+    _stop: tokio::sync::oneshot::Sender<()>,
 }
 
 /// Proxies, by who speaks and to which member.
@@ -121,9 +133,10 @@ impl Network {
         let mut members = HOSTS;
         members.sort_by_key(|member| *member != host);
         let endpoint = |member: Host| match self {
-            Self::Spaces(spaces) => {
-                format!("http://{}:{}", self.address(member), spaces.ports[&member])
-            }
+            Self::Spaces(spaces) => match spaces.relays.get(&host) {
+                Some(relay) => relay.to(member).endpoint(),
+                None => format!("http://{}:{}", self.address(member), spaces.ports[&member]),
+            },
             Self::Proxies(ways) => ways.proxies[&(host, member)].endpoint(),
         };
         members.map(endpoint).join(",")
@@ -158,6 +171,40 @@ impl Network {
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         })
+    }
+
+    /// Puts proxies between a host's own programs and the members: a network of namespaces gets what one of proxies
+    /// has, beside what it can do itself.
+    pub(crate) fn relay(&mut self, host: Host) {
+        let space = self.space(host);
+        let addresses = HOSTS.map(|member| (member, self.address(member)));
+        let Self::Spaces(spaces) = self else {
+            return;
+        };
+        let ports = spaces.ports.clone();
+        let targets = addresses.map(|(member, at)| (member, format!("{at}:{}", ports[&member])));
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let (made, wait) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            enter(space.as_ref());
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                let mut proxies = Vec::new();
+                for (member, target) in targets {
+                    proxies.push((member, Proxy::to(&target).await));
+                }
+                made.send(proxies).unwrap();
+                let _ = stopped.await;
+            });
+        });
+        let relay = Relay {
+            proxies: wait.recv().unwrap(),
+            _stop: stop,
+        };
+        spaces.relays.insert(host, relay);
     }
 
     /// Loses all that one host sends to another from now on.
@@ -214,8 +261,12 @@ impl Network {
 
     /// The proxies through which a host speaks to the store.
     pub(crate) fn proxies(&self, host: Host) -> Vec<&Proxy> {
-        let Self::Proxies(ways) = self else {
-            panic!("there are no proxies");
+        let ways = match self {
+            Self::Proxies(ways) => ways,
+            Self::Spaces(spaces) => {
+                let proxies = spaces.relays[&host].proxies.iter();
+                return proxies.map(|(_, proxy)| proxy).collect();
+            }
         };
         let own = |(from, _): &(Host, Host)| *from == host;
         let proxies = ways.proxies.iter().filter(|(way, _)| own(way));
@@ -227,6 +278,13 @@ impl Network {
 pub(crate) fn enter(space: Option<&File>) {
     if let Some(space) = space {
         move_into_link_name_space(space.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+    }
+}
+
+impl Relay {
+    fn to(&self, member: Host) -> &Proxy {
+        let mut proxies = self.proxies.iter();
+        &proxies.find(|(to, _)| *to == member).unwrap().1
     }
 }
 
@@ -269,6 +327,7 @@ impl Spaces {
             router: hold(),
             hosts: ALL.map(|host| (host, hold())).into(),
             ports: BTreeMap::new(),
+            relays: BTreeMap::new(),
         };
         for (host, holder) in &spaces.hosts {
             spaces.ip(

@@ -12,6 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
+
 use crate::{network::enter, support::balancer::places};
 
 /// The variable by which processes of workers are known: `<mark>:<node>:<instance>`.
@@ -28,12 +30,21 @@ pub(crate) struct Process {
     pub(crate) pid: u32,
 }
 
+/// When a process was seen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Life {
+    /// The first and the last look that saw it.
+    looks: (u64, u64),
+    /// When these were.
+    pub(crate) from: Timestamp,
+    pub(crate) until: Timestamp,
+}
+
 /// What was seen so far.
 #[derive(Default)]
 struct Seen {
     looks: u64,
-    /// The first and the last look that saw each.
-    lives: BTreeMap<Process, (u64, u64)>,
+    lives: BTreeMap<Process, Life>,
     /// What the balancer said; none: nothing.
     answers: Vec<(Instant, Option<Vec<String>>)>,
 }
@@ -58,9 +69,16 @@ impl Recorder {
             let living = living(&mark);
             let mut seen = seen.lock().unwrap();
             seen.looks += 1;
-            let look = seen.looks;
+            let (look, now) = (seen.looks, Timestamp::now());
             for process in living {
-                seen.lives.entry(process).or_insert((look, look)).1 = look;
+                let fresh = Life {
+                    looks: (look, look),
+                    from: now,
+                    until: now,
+                };
+                let life = seen.lives.entry(process).or_insert(fresh);
+                life.looks.1 = look;
+                life.until = now;
             }
         });
         recorder.watch(space, move |seen| {
@@ -91,8 +109,13 @@ impl Recorder {
         }
         let seen = self.seen.lock().unwrap();
         let lives = seen.lives.iter();
-        let living = lives.filter(|(_, (_, last))| *last == seen.looks);
+        let living = lives.filter(|(_, life)| life.looks.1 == seen.looks);
         living.map(|(process, _)| process.clone()).collect()
+    }
+
+    /// Every process that there was, with when it was seen.
+    pub(crate) fn lives(&self) -> BTreeMap<Process, Life> {
+        self.seen.lock().unwrap().lives.clone()
     }
 
     /// How many processes an instance has had.
@@ -108,8 +131,10 @@ impl Recorder {
     pub(crate) fn check(&self, singles: &[&str]) {
         let lives = self.seen.lock().unwrap().lives.clone();
         let lives: Vec<_> = lives.iter().collect();
-        for (at, (one, (first, last))) in lives.iter().enumerate() {
-            for (other, (start, end)) in &lives[at + 1..] {
+        for (at, (one, life)) in lives.iter().enumerate() {
+            let (first, last) = life.looks;
+            for (other, beside) in &lives[at + 1..] {
+                let (start, end) = beside.looks;
                 let alike = one.instance == other.instance
                     && (one.node == other.node || singles.contains(&one.instance.as_str()));
                 let together = last.min(end) > first.max(start);

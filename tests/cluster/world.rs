@@ -35,8 +35,13 @@ pub(crate) struct World {
     pub(crate) recorder: Recorder,
     programs: BTreeMap<String, Program>,
     directory: tempfile::TempDir,
+    /// The program that roles are.
+    binary: PathBuf,
     /// The first and the last port of workers.
     ports: (u16, u16),
+    /// `host:port` of the first balancer.
+    pub(crate) grpc: String,
+    pub(crate) http: String,
 }
 
 /// A role.
@@ -54,45 +59,12 @@ impl World {
 
     /// The same; the store may hold so many bytes, and the controller has these flags besides.
     pub(crate) fn with(wire: Wire, quota: Option<u32>, controller: &[&str]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let mut network = Network::new(wire);
-        let members = Members::start(directory.path(), &mut network, quota);
-        let http = format!("{}:{}", network.address(OUTSIDE), free_port());
-        let grpc = format!("{}:{}", network.address(OUTSIDE), free_port());
-        let space = network.space(OUTSIDE);
-        let recorder = Recorder::start(&mark(directory.path()), http.clone(), space);
-        let mut world = Self {
-            network,
-            members,
-            recorder,
-            programs: BTreeMap::new(),
-            directory,
-            ports: free_range(8),
-        };
+        let mut world = Self::bare(wire, quota);
         for host in HOSTS {
-            let address = world.network.address(host);
-            let state = world.state(&node(host)).to_str().unwrap().to_owned();
-            world.add(
-                &node(host),
-                host,
-                &[
-                    "agent",
-                    "--node",
-                    &node(host),
-                    "--address",
-                    &address,
-                    "--listen",
-                    &format!("{address}:0"),
-                    "--state-dir",
-                    &state,
-                ],
-            );
+            world.add_agent(host);
         }
-        world.add(
-            "b1",
-            OUTSIDE,
-            &["balancer", "--listen", &grpc, "--http", &http],
-        );
+        let places = (world.grpc.clone(), world.http.clone());
+        world.add_balancer("b1", &places);
         world.add_controller(0, controller);
         world.until("three nodes are ready", |world| {
             HOSTS
@@ -100,6 +72,56 @@ impl World {
                 .all(|host| world.node_status(&node(*host)) == "Ready")
         });
         world
+    }
+
+    /// The store and the hosts, with nothing of ours on them yet but who looks.
+    pub(crate) fn bare(wire: Wire, quota: Option<u32>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut network = Network::new(wire);
+        let members = Members::start(directory.path(), &mut network, quota);
+        let http = format!("{}:{}", network.address(OUTSIDE), free_port());
+        let grpc = format!("{}:{}", network.address(OUTSIDE), free_port());
+        let space = network.space(OUTSIDE);
+        let recorder = Recorder::start(&mark(directory.path()), http.clone(), space);
+        Self {
+            network,
+            members,
+            recorder,
+            programs: BTreeMap::new(),
+            directory,
+            binary: QUAESTOR.into(),
+            ports: free_range(8),
+            grpc,
+            http,
+        }
+    }
+
+    /// Starts the agent of a host.
+    pub(crate) fn add_agent(&mut self, host: Host) {
+        let (node, address) = (node(host), self.network.address(host));
+        let state = self.state(&node).to_str().unwrap().to_owned();
+        let listen = format!("{address}:0");
+        self.add(
+            &node,
+            host,
+            &[
+                "agent",
+                "--node",
+                &node,
+                "--address",
+                &address,
+                "--listen",
+                &listen,
+                "--state-dir",
+                &state,
+            ],
+        );
+    }
+
+    /// Starts a balancer with these places for gRPC and HTTP; the recorder looks at the first.
+    pub(crate) fn add_balancer(&mut self, name: &str, (grpc, http): &(String, String)) {
+        let arguments = ["balancer", "--listen", grpc, "--http", http];
+        self.add(name, OUTSIDE, &arguments);
     }
 
     /// Starts the controller `c1` (0) or `c2` (1), with these flags besides.
@@ -126,8 +148,9 @@ impl World {
             .append(true)
             .open(self.directory.path().join(format!("{name}.log")))
             .unwrap();
+        let binary = self.binary.to_str().unwrap().to_owned();
         let program = self.programs.get_mut(name).unwrap();
-        let mut command = self.network.command(program.host, QUAESTOR);
+        let mut command = self.network.command(program.host, &binary);
         command.args(&program.arguments);
         command.env("QUAESTOR_ETCD", self.network.endpoints(program.host));
         command.env("RUST_LOG", "info,quaestor=debug");
@@ -141,6 +164,16 @@ impl World {
         let mut child = child.unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// Ends a role as its operator does.
+    pub(crate) fn stop(&mut self, name: &str) {
+        self.signal(name, "TERM");
+        let child = self.programs.get_mut(name).unwrap().child.take();
+        let mut child = child.unwrap();
+        eventually(&format!("{name} ends"), || {
+            child.try_wait().unwrap().is_some()
+        });
     }
 
     /// Sends a signal to a role.
@@ -158,6 +191,21 @@ impl World {
     /// The agent's directory.
     pub(crate) fn state(&self, node: &str) -> PathBuf {
         self.directory.path().join(node)
+    }
+
+    /// What the variable [`VARIABLE`] of every worker of this world begins with.
+    pub(crate) fn mark(&self) -> String {
+        mark(self.directory.path())
+    }
+
+    /// The directory of everything in this world.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Lets roles be this copy of the program from their next start on.
+    pub(crate) fn use_binary(&mut self, binary: PathBuf) {
+        self.binary = binary;
     }
 
     /// Runs `quaestor` outside.
@@ -204,7 +252,7 @@ impl World {
         replicas: u16,
         more: &str,
     ) -> String {
-        let mark = mark(self.directory.path());
+        let mark = self.mark();
         format!(
             r#"
 ---
