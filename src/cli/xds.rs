@@ -123,7 +123,7 @@ fn split(address: &str) -> Option<(&str, u16)> {
 }
 
 fn host_name(host: &Host) -> String {
-    or_dash(&process::host_name(&*host.disk))
+    or_dash(process::host_name(&*host.disk))
 }
 
 /// Fails when one of the balancers could not be asked.
