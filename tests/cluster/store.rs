@@ -1,6 +1,9 @@
 //! What becomes of the store's content: compacted while somebody is away, full, deleted by hand, restored from a backup.
 
-use std::time::Instant;
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use crate::{
     network::{HOSTS, OUTSIDE, Wire},
@@ -138,7 +141,20 @@ fn after_the_restore_of_a_backup_nothing_is_done_before_an_operator_says_so() {
 /// Nobody is left who saw how far the store had come; it is written down on the hosts.
 #[test]
 fn a_restore_is_noticed_by_programs_that_were_all_started_anew() {
-    let mut world = World::start(Wire::Proxies);
+    restore_while_all_are_away(World::start(Wire::Proxies), None);
+}
+
+/// The leader has written it down as well, and is alone when it comes back.
+#[test]
+fn a_restore_is_noticed_by_a_controller_that_comes_back_before_all_agents() {
+    let directory = tempfile::tempdir().unwrap();
+    let flags = ["--state-dir", directory.path().to_str().unwrap()];
+    let mark = directory.path().join("controller.mark");
+    restore_while_all_are_away(World::with(Wire::Proxies, None, &flags), Some(&mark));
+}
+
+/// The controller that has a mark comes back first.
+fn restore_while_all_are_away(mut world: World, controller: Option<&Path>) {
     world.settle(2);
     let backup = world.members.snapshot(&world.network);
     let revision = world.members.revision(&world.network);
@@ -153,31 +169,36 @@ fn a_restore_is_noticed_by_programs_that_were_all_started_anew() {
         world.recorder.living().len() == 4
     });
     let before = world.recorder.living();
-    world.until(
-        "the agents have written down how far the store has come",
-        |world| {
-            HOSTS
-                .iter()
-                .all(|host| marked(world, &node(*host)) > revision)
-        },
-    );
-
     let agents = HOSTS.map(node);
-    let programs: Vec<&str> = ["c1", "b1"]
-        .into_iter()
-        .chain(agents.iter().map(String::as_str))
-        .collect();
-    for name in &programs {
+    let marks = agents.iter().map(|node| world.state(node).join(MARK));
+    let marks: Vec<PathBuf> = marks.chain(controller.map(Path::to_owned)).collect();
+    // Further than the restored one comes before they look at it.
+    let come = world.members.revision(&world.network);
+    assert!(
+        come > revision + 20,
+        "{come} is hardly more than {revision}"
+    );
+    world.until("it is written down how far the store has come", |_| {
+        marks.iter().all(|mark| marked(mark) >= come)
+    });
+
+    let others: Vec<&str> = (agents.iter().map(String::as_str)).chain(["b1"]).collect();
+    for name in others.iter().chain(&["c1"]) {
         world.kill(name);
     }
     world.members.restore(&world.network, &backup);
-    for name in &programs {
-        world.run(name);
-    }
-    world.until("it is told, and asked", |world| {
+    let is_told = |world: &World| {
         let status = world.quaestor(&["cluster", "status"]);
         String::from_utf8_lossy(&status.stdout).contains("cluster confirm restore")
-    });
+    };
+    world.run("c1");
+    if controller.is_some() {
+        world.until("the controller has noticed", is_told);
+    }
+    for name in others {
+        world.run(name);
+    }
+    world.until("it is told, and asked", is_told);
     world.until("every agent has noticed", |world| {
         (agents.iter()).all(|name| world.log(name).contains("was restored from a backup"))
     });
@@ -199,14 +220,17 @@ fn a_restore_is_noticed_by_programs_that_were_all_started_anew() {
     world.run("n1");
     world.until("it reads that the restore is confirmed", |world| {
         world.log("n1").matches("the restore is confirmed").count() == 2
-            || marked(world, "n1") <= world.members.revision(&world.network)
+            || marked(&world.state("n1").join(MARK)) <= world.members.revision(&world.network)
     });
     world.await_workers(3);
 }
 
-/// The revision that an agent has written down; 0: none.
-fn marked(world: &World, node: &str) -> i64 {
-    let text = std::fs::read_to_string(world.state(node).join("store.mark"));
+/// Where an agent writes down how far the store has come, in its state directory.
+const MARK: &str = "store.mark";
+
+/// The revision that is written down there; 0: none.
+fn marked(mark: &Path) -> i64 {
+    let text = std::fs::read_to_string(mark);
     let text = text.unwrap_or_default();
     let mut fields = text.split(' ').skip(3);
     fields

@@ -15,8 +15,9 @@ use crate::{
     network::{CONTROLLERS, HOSTS, Host, Network, OUTSIDE, Wire},
     recorder::{Process, Recorder, VARIABLE},
     support::{
+        PATIENCE,
         cluster::{QUAESTOR, kill_shims},
-        eventually,
+        eventually, eventually_within,
         ports::{free_port, free_range},
         signal,
     },
@@ -324,6 +325,15 @@ spec:
     #[track_caller]
     pub(crate) fn until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
         eventually(what, || holds(self));
+    }
+
+    /// Waits until the session of a node is over. Renewals that are heard and not answered prolong it once more, and a new
+    /// leader of the store gives every lease all of its time again.
+    #[track_caller]
+    pub(crate) fn until_unknown(&self, node: &str) {
+        eventually_within(2 * PATIENCE, "the node is unknown", || {
+            self.node_status(node) == "Unknown"
+        });
     }
 
     /// Checks that all of `before` live on, and that nothing else does.

@@ -15,6 +15,7 @@ pub mod balancer;
 pub mod cluster;
 pub mod embedded;
 pub mod etcd;
+pub mod figures;
 pub mod hosts;
 pub mod http;
 pub mod ports;
@@ -29,10 +30,16 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until `condition` holds; panics with `what` when it does not in time.
 #[track_caller]
-pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
+    eventually_within(PATIENCE, what, condition);
+}
+
+/// The same, for what takes its time.
+#[track_caller]
+pub fn eventually_within(patience: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < PATIENCE, "not in {PATIENCE:?}: {what}");
+        assert!(start.elapsed() < patience, "not in {patience:?}: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
