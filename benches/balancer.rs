@@ -6,6 +6,9 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 #![allow(unsafe_code, reason = "counting allocations needs an allocator")]
 
+#[path = "../tests/support/figures.rs"]
+#[allow(dead_code, unreachable_pub, reason = "each bench uses a part")]
+mod figures;
 mod support;
 
 use std::{
@@ -16,6 +19,7 @@ use std::{
 };
 
 use criterion::{BenchmarkId, Criterion};
+use figures::Bar;
 use quaestor::{
     model::{
         Moment,
@@ -102,6 +106,16 @@ fn costs(size: usize) {
         world.set_load(2, current);
     }));
     println!("{size:>9}  {allocations:>16.2}  {memory:>8.1}  {change:>14.1?}  {report:>12.1?}");
+    let micros = |time: Duration| time.as_secs_f64() * 1e6;
+    let cells = [
+        ("allocations of a pick", allocations, ""),
+        ("memory", memory, "MiB"),
+        ("a member comes or goes", micros(change), "µs"),
+        ("a load report", micros(report), "µs"),
+    ];
+    figures::row("view", &format!("{size} endpoints"), &cells);
+    let name = format!("allocations of a pick among {size}");
+    figures::bar(&name, allocations, "", Bar::AtMost(1.0));
 }
 
 /// Picks for askers who prefer one of three zones, where that has room and where it is full.

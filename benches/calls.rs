@@ -7,7 +7,13 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 #![allow(clippy::print_stdout, reason = "prints a table")]
 
+#[path = "../tests/support/figures.rs"]
+#[allow(dead_code, unreachable_pub, reason = "each bench uses a part")]
+mod figures;
 mod support;
+#[path = "support/turns.rs"]
+#[allow(unreachable_pub, reason = "each bench uses a part")]
+mod turns;
 
 use std::{
     sync::{
@@ -17,7 +23,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt as _, future::join_all, stream::FuturesUnordered};
+use figures::Bar;
+use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use quaestor::{
     balancer::{answers::Answers, limits::Limits},
     host::Host,
@@ -49,9 +56,13 @@ use tonic::{
     transport::{Channel, Server, server::TcpIncoming},
 };
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use turns::{CALLERS, Kind, Request as Ask, take_turns};
 
-/// Calls under way at once, over this many connections.
-const CALLERS: usize = 8;
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// All calls go over so many.
 const CONNECTIONS: usize = 2;
 const WORKERS: usize = 24;
 
@@ -60,18 +71,12 @@ async fn main() {
     if std::env::args().any(|argument| argument == "--test") {
         return;
     }
-    let quick = std::env::args().any(|argument| argument == "--quick");
-    let (rounds, turn) = match quick {
-        true => (5, Duration::from_millis(200)),
-        false => (20, Duration::from_millis(500)),
-    };
-    println!(
-        "{:<34} {:>10} {:>9} {:>9}   ratios and bars",
-        "call", "calls/s", "p50", "p99"
-    );
+    let (rounds, turn) = turns::length();
+    turns::print_head();
     for size in [24, 10_000] {
         beside_empty(size, rounds, turn).await;
     }
+    growth(rounds, turn).await;
     reports(rounds, turn).await;
     ancestor(rounds, turn).await;
 }
@@ -84,17 +89,51 @@ async fn beside_empty(size: usize, rounds: usize, turn: Duration) {
     let located = balancer.top().await;
     let empty = Empty::start(sample, located).await;
     let mut kinds = [
-        Kind::new("empty, as large as Pick", &empty.channels, Call::Pick),
-        Kind::new("Pick", &balancer.channels, Call::Pick),
-        Kind::new("empty, as large as Discover", &empty.channels, Call::Top),
-        Kind::new("DiscoverTopServices(1)", &balancer.channels, Call::Top),
+        Kind::new("empty, as large as Pick", picks(&empty.channels)),
+        Kind::new("Pick", picks(&balancer.channels)),
+        Kind::new("empty, as large as Discover", tops(&empty.channels)),
+        Kind::new("DiscoverTopServices(1)", tops(&balancer.channels)),
     ];
     take_turns(&mut kinds, rounds, turn).await;
     println!("{size} endpoints");
     for pair in kinds.chunks(2) {
         pair[0].print(None);
         pair[1].print(Some((&pair[0], "bars: throughput >= 0.90, p99 <= 1.15")));
+        let (rate, p99) = pair[1].beside(&pair[0]);
+        let name = format!("{}, {size} endpoints, beside an empty call", pair[1].name);
+        figures::bar(&format!("{name}: throughput"), rate, "", Bar::AtLeast(0.9));
+        figures::bar(&format!("{name}: p99"), p99, "", Bar::AtMost(1.15));
     }
+}
+
+/// `Pick` beside an empty call with as many endpoints, and as many callers, as there may be.
+async fn growth(rounds: usize, turn: Duration) {
+    println!("growth: Pick beside an empty call of the same size");
+    for size in [10, 100, 1_000, 10_000, 100_000] {
+        let (rate, p99) = grown(size, CALLERS, rounds, turn).await;
+        figures::point("endpoints", "throughput", size as f64, rate);
+        figures::point("endpoints", "p99", size as f64, p99);
+    }
+    for callers in [1, 4, 16, 64, 256] {
+        let (rate, p99) = grown(1_000, callers, rounds, turn).await;
+        figures::point("callers", "throughput", callers as f64, rate);
+        figures::point("callers", "p99", callers as f64, p99);
+    }
+}
+
+async fn grown(size: usize, callers: usize, rounds: usize, turn: Duration) -> (f64, f64) {
+    let world = Arc::new(Mutex::new(World::new(size)));
+    let balancer = Real::start(&world).await;
+    let empty = Empty::start(balancer.pick().await, balancer.top().await).await;
+    let mut kinds = [
+        Kind::new("empty", picks(&empty.channels)).with(callers),
+        Kind::new("Pick", picks(&balancer.channels)).with(callers),
+    ];
+    take_turns(&mut kinds, rounds, turn / 2).await;
+    let (rate, p99) = kinds[1].beside(&kinds[0]);
+    let what = format!("{size} endpoints, {callers} callers");
+    println!("{what:<34} throughput {rate:.2}, p99 {p99:.3}");
+    (rate, p99)
 }
 
 /// `Pick` while ten thousand load reports a second come in.
@@ -120,8 +159,8 @@ async fn reports(rounds: usize, turn: Duration) {
         })
     };
     let mut kinds = [
-        Kind::new("Pick, no reports", &balancer.channels, Call::Pick),
-        Kind::new("Pick, 10 000 reports/s", &balancer.channels, Call::Pick),
+        Kind::new("Pick, no reports", picks(&balancer.channels)),
+        Kind::new("Pick, 10 000 reports/s", picks(&balancer.channels)),
     ];
     for _ in 0..rounds {
         active.store(false, Relaxed);
@@ -134,6 +173,9 @@ async fn reports(rounds: usize, turn: Duration) {
     println!("10 000 endpoints");
     kinds[0].print(None);
     kinds[1].print(Some((&kinds[0], "bar: p99 <= 1.20")));
+    let (_, p99) = kinds[1].beside(&kinds[0]);
+    let name = "Pick, 10 000 endpoints, while 10 000 reports a second come in: p99 beside without";
+    figures::bar(name, p99, "", Bar::AtMost(1.2));
 }
 
 /// `Pick` beside a server that asks every worker for every question.
@@ -142,105 +184,35 @@ async fn ancestor(rounds: usize, turn: Duration) {
     let balancer = Real::start(&world).await;
     let old = Ancestor::start().await;
     let mut kinds = [
-        Kind::new("the ancestor's way, 24 workers", &old, Call::Top),
-        Kind::new("Pick", &balancer.channels, Call::Pick),
+        Kind::new("the ancestor's way, 24 workers", tops(&old)),
+        Kind::new("Pick", picks(&balancer.channels)),
     ];
     take_turns(&mut kinds, rounds, turn).await;
     println!("{WORKERS} workers");
     kinds[0].print(None);
     kinds[1].print(Some((&kinds[0], "bars: throughput >= 50, p99 <= 0.05")));
+    let (rate, p99) = kinds[1].beside(&kinds[0]);
+    let name = "Pick beside the ancestor's way among 24 workers";
+    figures::bar(&format!("{name}: throughput"), rate, "", Bar::AtLeast(50.0));
+    figures::bar(&format!("{name}: p99"), p99, "", Bar::AtMost(0.05));
 }
 
-async fn take_turns(kinds: &mut [Kind], rounds: usize, turn: Duration) {
-    for kind in kinds.iter_mut() {
-        kind.turn(turn / 2).await;
-        kind.samples.clear();
-    }
-    for _ in 0..rounds {
-        for kind in kinds.iter_mut() {
-            kind.turn(turn).await;
-        }
-    }
+/// `Pick` over these connections, by turns.
+fn picks(channels: &[Channel]) -> Ask {
+    let channels = channels.to_vec();
+    Arc::new(move |caller| {
+        let channel = channels[caller % channels.len()].clone();
+        async move { drop(pick(&channel).await) }.boxed()
+    })
 }
 
-#[derive(Clone, Copy)]
-enum Call {
-    Pick,
-    Top,
-}
-
-/// A kind of call, and what was measured of it: calls per second, median and 99th percentile of each turn.
-struct Kind {
-    name: &'static str,
-    channels: Vec<Channel>,
-    call: Call,
-    samples: Vec<(f64, Duration, Duration)>,
-}
-
-impl Kind {
-    fn new(name: &'static str, channels: &[Channel], call: Call) -> Self {
-        Self {
-            name,
-            channels: channels.to_vec(),
-            call,
-            samples: Vec::new(),
-        }
-    }
-
-    async fn turn(&mut self, length: Duration) {
-        let start = Instant::now();
-        let callers = (0..CALLERS).map(|at| {
-            let channel = self.channels[at % self.channels.len()].clone();
-            let call = self.call;
-            tokio::spawn(async move {
-                let mut times = Vec::new();
-                while start.elapsed() < length {
-                    let begin = Instant::now();
-                    match call {
-                        Call::Pick => drop(pick(&channel).await),
-                        Call::Top => drop(top(&channel).await),
-                    }
-                    times.push(begin.elapsed());
-                }
-                times
-            })
-        });
-        let times: Vec<Vec<Duration>> = join_all(callers)
-            .await
-            .into_iter()
-            .map(Result::unwrap)
-            .collect();
-        let elapsed = start.elapsed();
-        let mut times: Vec<Duration> = times.concat();
-        times.sort_unstable();
-        let rate = times.len() as f64 / elapsed.as_secs_f64();
-        let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize];
-        self.samples.push((rate, at(0.5), at(0.99)));
-    }
-
-    fn medians(&self) -> (f64, Duration, Duration) {
-        let middle = self.samples.len() / 2;
-        let mut rates: Vec<f64> = self.samples.iter().map(|sample| sample.0).collect();
-        let mut p50: Vec<_> = self.samples.iter().map(|sample| sample.1).collect();
-        let mut p99: Vec<_> = self.samples.iter().map(|sample| sample.2).collect();
-        rates.sort_by(f64::total_cmp);
-        p50.sort_unstable();
-        p99.sort_unstable();
-        (rates[middle], p50[middle], p99[middle])
-    }
-
-    fn print(&self, beside: Option<(&Kind, &str)>) {
-        let (rate, p50, p99) = self.medians();
-        let ratios = beside.map_or(String::new(), |(other, bars)| {
-            let (other_rate, _, other_p99) = other.medians();
-            let p99 = p99.as_secs_f64() / other_p99.as_secs_f64();
-            format!("throughput {:.2}, p99 {p99:.3}; {bars}", rate / other_rate)
-        });
-        println!(
-            "{:<34} {rate:>10.0} {p50:>9.1?} {p99:>9.1?}   {ratios}",
-            self.name
-        );
-    }
+/// `DiscoverTopServices` for one, the same way.
+fn tops(channels: &[Channel]) -> Ask {
+    let channels = channels.to_vec();
+    Arc::new(move |caller| {
+        let channel = channels[caller % channels.len()].clone();
+        async move { drop(top(&channel).await) }.boxed()
+    })
 }
 
 async fn pick(channel: &Channel) -> PickResponse {

@@ -1,4 +1,4 @@
-//! How soon an instance that exited is out of the answers: `scripts/bench balancer [--quick]`.
+//! How soon an instance that exited is out of the answers: `scripts/bench exits [--quick]`.
 //!
 //! A real etcd, a real balancer, and this process, which writes what an agent writes when a process exits. From that
 //! moment on it asks the balancer over gRPC, question after question, while a plain client of etcd watches the same key.
@@ -15,7 +15,13 @@ use std::time::{Duration, Instant};
 use etcd_client::{Client, Txn, TxnOp};
 use quaestor::proto::v1::{PickRequest, balancer_client::BalancerClient};
 use serde_json::{Value, json};
-use support::{PATIENCE, balancer::Balancer, etcd::Etcd, eventually_async};
+use support::{
+    PATIENCE,
+    balancer::Balancer,
+    etcd::Etcd,
+    eventually_async,
+    figures::{self, Bar},
+};
 use tokio::sync::mpsc;
 use tonic::transport::Channel;
 
@@ -52,6 +58,28 @@ async fn main() {
             figures += &format!("  {:>10.2} {:>8.2} ms", millis(0.5), millis(0.99));
         }
         println!("{size:>9}{figures}");
+        let at = |time: fn(&Pair) -> Duration, part: f64| {
+            let mut times: Vec<Duration> = pairs.iter().map(time).collect();
+            times.sort_unstable();
+            times[((times.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e3
+        };
+        let beyond: fn(&Pair) -> Duration = |pair| pair.gone.saturating_sub(pair.watched);
+        let cells = [
+            ("a plain watch, median", at(|pair| pair.watched, 0.5), "ms"),
+            ("p99", at(|pair| pair.watched, 0.99), "ms"),
+            (
+                "out of the answers, median",
+                at(|pair| pair.gone, 0.5),
+                "ms",
+            ),
+            ("p99 ", at(|pair| pair.gone, 0.99), "ms"),
+        ];
+        figures::row("exits", &format!("{size} endpoints"), &cells);
+        let name = format!(
+            "an exit among {size} until it is out of the answers, beyond a plain watch, p99"
+        );
+        let most = Bar::AtMost(BAR.as_secs_f64() * 1e3);
+        figures::bar(&name, at(beyond, 0.99), "ms", most);
     }
 }
 

@@ -7,6 +7,10 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 #![allow(clippy::print_stdout, reason = "prints a table")]
 
+#[path = "../tests/support/figures.rs"]
+#[allow(dead_code, unreachable_pub, reason = "each bench uses a part")]
+mod figures;
+
 use std::{
     fs,
     time::{Duration, Instant},
@@ -202,6 +206,30 @@ fn main() {
             nodes * PER_NODE + LARGE,
             resident()
         );
+        let millis = |time: Duration| time.as_secs_f64() * 1e3;
+        let cells = [
+            ("first plan of all", millis(first_took), "ms"),
+            ("a pass over all that finds nothing", millis(pass), "ms"),
+            ("one instance reports", millis(report), "ms"),
+            ("a service of 50 changes", millis(change), "ms"),
+            ("the one of 1 000", millis(large), "ms"),
+            ("memory", resident(), "MiB"),
+        ];
+        let instances = nodes * PER_NODE + LARGE;
+        figures::row(
+            "planning",
+            &format!("{nodes} nodes, {instances} instances"),
+            &cells,
+        );
+        if nodes == 1_000 {
+            let bar = |name, figure, unit, most| {
+                let name = format!("planning for 1 000 nodes: {name}");
+                figures::bar(&name, figure, unit, figures::Bar::AtMost(most));
+            };
+            bar("a pass over all", millis(pass), "ms", millis(FULL_PASS));
+            bar("a service changes", millis(change), "ms", millis(CHANGE));
+            bar("memory", resident(), "MiB", MEMORY);
+        }
     }
     println!(
         "bars at 1 000 nodes: full pass < {FULL_PASS:?}, one change < {CHANGE:?}, < {MEMORY} MiB"

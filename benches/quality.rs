@@ -8,6 +8,9 @@
 //! `docs/quality.md` and draws `docs/quality.svg`.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
+#[path = "../tests/support/figures.rs"]
+#[allow(dead_code, unreachable_pub, reason = "each bench uses a part")]
+mod figures;
 #[path = "support/plot.rs"]
 mod plot;
 mod support;
@@ -19,6 +22,7 @@ use std::{
     time::Duration,
 };
 
+use figures::Bar;
 use plot::Panel;
 use quaestor::{
     model::{
@@ -83,6 +87,20 @@ fn main() {
         write_down(&table, &columns, requests);
     }
     println!("\n{requests} requests each; bars: Acquire 1.1, leastLoad 1.5 at 30 s");
+    for column in &columns {
+        let title = column.title();
+        let name = format!("wait for Acquire, {title}");
+        figures::bar(&name, column.wait(1), "of the oracle's", Bar::AtMost(1.1));
+        if column.setting.mean > 1.0 {
+            let name = format!("leastLoad, {title}");
+            figures::bar(
+                &name,
+                column.sojourn(2),
+                "of the oracle's",
+                Bar::AtMost(1.5),
+            );
+        }
+    }
     let falls_short: Vec<String> = columns.iter().filter_map(Column::falls_short).collect();
     for line in &falls_short {
         println!("FALLS SHORT: {line}");

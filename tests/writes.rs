@@ -16,7 +16,13 @@ use quaestor::{
     host::Host,
     store::{Config, Follow, Store},
 };
-use support::{cluster::demo_workers, hosts::Hosts, number, ports::free_port};
+use support::{
+    cluster::demo_workers,
+    figures::{self, Bar},
+    hosts::Hosts,
+    number,
+    ports::free_port,
+};
 
 /// Nothing but load records for so long is rest: what follows a start, such as events and what is due for having
 /// been connected for a while, comes sooner.
@@ -92,8 +98,14 @@ async fn a_cluster_that_idles_writes_nothing_but_a_load_record_per_node_and_ten_
     }
     println!("  seen, by what they are about: {:?}", seen.0);
     let [puts, deletions, leases, proposals] = std::array::from_fn(|at| counted[at] - start[at]);
+    let bar = |name: &str, most: u64, figure: u64| {
+        let name = format!("{count} nodes x {each} instances idle for {seconds} s: {name}");
+        figures::bar(&name, figure as f64, "", Bar::AtMost(most as f64));
+    };
     let budget = count as u64 * (seconds / LOAD + 1);
     assert!(seen.0.keys().all(|kind| kind == "load"), "{seen:?}");
+    bar("writes to etcd", budget, puts);
+    bar("what its members have to agree on", budget, proposals);
     assert!(puts <= budget, "{puts} of {budget}");
     assert_eq!((deletions, leases), (0, 0));
     // Renewals of leases are none of them, and refused writes are.

@@ -1,7 +1,7 @@
 //! The least of many keys, found and kept up to date without a lock, in steps that grow with the logarithm of
 //! their number.
 //!
-//! A tree of 16-way nodes over the keys, as flat arrays. Each node holds the least key below it and how many have
+//! A tree of 8-way nodes over the keys, as flat arrays. Each node holds the least key below it and how many have
 //! it, so that one of them can be drawn evenly on the way down. Who changes a key then refreshes the nodes above
 //! it, from below: read the node, read its children, replace the node if it is still the same. If that fails
 //! twice, somebody else has read the children after the change, and has written what this one would have (the
@@ -24,12 +24,12 @@ use super::numbers::Numbers;
 /// Larger than every key: not to be found.
 pub(super) const ABSENT: u32 = (1 << 28) - 1;
 
-/// Children of a node.
-const FAN: usize = 16;
+/// Children of a node: as many as one cache line holds. Half as many, or twice, cost a third more.
+const FAN: usize = 8;
 
-/// What has one parent: two cache lines, and not parts of three.
+/// What has one parent.
 #[derive(Debug)]
-#[repr(align(128))]
+#[repr(align(64))]
 struct Siblings([AtomicU64; FAN]);
 
 /// So often the way down is tried while others change the tree, before all keys are looked at.

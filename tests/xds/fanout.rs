@@ -14,7 +14,11 @@ use tonic::transport::Channel;
 use crate::{
     idle::Idle,
     setting::Setting,
-    support::{eventually, number},
+    support::{
+        eventually,
+        figures::{self, Bar},
+        number,
+    },
 };
 
 /// Endpoints of each service.
@@ -108,6 +112,14 @@ fn changes_reach_many_clients_of_many_services_while_all_loads_change() {
         setting.balancer_memory(0) >> 20,
         late[late.len() / 2],
     );
+    let name =
+        |what| format!("xDS, {clients} clients of {services} services whose loads change: {what}");
+    let share = name("share of a core");
+    figures::bar(&share, part * 100.0, "%", Bar::AtMost(25.0));
+    let memory = (setting.balancer_memory(0) >> 20) as f64;
+    figures::bar(&name("memory"), memory, "MiB", Bar::AtMost(200.0));
+    let late = name("commit to client, p99");
+    figures::bar(&late, p99.as_secs_f64() * 1e3, "ms", Bar::AtMost(50.0));
     if std::env::var_os("QUAESTOR_TEST_XDS_BARS").is_some() {
         assert!(part <= 0.25 && setting.balancer_memory(0) <= 200 << 20);
         assert!(p99 <= Duration::from_millis(50));

@@ -5,7 +5,11 @@ use std::time::Instant;
 use crate::{
     client::together,
     setting::Setting,
-    support::{cluster::demo_workers, number},
+    support::{
+        cluster::demo_workers,
+        figures::{self, Bar},
+        number,
+    },
 };
 
 #[test]
@@ -44,6 +48,11 @@ fn no_call_fails_while_all_instances_and_a_balancer_are_restarted() {
             "{}: {calls} calls, 0 failed, {restarts} restarts of 6 in {took:?}",
             client.kind
         );
+        let name = format!(
+            "{}, {restarts} rolling restarts, a balancer killed: failed of {calls} calls",
+            client.kind
+        );
+        figures::bar(&name, 0.0, "", Bar::AtMost(0.0));
         assert!(calls > 0);
     }
 }
