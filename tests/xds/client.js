@@ -43,7 +43,7 @@ class Tally {
     return { by, errors, millis: Math.round(performance.now() - begun) };
   }
 
-  call(service, seconds = 10, wait = false, work = 0) {
+  call(service, seconds = 30, wait = false, work = 0) {
     const same = (bytes) => bytes;
     const metadata = new grpc.Metadata({ waitForReady: wait });
     const options = { deadline: Date.now() + seconds * 1000 };

@@ -39,7 +39,7 @@ class Tally:
             self.clear()
         return told
 
-    def call(self, service, seconds=10, wait=False, work=0):
+    def call(self, service, seconds=30, wait=False, work=0):
         try:
             answer = stub(service)(request(work), timeout=seconds, wait_for_ready=wait)
             with self.lock:
