@@ -42,13 +42,11 @@ pub(super) fn check(
         if living.contains(process) {
             continue;
         }
-        let own = lines[process.node.as_str()].iter();
-        let own = own.filter(|line| {
-            line.instance == process.instance
-                && line.at >= life.from
-                && line.at <= life.until + SLACK
-        });
-        let own: Vec<_> = own.collect();
+        let own: Vec<_> = lines[process.node.as_str()]
+            .iter()
+            .filter(|line| line.instance == process.instance)
+            .collect();
+        let own = about(process, life, &own);
         let by_fault = killed.iter().any(|(victim, at)| {
             victim == process && *at <= life.until + SLACK && *at + SLACK >= life.from
         });
@@ -68,6 +66,24 @@ pub(super) fn check(
     wrong
 }
 
+/// The lines about one process of an instance. An agent that was away tells its end when it is back.
+fn about<'a>(process: &Process, life: &Life, lines: &[&'a Line<'a>]) -> Vec<&'a Line<'a>> {
+    let is_start = |line: &&&Line| line.text.contains(" started node=");
+    let pid = format!(" pid={} ", process.pid);
+    let own = lines
+        .iter()
+        .find(|line| is_start(line) && line.text.contains(&pid));
+    let from = own.map_or(life.from, |line| line.at);
+    let next = lines
+        .iter()
+        .find(|line| is_start(line) && line.at > from && line.at > life.until);
+    let until = next.map_or(Timestamp::MAX, |line| line.at);
+    let about = lines
+        .iter()
+        .filter(|line| line.at >= from && line.at <= until);
+    about.copied().collect()
+}
+
 /// `2026-01-01T00:00:00.000000Z  INFO quaestor::agent: text node=n1 instance=worker-0 ...`
 fn read(text: &str) -> Option<Line<'_>> {
     let at = text.split(' ').next()?.parse().ok()?;
@@ -78,6 +94,10 @@ fn read(text: &str) -> Option<Line<'_>> {
 
 /// The cause that a line cites for a stop.
 fn cause(text: &str) -> Option<&'static str> {
+    // Its shim stops by itself what may not outlive its agent's session.
+    if text.contains("(onPartition: stop)") {
+        return Some("its agent lost its session, and it asked for that");
+    }
     let is_stop = [
         "asked to stop",
         "killed: its grace is over",
@@ -96,10 +116,6 @@ fn cause(text: &str) -> Option<&'static str> {
             "its assignment asked for another template",
         ),
         ("it is unhealthy: ", "its checks failed"),
-        (
-            "(onPartition: stop)",
-            "its host was cut off, and it asked for that",
-        ),
     ];
     let cited = causes.iter().find(|(words, _)| text.contains(words));
     cited.map(|(_, cause)| *cause)
