@@ -62,6 +62,14 @@ fetch_wine() {
     debian_wrapper wine wine64
 }
 
+# Makes the folder WINEPREFIX, in which Wine keeps its Windows.
+need_wine_folder() {
+    [[ -d $WINEPREFIX/drive_c/windows/system32 ]] || "$WINE" wineboot -i >&2
+    # Debian's user32.dll needs it, and Wine copies its own alone.
+    local zlib=$tools/wine/usr/x86_64-w64-mingw32/lib/zlib1.dll
+    if [[ -e $zlib ]]; then cp "$zlib" "$WINEPREFIX/drive_c/windows/system32/"; fi
+}
+
 # Ends what runs in Wine's WINEPREFIX, whoever started it.
 end_wine() {
     local server=$tools/wine/usr/lib/wine/wineserver

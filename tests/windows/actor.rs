@@ -1,5 +1,7 @@
 //! What the processes of these tests do: this test program, started anew with the name of a role in `ACT`.
 
+#![allow(unsafe_code, reason = "only the system itself waits for an event")]
+
 use std::{
     env,
     fs::OpenOptions,

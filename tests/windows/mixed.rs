@@ -76,7 +76,7 @@ fn a_service_is_spread_over_both_systems_and_outlives_its_agent_on_windows() {
         "{{apiVersion: quaestor/v1, kind: Service, metadata: {{name: worker}}, spec: {{replicas: 4, \
          command: ['{{quaestor}}', demo-worker, --listen, '{{host}}:{{port}}'], \
          ports: [{{name: grpc, range: {first}-{last}}}], serviceNames: [Worker], \
-         health: {{grpc: {{}}, interval: 500ms}}, stop: {{grace: 20s}}}}}}"
+         health: {{grpc: {{}}, interval: 500ms}}, stop: {{grace: 2s}}}}}}"
     );
     let file = hosts.manifest("worker", &manifest);
     hosts.ok(&["apply", "-f", &file, "--wait", "--timeout", "120s"]);
@@ -121,7 +121,7 @@ fn a_service_is_spread_over_both_systems_and_outlives_its_agent_on_windows() {
     assert!(connections.iter().all(is_open));
     drop(connections);
 
-    // Asked to end by Ctrl-Break, they do.
+    // Wine brings Ctrl-Break to nobody there: what does not end is killed.
     hosts.ok(&["delete", "worker", "--wait", "--timeout", "120s"]);
     assert_eq!(hosts.get("instances"), Vec::<Json>::new());
 }

@@ -144,13 +144,8 @@ impl Shim {
                 }
             }
             Event::Gone(client) => self.connections.retain(|open| open.id != client),
-            Event::Partial => {
-                if let Some(workload) = &mut self.workload {
-                    workload.was_read(clock::now());
-                }
-            }
             // Looked at after every event.
-            Event::Ended => {}
+            Event::Partial | Event::Ended => {}
             Event::Cut => {
                 self.released = true;
                 if let Some(workload) = &mut self.workload {

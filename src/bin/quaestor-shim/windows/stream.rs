@@ -10,19 +10,30 @@ use std::{
 };
 
 use super::{lines::Lines, queue::Queue};
-use crate::{connection::thread, shim::Event, wire::log::Source};
+use crate::{clock, connection::thread, shim::Event, wire::log::Source};
 
 /// How much is read at once, in bytes.
 const CHUNK: usize = 32 * 1024;
 /// Somebody else may hold the other side of a pipe and write for ever: so long its end is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// A line that has not ended for so long is written as far as it goes.
+const UNENDED: Duration = Duration::from_millis(500);
+
 /// One output of a process.
 pub(crate) struct Stream {
     source: Source,
-    lines: Arc<Mutex<Lines>>,
+    lines: Arc<Mutex<Unended>>,
     /// At its end once the pipe is.
     end: Receiver<()>,
+}
+
+/// What was read.
+#[derive(Default)]
+struct Unended {
+    lines: Lines,
+    /// Since when the last line has not ended; none: it has.
+    since: Option<Duration>,
 }
 
 impl Stream {
@@ -33,14 +44,17 @@ impl Stream {
         events: &Sender<Event>,
     ) -> io::Result<(Self, PipeWriter)> {
         let (mut pipe, end_of_process) = io::pipe()?;
-        let lines = Arc::new(Mutex::new(Lines::default()));
+        let lines = Arc::new(Mutex::new(Unended::default()));
         let (queue, events, theirs) = (queue.clone(), events.clone(), Arc::clone(&lines));
         let (told, end) = channel();
         let reading = move || {
             read(&mut pipe, |chunk| {
-                let mut lines = lock(&theirs);
-                queue.add(source, &mut lines, chunk);
-                if lines.has_partial() {
+                let mut unended = lock(&theirs);
+                queue.add(source, &mut unended.lines, chunk);
+                let before = unended.since.filter(|_| !chunk.contains(&b'\n'));
+                let is_partial = unended.lines.has_partial();
+                unended.since = is_partial.then(|| before.unwrap_or_else(clock::now));
+                if is_partial && before.is_none() {
                     let _ = events.send(Event::Partial);
                 }
             });
@@ -50,24 +64,32 @@ impl Stream {
         Ok((Self { source, lines, end }, end_of_process))
     }
 
-    /// Whether the last line has not ended yet.
-    pub(crate) fn has_partial_line(&self) -> bool {
-        lock(&self.lines).has_partial()
+    /// When the last line is written as far as it goes; none: it has ended.
+    pub(crate) fn next_moment(&self) -> Option<Duration> {
+        Some(lock(&self.lines).since? + UNENDED)
     }
 
-    /// Passes the partial line on. Its rest will be marked as such.
-    pub(crate) fn flush(&mut self, queue: &Queue) {
-        queue.add_partial(self.source, &mut lock(&self.lines));
+    /// Does that, if it is due. The rest of the line will be marked as such.
+    pub(crate) fn on_time(&self, now: Duration, queue: &Queue) {
+        if self.next_moment().is_some_and(|moment| moment <= now) {
+            self.flush(queue);
+        }
+    }
+
+    fn flush(&self, queue: &Queue) {
+        let mut unended = lock(&self.lines);
+        queue.add_partial(self.source, &mut unended.lines);
+        unended.since = None;
     }
 
     /// Waits for what is left after the end of the process.
-    pub(crate) fn finish(mut self, queue: &Queue) {
+    pub(crate) fn finish(self, queue: &Queue) {
         let _ = self.end.recv_timeout(PATIENCE);
         self.flush(queue);
     }
 }
 
-fn lock(lines: &Mutex<Lines>) -> MutexGuard<'_, Lines> {
+fn lock(lines: &Mutex<Unended>) -> MutexGuard<'_, Unended> {
     lines.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

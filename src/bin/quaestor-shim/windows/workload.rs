@@ -17,9 +17,6 @@ use crate::{
     },
 };
 
-/// How long a line may wait for its end before what there is of it is written.
-const PATIENCE: Duration = Duration::from_millis(500);
-
 /// What is killed is gone after a turn or two.
 const TURN: Duration = Duration::from_millis(5);
 
@@ -42,8 +39,6 @@ pub(crate) struct Workload {
     cause: Cause,
     /// When its tree is killed: its time to stop is over.
     kill_at: Option<Duration>,
-    /// When a partial line is written.
-    flush_at: Option<Duration>,
     /// How it ended, once it has; what it left behind is being killed.
     end: Option<End>,
     /// When it is looked whether that is gone.
@@ -116,7 +111,6 @@ impl Workload {
             abandoned: false,
             cause: Cause::Own,
             kill_at: None,
-            flush_at: None,
             end: None,
             look_at: None,
         })
@@ -207,8 +201,9 @@ impl Workload {
     /// When [`Workload::on_time`] or [`Workload::look`] has something to do.
     pub(crate) fn next_moment(&self) -> Option<Duration> {
         let prepare_until = self.prepare_until.filter(|_| self.end.is_none());
-        let moments = [self.kill_at, self.flush_at, self.look_at, prepare_until];
-        moments.into_iter().flatten().min()
+        let streams = self.streams.iter().filter_map(Stream::next_moment);
+        let moments = [self.kill_at, self.look_at, prepare_until];
+        moments.into_iter().flatten().chain(streams).min()
     }
 
     /// Does what is due.
@@ -221,19 +216,9 @@ impl Workload {
             self.prepare_until = Some(Duration::MAX);
             self.kill(Cause::PreStartTimeout);
         }
-        if self.flush_at.is_some_and(|moment| moment <= now) {
-            self.flush_at = None;
-            for stream in &mut self.streams {
-                stream.flush(queue);
-            }
+        for stream in &self.streams {
+            stream.on_time(now, queue);
         }
-    }
-
-    /// Takes note of output that does not end a line.
-    pub(crate) fn was_read(&mut self, now: Duration) {
-        let is_partial = self.streams.iter().any(Stream::has_partial_line);
-        // The first moment stands: a line that grows slowly is written in pieces all the same.
-        self.flush_at = self.flush_at.or(is_partial.then(|| now + PATIENCE));
     }
 
     /// Looks after its processes. Once nothing lives any more: how it ended.
