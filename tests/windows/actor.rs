@@ -5,6 +5,7 @@
 use std::{
     env,
     fs::OpenOptions,
+    io::Write as _,
     process::{Command, exit},
     thread::sleep,
     time::Duration,
@@ -110,7 +111,9 @@ fn acting() {
         "chatty" => {
             for line in 0..number("LINES") {
                 println!("line {line}");
-                eprintln!("error {line}");
+                // In one piece: what stands still in between is two lines.
+                let text = format!("error {line}\n");
+                std::io::stderr().write_all(text.as_bytes()).unwrap();
             }
         }
         other => panic!("there is no role `{other}`"),
