@@ -52,7 +52,8 @@ fn ready(hosts: &Hosts) -> BTreeMap<String, (String, u64, u64, u64)> {
 fn is_open(connection: &TcpStream) -> bool {
     connection.set_nonblocking(true).unwrap();
     let mut buffer = [0; 64];
-    match (&mut &*connection).read(&mut buffer) {
+    let mut reader = connection;
+    match reader.read(&mut buffer) {
         // What a server says of itself first.
         Ok(length) => length > 0,
         Err(error) => error.kind() == ErrorKind::WouldBlock,
