@@ -108,7 +108,7 @@ pub fn main() -> ExitCode {
         });
         let outcome = outcome.map_err(|error| exit::with_remedy(error, is_named));
         // What it has to send goes over the runtime.
-        drop(telemetry);
+        telemetry.end();
         // A read of standard input may still block a thread of the runtime; nobody waits for it.
         runtime.shutdown_background();
         outcome

@@ -10,10 +10,18 @@ use super::{
     output,
 };
 
-/// Traces are sent for as long as this lives; what was not sent yet is, when it is dropped.
+/// Traces are sent for as long as this lives.
 pub(super) struct Telemetry {
     #[cfg(feature = "otel")]
-    _traces: Option<traces::Traces>,
+    traces: Option<traces::Traces>,
+}
+
+impl Telemetry {
+    /// Sends what was not sent yet.
+    pub(super) fn end(self) {
+        #[cfg(feature = "otel")]
+        drop(self.traces);
+    }
 }
 
 /// Begins to log, and to send traces where that is asked for. To be called within the runtime.
@@ -27,7 +35,7 @@ pub(super) fn begin(cli: &Cli) -> anyhow::Result<Telemetry> {
         let traces = traces::Traces::begin(cli)?;
         let spans = traces.as_ref().map(traces::Traces::layer);
         install(registry.with(spans));
-        Ok(Telemetry { _traces: traces })
+        Ok(Telemetry { traces })
     }
     #[cfg(not(feature = "otel"))]
     {
