@@ -9,7 +9,7 @@ mod support;
 
 use std::{
     net::SocketAddr,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
 };
 
@@ -48,7 +48,7 @@ impl TraceService for Collector {
             let mut known = self.0.lock().unwrap();
             known.extend(spans.map(|span| (resource.clone(), span)));
         }
-        Ok(Response::default())
+        Ok(Response::new(ExportTraceServiceResponse::default()))
     }
 }
 
@@ -60,6 +60,16 @@ impl Collector {
         known
             .find(|(_, span)| hex(&span.trace_id) == trace && span.name == name)
             .cloned()
+    }
+}
+
+/// Ended when it is dropped.
+struct Dev(Child);
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        signal(self.0.id(), "TERM");
+        let _ = self.0.wait();
     }
 }
 
@@ -86,11 +96,12 @@ async fn a_pick_and_a_ticket_are_traced_from_who_asks_to_the_agent() {
     let shared = demo_workers(1, "");
     let alone = demo_workers(1, "  balance: {exclusive: true}\n")
         .replace("{name: worker}", "{name: alone}")
-        .replace("[Worker]", "[Alone]");
+        .replace("[Worker]", "[Alone]")
+        .replace("demo-worker,", "demo-worker, --service-name, Alone,");
     let file = directory.path().join("manifests.yaml");
     std::fs::write(&file, format!("{shared}\n---{alone}")).unwrap();
     let [store, balancer] = [(); 2].map(|()| format!("127.0.0.1:{}", free_port()));
-    let mut dev = Command::new(QUAESTOR)
+    let dev = Command::new(QUAESTOR)
         .args(["dev", "-f", file.to_str().unwrap(), "--state-dir"])
         .arg(directory.path().join("state"))
         .args(["--store-listen", &store, "--balancer-listen", &balancer])
@@ -100,6 +111,7 @@ async fn a_pick_and_a_ticket_are_traced_from_who_asks_to_the_agent() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
+    let _dev = Dev(dev);
 
     let (pick, ticket) = (
         "0af7651916cd43dd8448eb211c80319c",
@@ -163,7 +175,4 @@ async fn a_pick_and_a_ticket_are_traced_from_who_asks_to_the_agent() {
         grant.parent_span_id, acquire.span_id,
         "the agent's is its child"
     );
-
-    signal(dev.id(), "TERM");
-    assert!(dev.wait().unwrap().success());
 }
