@@ -93,6 +93,8 @@ pub struct Report<'a> {
     pub nowhere: Option<String>,
     /// Why a later spec was refused; what is reported is of the one before.
     pub problem: Option<&'a str>,
+    /// Whether the rollout has something to do, also where its revision was stable before.
+    pub under_way: bool,
     /// The slots of members that stand in during a rollout.
     pub stand_ins: BTreeSet<u32>,
     /// So many have to be available, at least.
@@ -217,7 +219,7 @@ impl<'a> Report<'a> {
         let updated = self.wanted().filter(|member| member.is_updated()).count();
         let in_turn = self.wanted().filter(|member| member.is_due()).count();
         let held = self.wanted().filter(|member| member.held).count();
-        if over && in_turn == 0 {
+        if over && in_turn == 0 && !self.under_way {
             let message = "all instances have been updated and available".to_owned();
             return verdict(ConditionStatus::True, "Complete", message);
         }

@@ -151,6 +151,12 @@ const GOES_ON: [&str; 3] = [
     conditions::GIVEN_UP,
 ];
 
+/// Whether a rollout was not over yet, by what was reported.
+pub(super) fn goes_on(status: &ServiceStatus) -> bool {
+    let progressing = conditions::find(&status.conditions, PROGRESSING);
+    progressing.is_some_and(|condition| GOES_ON.contains(&condition.reason.as_str()))
+}
+
 /// What becomes of the rollout of `object`, by what was reported last.
 pub(super) fn fate(service: &Service, object: &ServiceObject, now: Moment) -> Fate {
     let none = Fate::default();
@@ -159,9 +165,7 @@ pub(super) fn fate(service: &Service, object: &ServiceObject, now: Moment) -> Fa
     };
     let revision = Blueprint::new(object).revision();
     let is_of_this = status.observed_generation == object.generation && status.revision == revision;
-    let progressing = conditions::find(&status.conditions, PROGRESSING);
-    let goes_on = progressing.is_some_and(|c| GOES_ON.contains(&c.reason.as_str()));
-    if !is_of_this || !goes_on || object.paused || !object.spec.external.is_empty() {
+    if !is_of_this || !goes_on(status) || object.paused || !object.spec.external.is_empty() {
         return none;
     }
     let is_new = status.stable_revision.as_ref() != Some(&revision);

@@ -36,7 +36,12 @@ pub struct Member<'a> {
 impl Member<'_> {
     /// Whether it cannot stay as it is.
     pub fn is_due(&self) -> bool {
-        self.leaves || !(self.current || self.held)
+        self.leaves || self.is_outdated()
+    }
+
+    /// Whether it is to be made anew from another template.
+    pub fn is_outdated(&self) -> bool {
+        !(self.current || self.held)
     }
 
     /// Whether it is as it should be, and its agent has taken that up.

@@ -108,6 +108,7 @@ impl<'a> Draft<'a, '_> {
             }
         }
         let stands_in = self.is_under_way(&course, roster.open.len());
+        course.report.under_way = stands_in;
         let mut closed: BTreeMap<u32, String> = BTreeMap::new();
         for (place, cause) in roster.surplus {
             if stands_in && course.report.stand_ins.len() < course.budget.surge {
@@ -184,20 +185,31 @@ impl<'a> Draft<'a, '_> {
         self.report(status);
     }
 
-    /// Whether the rollout still has something to do, so that stand-ins that are there stay. One may begin
-    /// before any revision was stable.
+    /// Whether the rollout still has something to do, so that stand-ins that are there stay. The stable revision may
+    /// have to be rolled out again: an operator takes a template back half-way, or a node returns with what it ran
+    /// before.
     fn is_under_way(&self, course: &Course<'a>, open: usize) -> bool {
+        let members = &course.report.members;
+        let rolls = self.changes(course)
+            || self.before().is_some_and(lineage::goes_on)
+            || members.iter().any(Member::is_outdated);
+        rolls && (open > 0 || members.iter().any(|member| !member.is_finished()))
+    }
+
+    /// Whether another revision than the stable one is in force. A rollout may begin before any was.
+    fn changes(&self, course: &Course<'a>) -> bool {
         let before = self.before().and_then(|s| s.stable_revision.as_ref());
-        let unfinished = course.report.members.iter().any(|m| !m.is_finished());
-        let rolls = course.report.rolled_back.is_some()
-            || before.is_none_or(|stable| *stable != course.revision);
-        rolls && (open > 0 || unfinished)
+        course.report.rolled_back.is_some()
+            || before.is_none_or(|stable| *stable != course.revision)
     }
 
     /// Whether something would be missed while it is replaced.
     fn needs_stand_ins(&self, course: &Course<'a>) -> bool {
+        let changes = self.changes(course);
         let members = &course.report.members;
-        members.iter().any(|m| m.is_due() && m.is_settled())
+        members
+            .iter()
+            .any(|m| m.is_due() && m.is_settled() && (changes || m.is_outdated()))
     }
 
     /// Slots above all that are in use or are to be.

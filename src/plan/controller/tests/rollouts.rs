@@ -73,6 +73,72 @@ fn a_rollout_that_begins_before_the_first_one_is_over_has_stand_ins() {
     assert_eq!(world.verdict("worker", "Progressing").1, "Complete");
 }
 
+/// Plans and acts until nothing changes; so many are to be ready all the time.
+fn settle_with(world: &mut World, least: u32) {
+    loop {
+        world.lead();
+        let ready = world.status("worker").ready;
+        assert!(
+            ready >= least,
+            "{ready} ready: {:?}",
+            world.placed("worker")
+        );
+        if !world.act() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_template_that_comes_back_half_way_has_stand_ins_as_well() {
+    let rollout = json!({"maxUnavailable": 0, "maxSurge": 1});
+    let mut world = settled(&rollout);
+    world.spec("worker", 2, worker("2", rollout.clone()));
+    while of(&world, 2) < 3 {
+        world.lead();
+        world.act();
+    }
+    world.spec("worker", 3, worker("1", rollout));
+    settle_with(&mut world, 4);
+    let revision = world.status("worker").revision;
+    let all = world.assignments();
+    assert!(all.iter().all(|(_, asked)| asked.revision == revision));
+    assert_eq!(all.len(), 4);
+    assert_eq!(world.verdict("worker", "Progressing").1, "Complete");
+}
+
+#[test]
+fn what_returns_with_an_old_template_after_the_rollout_is_replaced_with_stand_ins() {
+    let rollout = json!({"maxUnavailable": 0, "maxSurge": 1});
+    let spec = |version: &str| {
+        json!({"command": ["worker", version], "replicas": 2, "rollout": rollout,
+            "load": {"reportLoad": {}}, "ports": [{"name": "grpc", "range": "5161-5165"}]})
+    };
+    let mut world = World::with_nodes(&["a", "b", "c"]);
+    world.spec("worker", 1, spec("1"));
+    world.settle();
+    // Its node goes away while its stand-in is ready: the stand-in counts as one of two, and the rollout is over.
+    let placed = world.placed("worker");
+    let last = placed[1].split(['@', ':']).nth(1).unwrap().to_owned();
+    world.spec("worker", 2, spec("2"));
+    while of(&world, 2) < 2 {
+        world.lead();
+        world.act();
+    }
+    world.lose_node(&last);
+    world.settle();
+    world.pass(60);
+    world.settle();
+    assert_eq!(world.verdict("worker", "Progressing").1, "Complete");
+    world.node(&last, json!({}));
+    world.load(&last, &["worker-1"]);
+    settle_with(&mut world, 2);
+    world.pass(10);
+    settle_with(&mut world, 2);
+    assert_eq!((of(&world, 2), world.assignments().len()), (2, 2));
+    assert_eq!(world.verdict("worker", "Progressing").1, "Complete");
+}
+
 #[test]
 fn only_slots_from_the_partition_on_get_a_new_template() {
     let rollout = json!({"partition": 3});
