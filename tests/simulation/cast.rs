@@ -2,7 +2,7 @@
 //! here what may be expected of whom.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -49,6 +49,9 @@ pub struct Answering {
     pub directory: Arc<Directory>,
 }
 
+/// So many answers are kept: they are asked for every other second.
+const LATELY: usize = 8;
+
 /// All programs. Cheap to clone.
 #[derive(Clone)]
 pub struct Cast {
@@ -66,8 +69,21 @@ struct Inner {
     leader: Option<ProgramId>,
     /// What a client was told last, by whom, about which name.
     answer: Option<(Answering, String, BTreeSet<Place>)>,
+    /// The same for all answers of the last moments, with the time at which each came.
+    lately: VecDeque<(Duration, BTreeSet<Place>)>,
+    /// What clients by xDS have taken last, and since when those have no balancer that have none.
+    taken: BTreeMap<usize, Taken>,
     /// What stands between a host and the store: how many things, and since when it is as it is.
     disturbances: BTreeMap<HostId, Disturbance>,
+    hosts: BTreeMap<ProgramId, HostId>,
+    /// Hosts whose programs cannot know that the store was restored.
+    innocent: BTreeSet<HostId>,
+}
+
+#[derive(Default)]
+struct Taken {
+    places: BTreeSet<Place>,
+    alone_since: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -92,11 +108,32 @@ impl Cast {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn enter(&self, program: ProgramId, role: Role) {
+    pub fn enter(&self, program: ProgramId, host: HostId, role: Role) {
         let now = self.clock.elapsed();
         let mut inner = self.inner();
+        inner.hosts.insert(program, host);
         inner.roles.insert(program, role);
         inner.entered.insert(program, now);
+    }
+
+    /// The store was restored from a backup, and `innocent` hosts have seen nothing that is newer.
+    pub fn restored(&self, innocent: BTreeSet<HostId>) {
+        self.inner().innocent = innocent;
+    }
+
+    /// Whether the programs of that one's host have seen that the store was farther than its backup.
+    pub fn knows_of_restore(&self, program: ProgramId) -> bool {
+        let inner = self.inner();
+        let host = inner.hosts.get(&program);
+        host.is_some_and(|host| !inner.innocent.contains(host))
+    }
+
+    /// For how long the last program that entered on `host` has been there.
+    pub fn runs_for(&self, host: HostId) -> Duration {
+        let inner = self.inner();
+        let last = inner.hosts.iter().rev().find(|(_, on)| **on == host);
+        let entered = last.and_then(|(program, _)| inner.entered.get(program));
+        entered.map_or(Duration::ZERO, |entered| self.clock.elapsed() - *entered)
     }
 
     /// The last agent of `node` among those that entered at `moment` or before.
@@ -138,9 +175,53 @@ impl Cast {
         self.inner().balancers.remove(&program);
     }
 
+    /// A client by xDS has taken this.
+    pub fn subscribed(&self, client: usize, places: BTreeSet<Place>) {
+        let alone_since = None;
+        let taken = Taken {
+            places,
+            alone_since,
+        };
+        self.inner().taken.insert(client, taken);
+    }
+
+    /// It has lost its balancer, or has found none.
+    pub fn unsubscribed(&self, client: usize) {
+        let now = self.clock.elapsed();
+        if let Some(taken) = self.inner().taken.get_mut(&client) {
+            taken.alone_since.get_or_insert(now);
+        }
+    }
+
+    /// Who may call `place` now, and would not be known to know otherwise: a client by xDS that has not been without
+    /// a balancer for `lost`, or somebody who was answered within `fresh`.
+    pub fn caller(&self, place: &Place, lost: Duration, fresh: Duration) -> Option<String> {
+        let now = self.clock.elapsed();
+        let inner = self.inner();
+        let knows = |taken: &Taken| {
+            let alone = taken.alone_since.is_some_and(|since| since + lost < now);
+            !alone && taken.places.contains(place)
+        };
+        let subscriber = inner.taken.iter().find(|(_, taken)| knows(taken));
+        let answered = inner.lately.iter().rev();
+        let answered = answered
+            .take_while(|(at, _)| *at + fresh > now)
+            .find(|(_, places)| places.contains(place));
+        match (subscriber, answered) {
+            (Some((number, _)), _) => Some(format!("xDS client {number}")),
+            (None, Some((at, _))) => Some(format!("who was answered at {at:?}")),
+            (None, None) => None,
+        }
+    }
+
     /// A client was told this by the balancer on `host`.
     pub fn answered(&self, host: HostId, name: &str, answer: BTreeSet<Place>) {
+        let now = self.clock.elapsed();
         let mut inner = self.inner();
+        inner.lately.push_back((now, answer.clone()));
+        if inner.lately.len() > LATELY {
+            inner.lately.pop_front();
+        }
         let balancer = inner
             .balancers
             .values()

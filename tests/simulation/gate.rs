@@ -1,7 +1,9 @@
 //! The store's front door: every client's request goes through it to the embedded store.
 //!
 //! So it is known who wrote what ([`Written`]), and a store can misbehave as real ones do: an answer is
-//! lost after the write, or no space is left.
+//! lost after the write, no space is left, or it is restored from a backup ([`backups`]).
+
+mod backups;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -54,11 +56,17 @@ pub struct Gate {
     host: HostId,
     clock: Clock,
     trace: Trace,
-    inside: mpsc::UnboundedSender<DuplexStream>,
+    /// What the store runs on.
+    machine: Host,
     book: Arc<Mutex<Book>>,
 }
 
 struct Book {
+    inside: Inside,
+    /// What was held when, the newest last.
+    backups: VecDeque<(Duration, Embedded)>,
+    /// How often the store was restored.
+    restores: usize,
     /// By revision.
     written: BTreeMap<i64, Written>,
     /// Transactions that came, by who sent them: whether they happened or not.
@@ -83,19 +91,16 @@ impl Gate {
         trace: &Trace,
         (machine, dice): (&Host, Dice),
     ) -> Self {
-        let store = Embedded::new(machine);
-        let (inside, waiting) = mpsc::unbounded_channel();
-        let listener = Box::new(Inside(waiting));
-        tokio::spawn(async move {
-            let _ = store.serve(listener, CancellationToken::new()).await;
-        });
         Self {
             network: network.clone(),
             host,
             clock: clock.clone(),
             trace: trace.clone(),
-            inside,
+            machine: machine.clone(),
             book: Arc::new(Mutex::new(Book {
+                inside: Inside::serve(Embedded::new(machine)),
+                backups: VecDeque::new(),
+                restores: 0,
                 written: BTreeMap::new(),
                 asked: VecDeque::new(),
                 lose_answer: false,
@@ -116,7 +121,9 @@ impl Gate {
     /// A way in that nothing disturbs: for the checker.
     pub fn back_door(&self) -> io::Result<DuplexStream> {
         let (near, far) = tokio::io::duplex(WINDOW);
-        self.inside
+        let book = self.book();
+        let doors = &book.inside.doors;
+        doors
             .send(far)
             .map_err(|_| io::ErrorKind::ConnectionRefused)?;
         Ok(near)
@@ -348,10 +355,29 @@ fn no_space() -> Response<Body> {
         .expect("headers that are written here are valid")
 }
 
-/// The store's listener, inside.
-struct Inside(mpsc::UnboundedReceiver<DuplexStream>);
+/// The store itself, and the way to it.
+struct Inside {
+    store: Embedded,
+    doors: mpsc::UnboundedSender<DuplexStream>,
+    stop: CancellationToken,
+}
 
-impl Listener for Inside {
+impl Inside {
+    fn serve(store: Embedded) -> Self {
+        let (doors, waiting) = mpsc::unbounded_channel();
+        let stop = CancellationToken::new();
+        let (served, until) = (store.clone(), stop.clone());
+        tokio::spawn(async move {
+            let _ = served.serve(Box::new(Doors(waiting)), until).await;
+        });
+        Self { store, doors, stop }
+    }
+}
+
+/// The store's listener, inside.
+struct Doors(mpsc::UnboundedReceiver<DuplexStream>);
+
+impl Listener for Doors {
     fn accept(&mut self) -> BoxFuture<'_, io::Result<(Stream, SocketAddr)>> {
         Box::pin(async {
             match self.0.recv().await {

@@ -87,6 +87,16 @@ impl Disk {
         self.files().fails = fails;
     }
 
+    /// The machine is booted anew: what lies in memory is gone, and the boot has another `name`.
+    pub fn boot(&self, name: &str) {
+        let mut files = self.files();
+        let stays = |path: &PathBuf| !path.starts_with("/run");
+        files.content.retain(|path, _| stays(path));
+        files.directories.retain(stays);
+        let path = "/proc/sys/kernel/random/boot_id".into();
+        files.content.insert(path, name.as_bytes().to_vec());
+    }
+
     fn files(&self) -> MutexGuard<'_, Files> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -71,6 +71,28 @@ fn a_seed_gives_the_same_world_every_time() {
 }
 
 #[test]
+fn a_schedule_is_shrunk_until_nothing_can_be_left_out() {
+    let all_of = |needed: &'static [usize]| {
+        move |kept: &[usize]| {
+            let there = needed.iter().all(|it| kept.contains(it));
+            there.then(|| kept.to_vec())
+        }
+    };
+    const NEEDED: [&[usize]; 5] = [&[3, 11], &[0], &[19], &[0, 1, 2, 17], &[]];
+    for needed in NEEDED {
+        let (kept, found) = seeds::fewest(20, all_of(needed));
+        assert_eq!((kept.as_slice(), found), (needed, Some(needed.to_vec())));
+    }
+    // The second is only needed while the last is there.
+    let either = |kept: &[usize]| {
+        let has = |one| kept.contains(&one);
+        (has(4) && (!has(9) || has(5))).then_some(())
+    };
+    assert_eq!(seeds::fewest(10, either).0, [4]);
+    assert_eq!(seeds::fewest(20, |_| None::<()>).0.len(), 20);
+}
+
+#[test]
 fn the_checker_finds_every_planted_bug() {
     let found = seeds::hunt(&Planted::ALL.map(|(planted, _)| planted), PATIENCE);
     println!("invariant  planted bug   seeds until found");

@@ -8,12 +8,12 @@ use std::{
 use quaestor::{
     host::Host,
     model::{Name, ServiceSpec, manifest::Manifest, service::Metadata},
-    operator::{Error, Operator, apply::Manner},
+    operator::{Error, Operator, apply::Manner, nodes::Confirmed},
     store::{Store, Txn, Write},
 };
 use serde_json::json;
 
-use super::{planted::Planted, trace::Trace};
+use super::{planted::Planted, schedule::Edition, trace::Trace};
 
 /// The services of every world, with the names that clients ask for.
 pub const SERVICES: [(&str, &str); 4] = [
@@ -57,6 +57,8 @@ struct Wanted {
     replicas: u64,
     /// Processes made from this template end at once.
     bad: bool,
+    /// Processes are replaced when they are old.
+    recycled: bool,
 }
 
 /// Those who operate the cluster, as one who does one thing after the other. Cheap to clone.
@@ -74,7 +76,13 @@ pub struct Operators {
 }
 
 impl Operators {
-    pub fn new(store: Store, hand: Store, host: Host, trace: &Trace, planted: Planted) -> Self {
+    pub fn new(
+        store: Store,
+        hand: Store,
+        host: Host,
+        trace: &Trace,
+        (planted, edition): (Planted, Edition),
+    ) -> Self {
         let cluster = "default".parse::<Name>().expect("a name");
         Self {
             operator: Operator::new(store, &cluster),
@@ -87,6 +95,7 @@ impl Operators {
                     version: 1,
                     replicas: 2,
                     bad: false,
+                    recycled: edition == Edition::Second,
                 }; SERVICES.len()],
             )),
             turn: Arc::default(),
@@ -127,9 +136,10 @@ impl Operators {
         self.apply(service).await;
     }
 
-    /// What is bad is replaced by something better, once it is applied.
-    pub fn mend(&self, service: usize) {
+    /// What is bad is replaced by something better, and nothing because it is old, once it is applied.
+    pub fn settle(&self, service: usize) {
         let bad = self.wanted()[service].bad;
+        self.wanted()[service].recycled = false;
         if bad {
             self.choose_template(service, false);
         }
@@ -152,6 +162,40 @@ impl Operators {
             "operator: {} restarted: {outcome:?}",
             SERVICES[service].0
         ));
+    }
+
+    /// Asks for another process of one instance.
+    pub async fn renew_one(&self, service: usize, slot: u64) {
+        let _turn = self.turn.lock().await;
+        let instance = format!("{}-{slot}", SERVICES[service].0);
+        let outcome = self.operator.restart(&instance).await;
+        self.trace
+            .note(format!("operator: {instance} restarted: {outcome:?}"));
+    }
+
+    /// Confirms that the store was restored, once that is reported; gives up after a while.
+    pub async fn confirm(&self) {
+        for _ in 0..TRIES {
+            let _turn = self.turn.lock().await;
+            let outcome = self.operator.confirm_restore().await;
+            self.trace
+                .note(format!("operator: restore confirmed: {outcome:?}"));
+            if matches!(outcome, Ok(Confirmed::Restore(_))) {
+                return;
+            }
+            self.host.clock.sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// The same whenever it is reported, for good.
+    pub async fn confirm_always(&self) {
+        loop {
+            if let Ok(Confirmed::Restore(from)) = self.operator.confirm_restore().await {
+                self.trace
+                    .note(format!("operator: restore from {from} confirmed"));
+            }
+            self.host.clock.sleep(Duration::from_secs(3)).await;
+        }
     }
 
     pub async fn scale(&self, service: usize, replicas: u64) {
@@ -279,6 +323,14 @@ fn manifest(service: usize, wanted: Wanted, planted: Planted) -> (Metadata, Serv
             spec["singleton"] = json!(true);
             spec["onPartition"] = json!("stop");
             spec["ports"] = json!([{"name": "grpc"}]);
+        }
+    }
+    if wanted.recycled {
+        // Only those that report their load are known to be idle.
+        match name {
+            "web" => spec["recycle"] = json!({"every": "25s"}),
+            "each" => spec["recycle"] = json!({"every": "20s", "when": "always"}),
+            _ => {}
         }
     }
     match planted {

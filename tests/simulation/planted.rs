@@ -1,5 +1,7 @@
 //! Bugs put in on purpose, to prove that the checker sees.
 
+use super::schedule::SECOND_EDITION;
+
 /// A bug. All but [`Planted::Nothing`] must be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Planted {
@@ -12,6 +14,8 @@ pub enum Planted {
     Whim,
     /// An agent starts what nobody asked for (I4).
     Ghost,
+    /// An agent that was started anew does not get to know what some of its processes do (I5).
+    Neglect,
     /// A process that is started again runs the first template (I6).
     StepBack,
     /// A controller that does not lead writes an assignment (I7).
@@ -24,6 +28,8 @@ pub enum Planted {
     Invention,
     /// A balancer says that nobody serves (I11).
     EmptyLie,
+    /// The leader gives up what a node has while all nodes are away (I12).
+    Eviction,
     /// All instances are replaced at once (I13).
     Haste,
     /// More stand-ins are started than are allowed (I13).
@@ -32,6 +38,8 @@ pub enum Planted {
     Storm,
     /// What ends is started again at once, again and again (I14).
     Spin,
+    /// The leader reports a generation that there never was (I15).
+    Prophecy,
     /// Processes do not heed the deadline that they are to stop by (I16).
     Immortal,
     /// Processes keep ending after the faults have stopped (L1).
@@ -40,22 +48,33 @@ pub enum Planted {
 
 impl Planted {
     /// The bugs, and the invariant that each breaks.
-    pub const ALL: [(Planted, &'static str); 16] = [
+    pub const ALL: [(Planted, &'static str); 19] = [
         (Planted::DoubleStart, "I1"),
         (Planted::Stranger, "I2"),
         (Planted::Whim, "I3"),
         (Planted::Ghost, "I4"),
+        (Planted::Neglect, "I5"),
         (Planted::StepBack, "I6"),
         (Planted::Usurper, "I7"),
         (Planted::Meddler, "I8"),
         (Planted::Omission, "I9"),
         (Planted::Invention, "I10"),
         (Planted::EmptyLie, "I11"),
+        (Planted::Eviction, "I12"),
         (Planted::Haste, "I13"),
         (Planted::Crowd, "I13"),
         (Planted::Storm, "I14"),
         (Planted::Spin, "I14"),
+        (Planted::Prophecy, "I15"),
         (Planted::Immortal, "I16"),
         (Planted::Restless, "L1"),
     ];
+
+    /// The first seed that is tried.
+    pub fn first_seed(self) -> u64 {
+        match self {
+            Self::Neglect | Self::Eviction | Self::Prophecy => SECOND_EDITION + 1,
+            _ => 1,
+        }
+    }
 }

@@ -28,20 +28,28 @@ use tokio::{sync::watch, task::AbortHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    cast::Cast,
     chance::Dice,
     machine::{Clock, Disk, machine},
-    network::{HostId, Network, ProgramId},
+    network::{HostId, Network, ProgramId, address},
     planted::Planted,
     trace::Trace,
 };
 
 pub type Pid = u32;
 
+/// A client that has had no balancer for so long is not waited for.
+const LOST: Duration = Duration::from_secs(8);
+
+/// Within this time of an answer nothing that it names may be stopped, unless whoever was answered has said otherwise.
+const LEARN: Duration = Duration::from_millis(490);
+
 /// All processes of a world. Cheap to clone.
 #[derive(Clone)]
 pub struct Table {
     inner: Arc<Mutex<Inner>>,
     clock: Clock,
+    cast: Cast,
     network: Network,
     trace: Trace,
 }
@@ -57,6 +65,8 @@ struct Inner {
 
 struct Entry {
     record: Record,
+    host: HostId,
+    port: Option<u16>,
     program: ProgramId,
     deaf: bool,
     stop: CancellationToken,
@@ -82,6 +92,8 @@ pub struct Record {
     pub ended: Option<Duration>,
     /// When it was first signalled by its agent.
     pub signalled: Option<Duration>,
+    /// Who might call it then, if its agent did not give everybody the time to hear of it.
+    pub called: Option<String>,
     /// When something first went wrong with it that checks may see.
     pub unwell: Option<Duration>,
     pub hung: bool,
@@ -90,7 +102,7 @@ pub struct Record {
 }
 
 impl Table {
-    pub fn new(dice: Dice, clock: &Clock, network: &Network, trace: &Trace) -> Self {
+    pub fn new(dice: Dice, cast: &Cast, clock: &Clock, network: &Network, trace: &Trace) -> Self {
         let inner = Inner {
             dice,
             processes: BTreeMap::new(),
@@ -100,6 +112,7 @@ impl Table {
         Self {
             inner: Arc::new(Mutex::new(inner)),
             clock: clock.clone(),
+            cast: cast.clone(),
             network: network.clone(),
             trace: trace.clone(),
         }
@@ -206,6 +219,15 @@ impl Table {
         }
     }
 
+    /// All processes of a node end with its host, and what kept track of them.
+    pub fn end_all(&self, node: &str) {
+        self.inner().places.retain(|(of, _), _| of != node);
+        let living = self.living().into_iter();
+        for record in living.filter(|record| record.node == node) {
+            self.crash(record.pid);
+        }
+    }
+
     fn end(&self, pid: Pid, end: End) {
         let now = self.clock.elapsed();
         let mut inner = self.inner();
@@ -305,7 +327,11 @@ impl Table {
             );
             self.trace.violation("I2", what);
         }
-        entry.record.signalled.get_or_insert(now);
+        if entry.record.signalled.is_none() {
+            entry.record.signalled = Some(now);
+            let place = (address(entry.host).to_string(), entry.port.unwrap_or(0));
+            entry.record.called = self.cast.caller(&place, LOST, LEARN);
+        }
         let line = format!(
             "process {pid} {} on {} gets {signal:?}",
             entry.record.instance, entry.record.node
@@ -414,6 +440,9 @@ impl Processes for Starter {
         let Some((incarnation, pid)) = last else {
             return Box::pin(async { Ok(Found::Idle { last: None }) });
         };
+        if self.planted == Planted::Neglect && pid % 3 == 0 {
+            return Box::pin(std::future::pending());
+        }
         let entry = inner.processes.get_mut(&pid).expect("what was started");
         let end = *entry.end.borrow();
         if end.is_none() {
@@ -492,6 +521,7 @@ impl Starter {
             started: table.clock.elapsed(),
             ended: None,
             signalled: None,
+            called: None,
             unwell: None,
             hung: false,
             lapsed: None,
@@ -503,6 +533,8 @@ impl Starter {
         let stop = CancellationToken::new();
         let entry = Entry {
             record,
+            host: self.host,
+            port: variable("PORT").parse().ok(),
             program: own,
             deaf: nature.deaf,
             stop: stop.clone(),

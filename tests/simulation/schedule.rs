@@ -15,6 +15,28 @@ pub const FAULTS: usize = 20;
 /// When the first fault comes: everything is up by then, mostly.
 const FIRST: u64 = 8_000;
 
+/// Which faults there are. A seed that failed once is kept, so that worlds have to stay as they were when more is
+/// thought of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edition {
+    /// Seeds below 1 000.
+    First,
+    /// Restored stores, hosts that are booted anew, and processes that are replaced because they are old, as well.
+    Second,
+}
+
+/// Its first seed.
+pub const SECOND_EDITION: u64 = 1_000;
+
+impl Edition {
+    pub fn of(seed: u64) -> Self {
+        match seed {
+            ..SECOND_EDITION => Self::First,
+            _ => Self::Second,
+        }
+    }
+}
+
 /// One thing that goes wrong, or that an operator does. `span`: until it is put right.
 #[derive(Clone, Debug)]
 pub enum Fault {
@@ -132,6 +154,22 @@ pub enum Fault {
         service: usize,
         span: Duration,
     },
+    /// The store ends and is restored from a backup that is older than `age`; an operator confirms it `later`.
+    Restore {
+        age: Duration,
+        span: Duration,
+        later: Duration,
+    },
+    /// A host of an agent is booted anew.
+    Reboot {
+        host: HostId,
+        span: Duration,
+    },
+    /// An operator asks for another process of one instance.
+    RenewOne {
+        service: usize,
+        slot: u64,
+    },
     /// Somebody deletes a key that is not theirs by hand: the `nth` of those below `prefix`.
     Tamper {
         prefix: &'static str,
@@ -157,13 +195,17 @@ pub fn schedule(seed: u64, kept: Option<&[usize]>) -> Vec<Event> {
     let mut at = FIRST;
     // In some worlds everything comes at once.
     let dense = dice.chance(30);
+    let mut newer = Dice::of(seed, "newer faults");
     let mut events = Vec::new();
     for index in 0..FAULTS {
         at += match dense || dice.chance(30) {
             true => dice.between(0, 500),
             false => dice.between(300, 7_000),
         };
-        let fault = fault(&mut dice);
+        let mut fault = fault(&mut dice);
+        if Edition::of(seed) == Edition::Second && newer.chance(25) {
+            fault = newer_fault(&mut newer);
+        }
         if kept.is_none_or(|kept| kept.contains(&index)) {
             events.push(Event {
                 at: Duration::from_millis(at),
@@ -247,6 +289,31 @@ fn fault(dice: &mut Dice) -> Fault {
         _ => Fault::Tamper {
             prefix: dice.pick::<&str>(&TAMPERED),
             nth,
+        },
+    }
+}
+
+/// What the second edition has instead of some faults of the first.
+fn newer_fault(dice: &mut Dice) -> Fault {
+    let mut span = |low, high| Duration::from_millis(dice.between(low, high));
+    let (short, long) = (span(1_000, 8_000), span(15_000, 45_000));
+    let later = span(500, 30_000);
+    let service = dice.between(0, SERVICES.len() as u64 - 1) as usize;
+    match dice.between(0, 99) {
+        0..=29 => Fault::Restore {
+            age: long,
+            span: short,
+            later,
+        },
+        30..=59 => Fault::Reboot {
+            host: *dice.pick(&AGENTS),
+            span: short,
+        },
+        60..=74 => Fault::BadTemplate { service },
+        75..=84 => Fault::Renew { service },
+        _ => Fault::RenewOne {
+            service,
+            slot: dice.between(0, 2),
         },
     }
 }

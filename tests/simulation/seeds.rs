@@ -129,26 +129,38 @@ impl Task {
                 .is_some_and(|found| found.invariant == invariant);
             same.then_some((task, report))
         };
-        let mut kept: Vec<usize> = (0..FAULTS).collect();
-        let mut best = (self.clone(), self.run());
-        let mut size = kept.len() / 2;
-        while size > 0 {
-            let mut start = 0;
-            while start < kept.len() {
-                let mut fewer = kept.clone();
-                fewer.drain(start..(start + size).min(kept.len()));
-                match still(&fewer) {
-                    Some(found) => {
-                        kept = fewer;
-                        best = found;
-                    }
-                    None => start += size,
-                }
-            }
-            size /= 2;
-        }
-        best
+        let (_, found) = fewest(FAULTS, still);
+        found.unwrap_or_else(|| (self.clone(), self.run()))
     }
+}
+
+/// The fewest of `count` things with which it is `still` so, none of which can be left out; and what came of them.
+pub fn fewest<T>(
+    count: usize,
+    mut still: impl FnMut(&[usize]) -> Option<T>,
+) -> (Vec<usize>, Option<T>) {
+    let mut kept: Vec<usize> = (0..count).collect();
+    let mut best = None;
+    let mut size = count.div_ceil(2);
+    while size > 0 {
+        let before = kept.len();
+        let mut start = 0;
+        while start < kept.len() {
+            let mut fewer = kept.clone();
+            fewer.drain(start..(start + size).min(kept.len()));
+            match still(&fewer) {
+                Some(found) => {
+                    kept = fewer;
+                    best = Some(found);
+                }
+                None => start += size,
+            }
+        }
+        // What was needed beside something that has gone since may be needed no more.
+        let again = size == 1 && kept.len() < before;
+        size = if again { 1 } else { size / 2 };
+    }
+    (kept, best)
 }
 
 /// What a world's process does.
@@ -223,7 +235,7 @@ fn run_until(tasks: &[Task], end: Option<Instant>) -> Vec<Report> {
 /// Looks for planted bugs: for each the number of worlds tried, at most `patience`, and what the last one broke.
 pub fn hunt(bugs: &[Planted], patience: u64) -> Vec<(u64, Option<Violation>)> {
     let mut found: Vec<(u64, Option<Violation>)> = vec![(0, None); bugs.len()];
-    for seed in 1..=patience {
+    for tried in 1..=patience {
         let open: Vec<usize> = (0..bugs.len())
             .filter(|bug| found[*bug].1.is_none())
             .collect();
@@ -231,11 +243,11 @@ pub fn hunt(bugs: &[Planted], patience: u64) -> Vec<(u64, Option<Violation>)> {
             .iter()
             .map(|bug| Task {
                 planted: bugs[*bug],
-                ..Task::of(seed)
+                ..Task::of(bugs[*bug].first_seed() + tried - 1)
             })
             .collect();
         for (bug, report) in open.into_iter().zip(run_all(&tasks)) {
-            found[bug] = (seed, report.violation);
+            found[bug] = (tried, report.violation);
         }
     }
     found

@@ -1,8 +1,11 @@
 //! A world: a store, two controllers, three agents, two balancers and people, all in this thread on virtual
 //! time. The roles are the real ones; what is around them is simulated.
 //!
+//! - [`roles`]: how they are started; [`clients`]: who asks the balancers
 //! - [`strike`]: faults, done to it
 
+mod clients;
+mod roles;
 mod strike;
 
 use std::{
@@ -16,19 +19,14 @@ use std::{
 };
 
 use quaestor::{
-    agent,
-    balancer::{self, answers::Answers, limits::Limits},
-    controller,
     host::Host,
-    rpc,
     store::{Config, Store, Txn, Write},
-    view::Directory,
 };
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    cast::{AGENTS, BALANCERS, CLIENT, CONTROLLERS, Cast, OPERATOR, Role, STORE, node},
+    cast::{AGENTS, BALANCERS, CONTROLLERS, Cast, OPERATOR, Role, STORE, node},
     chance::Dice,
     checker::Checker,
     gate::{self, Gate},
@@ -37,7 +35,7 @@ use super::{
     operators::{Operators, SERVICES},
     planted::Planted,
     processes::Table,
-    schedule::{Event, Fault, schedule},
+    schedule::{Edition, Event, Fault, schedule},
     trace::Trace,
 };
 
@@ -125,12 +123,15 @@ impl World {
             &trace,
             (&store, Dice::of(seed, "gate")),
         );
-        let table = Table::new(Dice::of(seed, "processes"), &clock, &network, &trace);
-        let disks = AGENTS.into_iter().map(|host| (host, Disk::default()));
+        let cast = Cast::new(&clock);
+        let dice = Dice::of(seed, "processes");
+        let table = Table::new(dice, &cast, &clock, &network, &trace);
+        let disks = AGENTS.into_iter().chain(CONTROLLERS);
+        let disks = disks.map(|host| (host, Disk::default()));
         Self {
             seed,
             planted,
-            cast: Cast::new(&clock),
+            cast,
             disks: Arc::new(disks.collect()),
             running: Arc::default(),
             clock,
@@ -176,6 +177,14 @@ impl World {
         }
         self.plant();
         self.ask();
+        if self.edition() == Edition::Second {
+            self.subscribe();
+        }
+        let restores = |event: &Event| matches!(event.fault, Fault::Restore { .. });
+        let restores = events.iter().any(restores);
+        if restores {
+            self.gate.back_up();
+        }
         let story = {
             let (world, operators) = (self.clone(), operators.clone());
             tokio::spawn(async move {
@@ -198,6 +207,10 @@ impl World {
 
         self.trace.note("the faults stop");
         self.calm().await;
+        if restores {
+            let operators = operators.clone();
+            tokio::spawn(async move { operators.confirm_always().await });
+        }
         let repaired = {
             let operators = operators.clone();
             tokio::spawn(async move {
@@ -205,7 +218,7 @@ impl World {
                     while !operators.close(&node(host), false, false).await {}
                 }
                 for service in 0..SERVICES.len() {
-                    operators.mend(service);
+                    operators.settle(service);
                     while !operators.apply(service).await {}
                 }
             })
@@ -235,6 +248,10 @@ impl World {
         }
     }
 
+    fn edition(&self) -> Edition {
+        Edition::of(self.seed)
+    }
+
     fn hosts(&self) -> Vec<HostId> {
         [&CONTROLLERS[..], &AGENTS, &BALANCERS].concat()
     }
@@ -252,14 +269,14 @@ impl World {
             self.store(&hand),
             host,
             &self.trace,
-            self.planted,
+            (self.planted, self.edition()),
         )
     }
 
     /// The machine of a new program on `host`.
     fn guest(&self, host: HostId, role: Role) -> (Host, ProgramId) {
         let program = self.network.begin(host);
-        self.cast.enter(program, role);
+        self.cast.enter(program, host, role);
         let mut dice = Dice::of(self.seed, &format!("program {program}"));
         let disk = self.disks.get(&host).cloned().unwrap_or_default();
         // Some wall clocks are off by up to an hour.
@@ -272,69 +289,6 @@ impl World {
             machine(&clock, &self.network, program, dice, &disk),
             program,
         )
-    }
-
-    /// Starts the role of a host, unless it runs.
-    fn start(&self, host: HostId) {
-        if self.running().contains_key(&host) {
-            return;
-        }
-        let stop = CancellationToken::new();
-        let cluster = || "default".parse().expect("a name");
-        let (program, task) = if CONTROLLERS.contains(&host) {
-            let (machine, program) = self.guest(host, Role::Controller);
-            let config = controller::Config {
-                cluster: cluster(),
-                name: format!("controller-{host}"),
-                node_grace: GRACE,
-                compacts_every: Some(Duration::from_secs(300)),
-                state_directory: Some("/controller".into()),
-            };
-            let role = controller::run(config, self.store(&machine), machine, stop.clone());
-            (program, self.spawn(host, program, role))
-        } else if AGENTS.contains(&host) {
-            let (machine, program) = self.guest(host, Role::Agent(node(host)));
-            let config = agent::Config {
-                cluster: cluster(),
-                node: node(host).parse().expect("a name"),
-                address: address(host).to_string(),
-                agent_address: None,
-                labels: BTreeMap::new(),
-                capacity: Default::default(),
-                state_directory: "/var/lib/quaestor".into(),
-                runtime_directory: "/run/quaestor".into(),
-                ends_all: false,
-                allowed: Default::default(),
-                manifests: None,
-                artifact_ca: None,
-                quaestor: "/usr/bin/quaestor".into(),
-                endpoints: Vec::new(),
-            };
-            let processes = self.table.of(&node(host), host, program, self.planted);
-            let role = agent::run(
-                config,
-                self.store(&machine),
-                machine,
-                processes,
-                quaestor::agent::reservations::counter().1,
-                stop.clone(),
-            );
-            (program, self.spawn(host, program, role))
-        } else {
-            let (machine, program) = self.guest(host, Role::Balancer);
-            let directory = Arc::new(Directory::default());
-            self.cast.answers(program, host, Arc::clone(&directory));
-            let role = balance(self.store(&machine), machine, directory, stop.clone());
-            (program, self.spawn(host, program, role))
-        };
-        self.trace
-            .note(format!("10.0.0.{host} runs program {program}"));
-        let running = Running {
-            program,
-            stop,
-            task,
-        };
-        self.running().insert(host, running);
     }
 
     /// Runs a role until it ends; that it ends with an error is a violation.
@@ -456,29 +410,6 @@ impl World {
         }
     }
 
-    /// A client that asks each balancer over the network, again and again.
-    fn ask(&self) {
-        let (host, _) = self.guest(CLIENT, Role::Client);
-        let cast = self.cast.clone();
-        tokio::spawn(async move {
-            let mut turn = 0;
-            loop {
-                tokio::time::sleep(Duration::from_millis(1_700)).await;
-                turn += 1;
-                let balancer = BALANCERS[turn % BALANCERS.len()];
-                let name = SERVICES[turn / 2 % SERVICES.len()].1;
-                let place = format!("{}:5150", address(balancer));
-                let network = Arc::clone(&host.network);
-                let limit = Duration::from_secs(1);
-                // No answer is no lie.
-                if let Ok(answer) = rpc::client::discover(network, &place, name, 0, limit).await {
-                    let answer = answer.into_iter().map(|found| (found.host, found.port));
-                    cast.answered(balancer, name, answer.collect());
-                }
-            }
-        });
-    }
-
     /// Keeps every agent from the store for longer than its session lasts.
     fn cut_off_all(&self) {
         let world = self.clone();
@@ -497,6 +428,29 @@ impl World {
         });
     }
 
+    /// Whoever leads at `moment` deletes all below `prefix`, or writes over it what is not so.
+    fn misled(&self, moment: Duration, prefix: &'static str) {
+        let world = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(moment).await;
+            let Some(leader) = world.cast.leader() else {
+                return;
+            };
+            let dice = Dice::of(world.seed, "misled");
+            let disk = Disk::default();
+            let host = machine(&world.clock, &world.network, leader, dice, &disk);
+            let store = world.store(&host);
+            let found = store.list(&format!("/quaestor/default/{prefix}")).await;
+            for entry in found.into_iter().flat_map(|listing| listing.entries) {
+                let write = match world.planted {
+                    Planted::Prophecy => Write::put(entry.key, r#"{"observedGeneration": 99}"#),
+                    _ => Write::delete(entry.key),
+                };
+                let _ = store.commit(Txn::new().then(write)).await;
+            }
+        });
+    }
+
     /// Puts in the bugs that come from outside the roles.
     fn plant(&self) {
         let (role, key, value) = match self.planted {
@@ -504,6 +458,14 @@ impl World {
             Planted::Meddler => (Role::Balancer, "state/n1/web-0", "{}"),
             Planted::Storm => (Role::Operator, "spec/cluster", "{}"),
             Planted::Immortal => return self.cut_off_all(),
+            Planted::Eviction => {
+                self.cut_off_all();
+                // Their sessions are over by then, for longer than it takes to hear of it.
+                return self.misled(Duration::from_secs(56), "state/");
+            }
+            Planted::Prophecy => {
+                return self.misled(Duration::from_secs(20), "status/service/");
+            }
             _ => return,
         };
         let forever = self.planted == Planted::Storm;
@@ -515,35 +477,6 @@ impl World {
             while store.commit(Txn::new().then(write.clone())).await.is_err() || forever {}
         });
     }
-}
-
-/// A balancer: the view, and the surface on it.
-async fn balance(
-    store: Store,
-    host: Host,
-    directory: Arc<Directory>,
-    stop: CancellationToken,
-) -> Result<(), String> {
-    let config = balancer::Config {
-        cluster: "default".parse().expect("a name"),
-        view_cache: None,
-        import: None,
-        announced: None,
-    };
-    let listening = host.network.listen(([0, 0, 0, 0], 5150).into()).await;
-    let listener = listening.map_err(|error| error.to_string())?;
-    let follows = balancer::run(
-        config,
-        store,
-        host.clone(),
-        Arc::clone(&directory),
-        stop.clone(),
-    );
-    let answers = Answers::new(directory, host.clone(), Limits::default());
-    let serves = rpc::serve(listener, answers, None, host, stop);
-    let (follows, serves) = tokio::join!(follows, serves);
-    follows.map_err(|error| error.to_string())?;
-    serves.map_err(|error| error.to_string())
 }
 
 /// Polls `role` only while its program is not frozen.

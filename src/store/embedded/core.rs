@@ -37,7 +37,18 @@ pub(super) struct Core {
 impl Core {
     /// An empty store.
     pub(super) fn new(host: &Host) -> Self {
-        let state = State::new();
+        Self::holding(State::new(), host)
+    }
+
+    /// Another store that holds what this one does now. The time of each lease begins anew.
+    pub(super) fn copy(&self, host: &Host) -> Self {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = state.clone();
+        state.leases.renew_all(host.clock.now());
+        Self::holding(state, host)
+    }
+
+    fn holding(state: State, host: &Host) -> Self {
         Self {
             clock: host.clock.clone(),
             entropy: host.entropy.clone(),

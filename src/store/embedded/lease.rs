@@ -18,7 +18,7 @@ const MIN_TTL: i64 = 2;
 const MAX_TTL: i64 = 9_000_000_000;
 
 /// All leases.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Leases {
     leases: BTreeMap<i64, Lease>,
     /// The same, by their end.
@@ -28,6 +28,7 @@ pub(super) struct Leases {
 }
 
 /// One lease.
+#[derive(Clone)]
 pub(super) struct Lease {
     /// Seconds it lives after each renewal.
     pub ttl: i64,
@@ -69,6 +70,14 @@ impl Leases {
         lease.end = now + seconds(lease.ttl);
         self.ends.insert((lease.end, id));
         Some(lease.ttl)
+    }
+
+    /// Starts the time of every lease anew, as an etcd does that begins to lead.
+    pub(super) fn renew_all(&mut self, now: Moment) {
+        let ids: Vec<i64> = self.leases.keys().copied().collect();
+        for id in ids {
+            self.renew(id, now);
+        }
     }
 
     /// Removes a lease and returns the keys to delete.

@@ -67,6 +67,15 @@ impl Embedded {
         }
     }
 
+    /// Another store with what this one holds now, as an etcd that was restored from a snapshot: it has a cluster id of
+    /// its own, keeps the revisions, and gives each lease its whole time again.
+    #[must_use]
+    pub fn restored(&self, host: &Host) -> Self {
+        Self {
+            core: Arc::new(self.core.copy(host)),
+        }
+    }
+
     /// Serves clients until `stop` is cancelled; then ends open streams at once, lets running requests
     /// finish, and closes the connections.
     ///
@@ -87,6 +96,38 @@ mod tests {
 
     use super::*;
     use crate::store::{Config, Store};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_restored_store_holds_what_its_snapshot_did_and_leases_have_their_whole_time() {
+        let host = Host::system();
+        let store = Embedded::new(&host);
+        let put = |store: &Embedded, key: &str, lease: i64| {
+            let request = etcd_client::proto::PbPutRequest {
+                key: key.as_bytes().to_vec(),
+                lease,
+                ..Default::default()
+            };
+            store.core.with(|state, _| state.put(&request)).unwrap();
+        };
+        let holds = |store: &Embedded, key: &str| {
+            let key = key.as_bytes();
+            (store.core).with(|state, _| state.map.get(key, i64::MAX).is_some())
+        };
+        let grant = |state: &mut state::State, now| state.leases.grant(1, 10, now);
+        store.core.with(grant).unwrap();
+        put(&store, "a", 1);
+        let snapshot = store.restored(&host);
+        host.clock.sleep(Duration::from_secs(9)).await;
+        put(&store, "b", 0);
+        host.clock.sleep(Duration::from_secs(9)).await;
+        assert!(!holds(&store, "a") && holds(&store, "b"));
+        let restored = snapshot.restored(&host);
+        assert_ne!(restored.core.cluster, store.core.cluster);
+        host.clock.sleep(Duration::from_secs(9)).await;
+        assert!(holds(&restored, "a") && !holds(&restored, "b"));
+        host.clock.sleep(Duration::from_secs(2)).await;
+        assert!(!holds(&restored, "a"));
+    }
 
     #[tokio::test]
     async fn a_store_whose_serving_is_dropped_takes_its_connections_with_it() {

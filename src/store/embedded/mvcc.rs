@@ -33,6 +33,7 @@ pub(super) struct Version {
 type Changes = Vec<Arc<Version>>;
 
 /// Keys, their past and the log of revisions.
+#[derive(Clone)]
 pub(super) struct Map {
     /// Per key its versions, oldest first.
     keys: BTreeMap<Bytes, VecDeque<Arc<Version>>>,

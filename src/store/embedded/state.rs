@@ -22,6 +22,7 @@ const KEPT_REVISIONS: i64 = 10_000;
 const COMPACTION_STEP: i64 = 1_000;
 
 /// The map and its leases.
+#[derive(Clone)]
 pub(super) struct State {
     /// The keys.
     pub map: Map,

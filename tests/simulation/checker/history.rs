@@ -18,17 +18,61 @@ pub struct Version {
     pub value: Option<Value>,
     /// None: nobody wrote it, its lease ended.
     pub by: Option<ProgramId>,
+    /// It was not written, but came back with this restore of the store.
+    pub restore: Option<usize>,
+}
+
+/// A time at which the store was restored from a backup.
+struct Restore {
+    at: Duration,
+    /// When an operator said that what it holds counts.
+    confirmed: Option<Duration>,
 }
 
 /// Keys without their root, and all their versions.
 #[derive(Default)]
 pub struct History {
     keys: BTreeMap<String, Vec<Version>>,
+    restores: Vec<Restore>,
 }
 
 impl History {
     pub fn add(&mut self, key: &str, version: Version) {
         self.keys.entry(key.to_owned()).or_default().push(version);
+    }
+
+    /// The store was restored. The number of that.
+    pub fn restored(&mut self, at: Duration) -> usize {
+        let confirmed = None;
+        self.restores.push(Restore { at, confirmed });
+        self.restores.len() - 1
+    }
+
+    /// An operator has said that what the store holds counts.
+    pub fn confirmed(&mut self, at: Duration) {
+        if let Some(restore) = self.restores.last_mut() {
+            restore.confirmed.get_or_insert(at);
+        }
+    }
+
+    /// When the store was restored last.
+    pub fn last_restore(&self) -> Option<Duration> {
+        Some(self.restores.last()?.at)
+    }
+
+    /// Whether what the store holds waits for an operator's word.
+    pub fn is_unconfirmed(&self) -> bool {
+        let last = self.restores.last();
+        last.is_some_and(|restore| restore.confirmed.is_none())
+    }
+
+    /// Since when a version is one to go by: what came back with a restore is only once that was confirmed.
+    pub fn counts_since(&self, version: &Version) -> Option<Duration> {
+        let restore = version.restore.and_then(|number| self.restores.get(number));
+        match restore {
+            Some(restore) => restore.confirmed,
+            None => Some(version.at),
+        }
     }
 
     pub fn versions(&self, key: &str) -> &[Version] {
@@ -66,6 +110,12 @@ impl History {
         let later = versions.partition_point(|version| version.at <= moment);
         let versions = &versions[later.saturating_sub(1)..];
         versions.iter().filter_map(|version| version.value.as_ref())
+    }
+
+    /// All keys that exist.
+    pub fn keys(&self) -> Vec<String> {
+        let all = self.below("");
+        all.map(|(key, _)| key.to_owned()).collect()
     }
 
     /// The keys that ever existed below `prefix`: what comes after it.

@@ -7,6 +7,7 @@
 //! - [`processes`]: I1, I3, I4, I5, I6, I16, and starts (I14)
 //! - [`answers`]: I9, I10, I11
 //! - [`rest`]: L1, once the faults have stopped
+//! - [`restores`]: a store that falls back in time, and what waits then (I17)
 //!
 //! How many writes there are (I14) is counted here; whom agents signal (I2) is seen by the processes.
 
@@ -14,6 +15,7 @@ pub mod answers;
 pub mod history;
 pub mod processes;
 pub mod rest;
+pub mod restores;
 pub mod rollouts;
 pub mod writes;
 
@@ -58,6 +60,12 @@ pub struct Checker {
     answers: Answers,
     /// The store is to rest: further writes are wrong.
     resting: bool,
+    /// So many restores of the store are known.
+    restores: usize,
+    /// The newest revision of the store.
+    newest: i64,
+    /// Keeps the watch of a restored store open.
+    client: Option<Client>,
     /// The most transactions that a program has sent in ten seconds.
     pub busiest: usize,
 }
@@ -81,6 +89,9 @@ impl Checker {
             processes: Processes::default(),
             answers: Answers::default(),
             resting: false,
+            restores: 0,
+            newest: 0,
+            client: None,
             busiest: 0,
         }
     }
@@ -119,6 +130,12 @@ impl Checker {
                 biased;
                 answer = watch.message() => match answer {
                     Ok(Some(answer)) => self.hear(&answer).await,
+                    _ if self.gate.restores() > self.restores => {
+                        if let Err(error) = self.look_back(watch).await {
+                            self.trace.violation("checker", format!("the store is gone: {error}"));
+                            return false;
+                        }
+                    }
                     other => {
                         self.trace.violation("checker", format!("its watch ended: {other:?}"));
                         return false;
@@ -177,12 +194,14 @@ impl Checker {
                     .map_or_else(|| self.clock.elapsed(), |written| written.at),
                 value,
                 by: written.map(|written| written.by),
+                restore: None,
             };
             self.take(key, version);
         }
     }
 
     fn take(&mut self, key: &str, version: Version) {
+        self.newest = self.newest.max(version.revision);
         let is_load = key.starts_with("load/");
         if !is_load {
             let by = version.by.and_then(|by| self.cast.role(by));
@@ -195,8 +214,13 @@ impl Checker {
                 version.revision
             ));
         }
-        if let Some((invariant, what)) = writes::check(&self.history, &self.cast, key, &version) {
+        let wrong = writes::check(&self.history, &self.cast, key, &version);
+        let wrong = wrong.or_else(|| restores::check(&self.history, &self.cast, key, &version));
+        if let Some((invariant, what)) = wrong {
             self.trace.violation(invariant, what);
+        }
+        if key == "spec/cluster" && version.value.is_some() {
+            self.history.confirmed(version.at);
         }
         // Events are told late where the store was away; what they tell of shows in other keys as well.
         let is_event = key.starts_with("event/");
@@ -263,6 +287,11 @@ impl Checker {
         now: Duration,
     ) {
         let clear = self.cast.clear_for(balancer.host);
+        // What vanished by a restore is answered until those who know have spoken.
+        let since = self.history.last_restore();
+        let clear = since.map_or(clear, |since| {
+            clear.min(now.saturating_sub(since + restores::AFTERMATH))
+        });
         if let Some((invariant, what)) = self.answers.check(balancer, name, answer, clear, now) {
             self.trace.violation(invariant, what);
         }

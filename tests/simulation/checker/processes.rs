@@ -5,9 +5,12 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::history::{History, version_of};
+use serde_json::Value;
+
+use super::history::{History, Version, version_of};
 use crate::{
     cast::{AGENTS, Cast, node},
+    network::ProgramId,
     processes::{Pid, Record, Table},
 };
 
@@ -26,6 +29,9 @@ const SLACK: Duration = Duration::from_secs(9);
 
 /// Longer than any grace of this world, and the looks of the checker.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// Clients have so long to hear that something is not to be called any more, save for what a look takes.
+const NOTICE: Duration = Duration::from_millis(490);
 
 /// So old may be what an undisturbed agent knows.
 const NEWS: Duration = Duration::from_secs(10);
@@ -65,6 +71,7 @@ impl Processes {
                 && self.stopped.insert(record.pid)
             {
                 wrong.extend(cause(record, at, history, cast));
+                wrong.extend(heard_out(record, at, history, cast));
             }
             if record.lapsed.is_some() && self.lapsed.insert(record.pid) {
                 wrong.extend(may_lapse(record, history, cast, now));
@@ -215,8 +222,13 @@ fn may_start(record: &Record, history: &History, cast: &Cast) -> Option<(&'stati
                 && version_of(&value["run"]["process"]) == Some(record.version)
         });
         let mut later = versions.iter().skip(index + 1);
-        let stands = !recovered || later.all(|next| next.at + NEWS >= record.started);
-        asks && stands && version.at <= heard + ECHO
+        let overrules = |next: &Version| {
+            let since = history.counts_since(next);
+            since.is_some_and(|since| since + NEWS < record.started)
+        };
+        let stands = !recovered || !later.any(overrules);
+        let known = since(history, cast, record.agent, version);
+        asks && stands && known.is_some_and(|known| known <= heard + ECHO)
     });
     (!asked).then(|| {
         let what = format!(
@@ -244,6 +256,49 @@ fn no_spin(record: &Record, records: &[Record]) -> Option<(&'static str, String)
     })
 }
 
+/// What is stopped before clients have had their time was known to go by all of them.
+fn heard_out(
+    record: &Record,
+    at: Duration,
+    history: &History,
+    cast: &Cast,
+) -> Option<(&'static str, String)> {
+    let called = record.called.as_ref()?;
+    if cast.is_ending(record.agent) || record.unwell.is_some_and(|unwell| unwell < at) {
+        return None;
+    }
+    let states = history.versions(&format!("state/{}/{}", record.node, record.instance));
+    let is_of_it = |version: &&Version| {
+        let value = version.value.as_ref();
+        version.at <= at && value.is_some_and(|state| state["pid"] == record.pid)
+    };
+    let states: Vec<&Version> = states.iter().filter(is_of_it).collect();
+    let is_ready = |version: &&Version| {
+        let value = version.value.as_ref();
+        value.is_some_and(|state| state["ready"] == true)
+    };
+    let last = states.iter().rposition(is_ready)?;
+    // From then on nobody was to call it, as far as the store knew.
+    let since = states.get(last + 1).map_or(at, |version| version.at);
+    (at < since + NOTICE).then(|| {
+        let what = format!(
+            "{} was signalled {:?} after it was to be called no more, and is called by {called}",
+            describe(record),
+            at.saturating_sub(since)
+        );
+        ("I18", what)
+    })
+}
+
+/// Since when an agent may go by an assignment. By one that came back with a restore only once that is confirmed, if
+/// it can know.
+fn since(history: &History, cast: &Cast, agent: ProgramId, version: &Version) -> Option<Duration> {
+    match cast.knows_of_restore(agent) {
+        true => history.counts_since(version),
+        false => Some(version.at),
+    }
+}
+
 /// Whether there was a reason to stop the process.
 fn cause(
     record: &Record,
@@ -261,9 +316,12 @@ fn cause(
     // What it runs, as its agent once said of it; a restart on an operator's word changes only this.
     let states = history.versions(&format!("state/{}/{}", record.node, record.instance));
     let mut states = states.iter().filter_map(|version| version.value.as_ref());
-    let revision = states
-        .find(|state| state["pid"] == record.pid)
-        .map(|state| &state["revision"]);
+    let state = states.find(|state| state["pid"] == record.pid);
+    let revision = state.map(|state| &state["revision"]);
+    let is_turn = |value: &Value| {
+        let started = state.map(|state| &state["startedAt"]);
+        !value["recycleTurn"].is_null() && Some(&value["recycleTurn"]) == started
+    };
     let asked = |upto: Duration| {
         versions.iter().enumerate().any(|(index, version)| {
             let in_force = versions
@@ -271,10 +329,12 @@ fn cause(
                 .is_none_or(|next| next.at >= record.started);
             let asks = version.value.as_ref().is_some_and(|value| {
                 value["desired"] == "absent"
+                    || is_turn(value)
                     || version_of(&value["run"]["process"]) != Some(record.version)
                     || revision.is_none_or(|revision| value["revision"] != *revision)
             });
-            version.at <= upto && in_force && asks
+            let known = since(history, cast, record.agent, version);
+            known.is_some_and(|known| known <= upto) && in_force && asks
         })
     };
     if asked(heard) {

@@ -89,9 +89,12 @@ fn may_write(role: Option<&Role>, key: &str, version: &Version) -> bool {
                 || key == format!("load/{node}")
                 || key == format!("session/{node}")
         }
-        Some(Role::Balancer | Role::Client) => false,
+        Some(Role::Balancer) => below("balancer/"),
+        Some(Role::Client) => false,
         None => {
-            let leased = ["session/", "load/", "event/"].into_iter().any(below);
+            let leased = ["session/", "load/", "event/", "balancer/"]
+                .into_iter()
+                .any(below);
             version.value.is_none() && (leased || key == "leader")
         }
     }

@@ -6,9 +6,13 @@ use super::World;
 use crate::{
     cast::{CONTROLLERS, node},
     checker::Checker,
+    network::HostId,
     operators::Operators,
     schedule::Fault,
 };
+
+/// Who has followed the store for so long has seen more than any backup holds that is put back.
+const FAR: Duration = Duration::from_secs(15);
 
 impl World {
     /// Does what a schedule says; what has a span is undone after it.
@@ -135,6 +139,39 @@ impl World {
                     tokio::time::sleep(span).await;
                     people.apply(service).await;
                 });
+            }
+            Fault::Restore { age, span, later } => {
+                // Who has not heard of the store for a while may not have seen anything that is newer than the backup.
+                let sees = |host: &HostId| {
+                    self.cast.clear_for(*host) >= FAR && self.cast.runs_for(*host) >= FAR
+                };
+                let innocent = self.hosts().into_iter().filter(|host| !sees(host));
+                let innocent = innocent.collect();
+                self.gate.down(true);
+                let (cast, gate) = (self.cast.clone(), self.gate.clone());
+                let trace = self.trace.clone();
+                self.disturb(self.hosts(), true, span, |world| world.gate.down(false));
+                tokio::spawn(async move {
+                    tokio::time::sleep(span / 2).await;
+                    let restored = gate.restore(age);
+                    trace.note(format!("the store is as it was at {restored:?}"));
+                    if restored.is_some() {
+                        cast.restored(innocent);
+                        tokio::time::sleep(span / 2 + later).await;
+                        people.confirm().await;
+                    }
+                });
+            }
+            Fault::Reboot { host, span } => {
+                self.crash(host, true);
+                self.table.end_all(&node(host));
+                if let Some(disk) = self.disks.get(&host) {
+                    disk.boot(&format!("{:?}", self.clock.elapsed()));
+                }
+                self.start_after(host, span);
+            }
+            Fault::RenewOne { service, slot } => {
+                tokio::spawn(async move { people.renew_one(service, slot).await });
             }
             Fault::Tamper { prefix, nth } => {
                 tokio::spawn(async move { people.tamper(prefix, nth).await });
