@@ -12,7 +12,6 @@
 mod figures;
 mod support;
 #[path = "support/turns.rs"]
-#[allow(unreachable_pub, reason = "each bench uses a part")]
 mod turns;
 
 use std::{
@@ -20,7 +19,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use figures::Bar;

@@ -9,14 +9,14 @@ use std::{
 use futures::future::{BoxFuture, join_all};
 
 /// Requests under way at once, unless it is said otherwise.
-pub const CALLERS: usize = 8;
+pub(crate) const CALLERS: usize = 8;
 
 /// Makes one request, for the caller of this number.
-pub type Request = Arc<dyn Fn(usize) -> BoxFuture<'static, ()> + Send + Sync>;
+pub(crate) type Request = Arc<dyn Fn(usize) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// A kind of requests.
-pub struct Kind {
-    pub name: &'static str,
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
     request: Request,
     callers: usize,
     turns: Vec<Turn>,
@@ -24,15 +24,15 @@ pub struct Kind {
 
 /// What was measured of one turn, or the medians of all.
 #[derive(Clone, Copy)]
-pub struct Turn {
+pub(crate) struct Turn {
     /// Requests per second.
-    pub rate: f64,
-    pub p50: Duration,
-    pub p99: Duration,
+    pub(crate) rate: f64,
+    pub(crate) p50: Duration,
+    pub(crate) p99: Duration,
 }
 
 impl Kind {
-    pub fn new(name: &'static str, request: Request) -> Self {
+    pub(crate) fn new(name: &'static str, request: Request) -> Self {
         Self {
             name,
             request,
@@ -42,11 +42,11 @@ impl Kind {
     }
 
     /// The same, from so many callers.
-    pub fn with(self, callers: usize) -> Self {
+    pub(crate) fn with(self, callers: usize) -> Self {
         Self { callers, ..self }
     }
 
-    pub async fn turn(&mut self, length: Duration) {
+    pub(crate) async fn turn(&mut self, length: Duration) {
         let start = Instant::now();
         let callers = (0..self.callers).map(|caller| {
             let request = Arc::clone(&self.request);
@@ -71,7 +71,7 @@ impl Kind {
         });
     }
 
-    pub fn medians(&self) -> Turn {
+    pub(crate) fn medians(&self) -> Turn {
         let median = |figure: fn(&Turn) -> f64| {
             let mut figures: Vec<f64> = self.turns.iter().map(figure).collect();
             figures.sort_by(f64::total_cmp);
@@ -85,7 +85,7 @@ impl Kind {
     }
 
     /// Throughput and 99th percentile as multiples of those of `other`.
-    pub fn beside(&self, other: &Self) -> (f64, f64) {
+    pub(crate) fn beside(&self, other: &Self) -> (f64, f64) {
         let (own, other) = (self.medians(), other.medians());
         (
             own.rate / other.rate,
@@ -93,7 +93,7 @@ impl Kind {
         )
     }
 
-    pub fn print(&self, beside: Option<(&Self, &str)>) {
+    pub(crate) fn print(&self, beside: Option<(&Self, &str)>) {
         let Turn { rate, p50, p99 } = self.medians();
         let ratios = beside.map_or(String::new(), |(other, bars)| {
             let (rate, p99) = self.beside(other);
@@ -107,7 +107,7 @@ impl Kind {
 }
 
 /// Lets all kinds take so many turns, after one of each that does not count.
-pub async fn take_turns(kinds: &mut [Kind], rounds: usize, turn: Duration) {
+pub(crate) async fn take_turns(kinds: &mut [Kind], rounds: usize, turn: Duration) {
     for kind in kinds.iter_mut() {
         kind.turn(turn / 2).await;
         kind.turns.clear();
@@ -120,14 +120,14 @@ pub async fn take_turns(kinds: &mut [Kind], rounds: usize, turn: Duration) {
 }
 
 /// How many turns there are, and how long each is.
-pub fn length() -> (usize, Duration) {
+pub(crate) fn length() -> (usize, Duration) {
     match std::env::args().any(|argument| argument == "--quick") {
         true => (5, Duration::from_millis(200)),
         false => (20, Duration::from_millis(500)),
     }
 }
 
-pub fn print_head() {
+pub(crate) fn print_head() {
     println!(
         "{:<34} {:>10} {:>9} {:>9}   ratios and bars",
         "request", "a second", "p50", "p99"
