@@ -1,5 +1,4 @@
-//! Whether what ended was to end: a fault has killed it, or its agent has written down why it stopped it; and what that cites
-//! is in the store's own history, as far as that could be followed.
+//! Whether what ended was to end: a fault has killed it, or its agent has written down why it stopped it.
 
 use std::{collections::BTreeMap, time::Duration};
 
