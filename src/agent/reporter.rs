@@ -329,6 +329,13 @@ impl Reporter {
         for entry in listing.entries {
             if let Some(Key::State(_, instance)) = self.keys.parse(&entry.key) {
                 gone.remove(&instance);
+                // Known from later on, though it was written before: that was in a store that was restored since.
+                let known = self.known.get(&instance);
+                if known.is_some_and(|known| {
+                    known.revision > entry.mod_revision && known.revision <= listing.revision
+                }) {
+                    self.known.remove(&instance);
+                }
                 self.seen(instance, entry.mod_revision, Some(&entry.value));
             }
         }
@@ -368,5 +375,43 @@ impl Reporter {
         } else {
             self.stale.remove(instance);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Config, Entry};
+
+    #[tokio::test]
+    async fn what_was_known_of_a_store_that_was_restored_since_gives_way_to_a_look_at_it() {
+        let store = Store::new(
+            Config::new(["http://127.0.0.1:1".to_owned()]),
+            Host::system(),
+        );
+        let (node, keys): (Name, _) = (
+            "n1".parse().unwrap(),
+            Keys::new(&"default".parse().unwrap()),
+        );
+        let mut reporter =
+            Reporter::new(store.unwrap(), Host::system(), keys.clone(), node.clone());
+        let instance: Instance = "worker-0".parse().unwrap();
+        let listing = |mod_revision| Listing {
+            entries: vec![Entry {
+                key: keys.of(&Key::State(node.clone(), instance.clone())),
+                value: b"{}".to_vec().into(),
+                create_revision: mod_revision,
+                mod_revision,
+            }],
+            revision: 120,
+        };
+        let revision = |reporter: &Reporter| reporter.known[&instance].revision;
+        reporter.seen(instance.clone(), 95, Some(b"{}"));
+        reporter.take_listing(listing(70));
+        assert_eq!(revision(&reporter), 70);
+        // A watch may be ahead of a look.
+        reporter.seen(instance.clone(), 121, Some(b"{}"));
+        reporter.take_listing(listing(110));
+        assert_eq!(revision(&reporter), 121);
     }
 }
