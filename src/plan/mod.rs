@@ -9,7 +9,7 @@
 //! - [`controller`]: the plan for a cluster: what the leader writes, and what it waits for
 //! - [`service`], [`blueprint`], [`roster`], [`rollout`]: the same for one service, what its spec makes
 //!   of an instance, who stays and who ends, whose turn it is to be replaced
-//! - `recycling`: whose turn it is to be recycled
+//! - `running`, `course`: the steps of such a plan, and what they share; `recycling`: whose turn it is to be recycled
 //! - [`lineage`]: which template is in force, and what becomes of its rollout
 //! - [`placement`], [`room`]: which node takes a new instance; ports and load of the nodes
 //! - [`merge`], [`impact`]: what becomes of a manifest that others have changed, and what a change does to what runs
@@ -32,6 +32,7 @@ pub mod check;
 pub mod cluster;
 pub mod conditions;
 pub mod controller;
+mod course;
 pub mod drain;
 pub mod health;
 pub mod impact;

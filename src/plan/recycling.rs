@@ -9,8 +9,8 @@ use crate::model::{Assignment, Instance};
 
 use super::{
     cluster::Seat,
+    course::Course,
     rollout::{Member, Spare},
-    running::Course,
     service::Draft,
 };
 

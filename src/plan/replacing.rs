@@ -6,10 +6,11 @@ use crate::model::{Instance, Name};
 
 use super::{
     cluster::Seat,
+    course::Course,
     placement,
     rollout::{self, Member, Spare},
     roster::Place,
-    running::{Course, held},
+    running::held,
     service::Draft,
 };
 

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Assignment, Instance, Name, Run, ServiceObject, ServiceSpec, service::Budget};
+use crate::model::{Instance, Name, Run, ServiceObject, ServiceSpec};
 
 use super::{
     blueprint::{self, Blueprint},
     cluster::Seat,
     conditions::Report,
+    course::Course,
     lineage,
     placement::{self, Candidates},
     recycling,
@@ -19,50 +20,6 @@ use super::{
     service::Draft,
     stored::Stored,
 };
-
-/// What the steps of a plan for a running service share.
-pub(super) struct Course<'a> {
-    pub(super) blueprint: Blueprint<'a>,
-    /// Makes the instances that the rollout leaves alone, where that is another one.
-    stable: Option<Blueprint<'a>>,
-    /// The revision of `blueprint`.
-    revision: String,
-    pub(super) budget: Budget,
-    pub(super) numbers: Numbers,
-    pub(super) candidates: Option<Candidates<'a>>,
-    pub(super) report: Report<'a>,
-}
-
-impl<'a> Course<'a> {
-    /// Whether the rollout leaves the instance in `slot` alone.
-    fn holds(&self, slot: u32) -> bool {
-        self.blueprint.is_paused() || slot < self.blueprint.spec().rollout.partition
-    }
-
-    /// What makes the instance in `slot`, if it has to be made anew.
-    pub(super) fn blueprint_of(&self, slot: u32) -> Blueprint<'a> {
-        let stable = self.stable.filter(|_| self.holds(slot));
-        stable.unwrap_or(self.blueprint)
-    }
-
-    /// The revision that `blueprint` gives to one instance.
-    pub(super) fn revision_of(&self, blueprint: Blueprint<'a>, slot: u32) -> String {
-        match blueprint.is_uniform() && blueprint.is(self.blueprint) {
-            true => self.revision.clone(),
-            false => blueprint.revision_of(slot),
-        }
-    }
-
-    pub(super) fn assignment(
-        &self,
-        blueprint: Blueprint<'a>,
-        instance: Instance,
-        numbers: &[Option<u16>],
-    ) -> Assignment {
-        let revision = self.revision_of(blueprint, instance.slot);
-        blueprint.assignment(instance, revision, numbers)
-    }
-}
 
 impl<'a> Draft<'a, '_> {
     /// The service is to run like `object`.

@@ -102,7 +102,7 @@ impl Drop for Dev {
     }
 }
 
-/// What may stand in place of a word: its long numbers as `#`, times as `@`.
+/// What may stand in place of a word: its long numbers, such as ports and process ids, as `#`, times as `@`.
 fn shape(word: &str) -> String {
     let units = ["ms", "s", "m", "h", "d"];
     let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -113,7 +113,7 @@ fn shape(word: &str) -> String {
         return "@".to_owned();
     }
     let parts = word.split(':');
-    let parts = parts.map(|part| match part.len() >= 4 && number(part) {
+    let parts = parts.map(|part| match part.len() >= 3 && number(part) {
         true => "#",
         false => part,
     });
