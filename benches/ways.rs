@@ -96,7 +96,7 @@ async fn main() {
             });
             kinds.push(Kind::new("through nginx", through));
         }
-        None => println!("without a proxy: $NGINX names none"),
+        None => println!("without a proxy: $QUAESTOR_BENCH_NGINX names none"),
     }
     let (rounds, turn) = turns::length();
     take_turns(&mut kinds, rounds, turn).await;
@@ -196,9 +196,9 @@ struct Proxy {
 }
 
 impl Proxy {
-    /// None where `$NGINX` names no program.
+    /// None where `$QUAESTOR_BENCH_NGINX` names no program.
     fn start(addresses: &[String]) -> Option<Self> {
-        let program = std::env::var_os("NGINX")?;
+        let program = std::env::var_os("QUAESTOR_BENCH_NGINX")?;
         let directory = tempfile::tempdir().unwrap();
         let address = format!("127.0.0.1:{}", free_port());
         let servers: String = (addresses.iter())

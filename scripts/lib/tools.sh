@@ -125,14 +125,14 @@ fetch_iproute() {
 
 # A proxy to measure beside the balancer; without it, that is left out.
 need_nginx() {
-    PATH=$PATH:/usr/sbin named NGINX nginx && return
-    NGINX=$tools/nginx/usr/sbin/nginx
-    [[ -x $NGINX ]] || alone fetch_nginx || unset NGINX
-    if [[ -n ${NGINX:-} ]]; then export NGINX; fi
+    PATH=$PATH:/usr/sbin named QUAESTOR_BENCH_NGINX nginx && return
+    QUAESTOR_BENCH_NGINX=$tools/nginx/usr/sbin/nginx
+    [[ -x $QUAESTOR_BENCH_NGINX ]] || alone fetch_nginx || unset QUAESTOR_BENCH_NGINX
+    if [[ -n ${QUAESTOR_BENCH_NGINX:-} ]]; then export QUAESTOR_BENCH_NGINX; fi
 }
 
 fetch_nginx() {
-    [[ -x $NGINX ]] && return
+    [[ -x $QUAESTOR_BENCH_NGINX ]] && return
     say "fetching nginx (Debian's) into target/tools"
     debian_unpack_with_needs nginx nginx
 }
