@@ -45,42 +45,36 @@ async fn main() {
         "endpoints", "put to watch, p50 p99", "out of answers, p50 p99", "beyond, p50 p99"
     );
     for size in sizes {
-        let mut pairs = measure(*size, rounds).await;
-        let mut figures = String::new();
-        for time in [
+        let pairs = measure(*size, rounds).await;
+        let [watched, gone, beyond] = [
             |pair: &Pair| pair.watched,
             |pair: &Pair| pair.gone,
             |pair: &Pair| pair.gone.saturating_sub(pair.watched),
-        ] {
-            pairs.sort_by_key(time);
-            let at = |part: f64| time(&pairs[((pairs.len() - 1) as f64 * part) as usize]);
-            let millis = |part| at(part).as_secs_f64() * 1e3;
-            figures += &format!("  {:>10.2} {:>8.2} ms", millis(0.5), millis(0.99));
-        }
-        println!("{size:>9}{figures}");
-        let at = |time: fn(&Pair) -> Duration, part: f64| {
-            let mut times: Vec<Duration> = pairs.iter().map(time).collect();
-            times.sort_unstable();
-            times[((times.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e3
-        };
-        let beyond: fn(&Pair) -> Duration = |pair| pair.gone.saturating_sub(pair.watched);
+        ]
+        .map(|time| quantiles(pairs.iter().map(time)));
+        let both = |(p50, p99): (f64, f64)| format!("  {p50:>10.2} {p99:>8.2} ms");
+        println!("{size:>9}{}{}{}", both(watched), both(gone), both(beyond));
         let cells = [
-            ("a plain watch, median", at(|pair| pair.watched, 0.5), "ms"),
-            ("p99", at(|pair| pair.watched, 0.99), "ms"),
-            (
-                "out of the answers, median",
-                at(|pair| pair.gone, 0.5),
-                "ms",
-            ),
-            ("p99 ", at(|pair| pair.gone, 0.99), "ms"),
+            ("a plain watch, median", watched.0, "ms"),
+            ("p99", watched.1, "ms"),
+            ("out of the answers, median", gone.0, "ms"),
+            ("p99 ", gone.1, "ms"),
         ];
         figures::row("exits", &format!("{size} endpoints"), &cells);
         let name = format!(
             "an exit among {size} until it is out of the answers, beyond a plain watch, p99"
         );
         let most = Bar::AtMost(BAR.as_secs_f64() * 1e3);
-        figures::bar(&name, at(beyond, 0.99), "ms", most);
+        figures::bar(&name, beyond.1, "ms", most);
     }
+}
+
+/// Median and 99th percentile, in milliseconds.
+fn quantiles(times: impl Iterator<Item = Duration>) -> (f64, f64) {
+    let mut times: Vec<Duration> = times.collect();
+    times.sort_unstable();
+    let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e3;
+    (at(0.5), at(0.99))
 }
 
 /// From the write on: when a plain client saw it, and when the first answer came that heeds it.
