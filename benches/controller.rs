@@ -6,23 +6,17 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 #![allow(clippy::print_stdout, reason = "prints a table")]
 
+#[path = "support/fleet.rs"]
+mod fleet;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
 use std::{
-    collections::BTreeMap,
     fs,
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt as _, stream};
-use quaestor::{
-    host::Host,
-    keys::{Key, Keys},
-    model::{Assignment, Desired, Instance, Name, ServiceStatus},
-    store::{Change, Config, Follow, Outcome, Store, Txn, Write},
-};
-use serde_json::{Value as Json, json};
+use fleet::{Fleet, Statuses, name};
 use support::{
     figures::{self, Bar},
     hosts::Hosts,
@@ -33,137 +27,11 @@ const NODES: usize = 1_000;
 const SERVICES: usize = 1_000;
 const REPLICAS: u32 = 50;
 
-/// Writes per transaction, and transactions under way at once, of all simulated agents.
-const BATCH: usize = 100;
-const WIDTH: usize = 8;
-
 /// Changes whose time is measured.
 const CHANGES: usize = 20;
 
 /// How long the leader is watched while nothing happens: it has made a full pass then, at least.
 const IDLE: Duration = Duration::from_secs(65);
-
-/// An assignment was seen: of which instance, in which generation, and when.
-type Sight = (Instance, u64, Instant);
-
-#[derive(Clone)]
-struct Cluster {
-    store: Store,
-    keys: Keys,
-}
-
-impl Cluster {
-    async fn put(&self, writes: Vec<Write>) {
-        let batches: Vec<Vec<Write>> = writes.chunks(BATCH).map(<[Write]>::to_vec).collect();
-        let commit = |batch: Vec<Write>| async move {
-            let txn = batch.into_iter().fold(Txn::new(), Txn::then);
-            let outcome = self.store.commit(txn).await.unwrap();
-            assert!(matches!(outcome, Outcome::Committed(_)));
-        };
-        stream::iter(batches)
-            .map(commit)
-            .buffer_unordered(WIDTH)
-            .collect::<()>()
-            .await;
-    }
-
-    fn write(&self, key: &Key, value: &Json) -> Write {
-        Write::put(self.keys.of(key), value.to_string())
-    }
-
-    fn session(&self, at: usize) -> Write {
-        let session = json!({
-            "uuid": "u", "nodeUuid": "n", "address": format!("10.0.{}.{}", at / 250, at % 250), "version": "0",
-            "labels": {"zone": format!("z{}", at % 3)}, "startedAt": "2026-01-01T00:00:00Z", "reconciled": true,
-        });
-        self.write(&Key::Session(name("n", at)), &session)
-    }
-
-    fn service(&self, at: usize, generation: u64) -> Write {
-        let spec = json!({
-            "replicas": REPLICAS, "command": ["/opt/worker", "--port", "{port}"],
-            "env": {"GENERATION": generation.to_string()},
-            "ports": [{"name": "grpc"}], "serviceNames": [format!("S{at}")], "placement": {"spreadBy": "zone"},
-            "rollout": {"maxUnavailable": "25%"},
-        });
-        let name = name("s", at);
-        let object = json!({"metadata": {"name": name}, "generation": generation, "spec": spec});
-        self.write(&Key::ServiceSpec(name), &object)
-    }
-
-    /// What an agent does at once with what it is asked.
-    fn report(&self, node: Name, asked: &Assignment) -> Write {
-        let key = Key::State(node.clone(), asked.instance.clone());
-        if asked.desired == Desired::Absent {
-            return Write::delete(self.keys.of(&key));
-        }
-        let state = json!({
-            "instance": asked.instance, "node": node, "phase": "Running", "ready": true, "pid": 1,
-            "endpoint": {"host": "10.0.0.1", "port": 5000}, "ports": {"grpc": 5000}, "restarts": 0,
-            "reason": "", "message": "", "startedAt": "2026-01-01T00:00:00Z",
-            "observedGeneration": asked.generation, "revision": asked.revision, "epoch": 1,
-        });
-        self.write(&key, &state)
-    }
-
-    /// All agents.
-    async fn simulate(self, seen: mpsc::UnboundedSender<Sight>) {
-        let mut follow = self.store.follow(vec![self.keys.assignments()]);
-        loop {
-            let update = follow.next().await;
-            let now = Instant::now();
-            let mut reports: BTreeMap<String, Write> = BTreeMap::new();
-            for change in &update.changes {
-                let Some(Key::Assignment(node, _)) = self.keys.parse(change.key()) else {
-                    continue;
-                };
-                if let Change::Put(entry) = change {
-                    let asked: Assignment = serde_json::from_slice(&entry.value).unwrap();
-                    let _ = seen.send((asked.instance.clone(), asked.generation, now));
-                    reports.insert(entry.key.clone(), self.report(node, &asked));
-                }
-            }
-            self.put(reports.into_values().collect()).await;
-        }
-    }
-}
-
-fn name(kind: &str, at: usize) -> Name {
-    format!("{kind}{at}").parse().unwrap()
-}
-
-/// How far the services are, as the leader reports them.
-struct Statuses {
-    keys: Keys,
-    follow: Follow,
-    done: BTreeMap<Name, u64>,
-}
-
-impl Statuses {
-    /// Waits until `count` services have all replicas ready and updated in `generation`.
-    async fn until(&mut self, count: usize, generation: u64) {
-        while self
-            .done
-            .values()
-            .filter(|done| **done >= generation)
-            .count()
-            < count
-        {
-            for change in self.follow.next().await.changes {
-                let Some(Key::ServiceStatus(name)) = self.keys.parse(change.key()) else {
-                    continue;
-                };
-                if let Change::Put(entry) = change {
-                    let status: ServiceStatus = serde_json::from_slice(&entry.value).unwrap();
-                    let all = (status.ready, status.updated) == (REPLICAS, REPLICAS);
-                    if all {
-                        self.done.insert(name, status.observed_generation);
-                    }
-                }
-            }
-        }
-    }
-}
 
 /// A line of `/proc/PID/status`, in MiB.
 fn memory(pid: u32, field: &str) -> f64 {
@@ -204,25 +72,20 @@ async fn main() {
         return;
     }
     let mut hosts = Hosts::empty();
-    let store = Store::new(Config::new([hosts.etcd.endpoint()]), Host::system()).unwrap();
-    let keys = Keys::new(&"default".parse().unwrap());
-    let cluster = Cluster {
-        store: store.clone(),
-        keys: keys.clone(),
-    };
+    let cluster = Fleet::new(hosts.etcd.endpoint());
     cluster
         .put((0..NODES).map(|at| cluster.session(at)).collect())
         .await;
     cluster
-        .put((0..SERVICES).map(|at| cluster.service(at, 1)).collect())
+        .put(
+            (0..SERVICES)
+                .map(|at| cluster.service(at, REPLICAS, 1))
+                .collect(),
+        )
         .await;
     let (seen, mut sights) = mpsc::unbounded_channel();
     tokio::spawn(cluster.clone().simulate(seen));
-    let mut statuses = Statuses {
-        follow: store.follow(vec![keys.statuses()]),
-        keys,
-        done: BTreeMap::new(),
-    };
+    let mut statuses = Statuses::of(&cluster);
 
     println!(
         "{NODES} nodes x {} instances",
@@ -252,7 +115,7 @@ async fn main() {
     for at in 0..CHANGES {
         while sights.try_recv().is_ok() {}
         let changed = name("s", at);
-        cluster.put(vec![cluster.service(at, 2)]).await;
+        cluster.put(vec![cluster.service(at, REPLICAS, 2)]).await;
         let start = Instant::now();
         loop {
             let (instance, generation, when) = sights.recv().await.unwrap();
@@ -299,7 +162,9 @@ async fn main() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     hosts.kill("controller");
     let killed = Instant::now();
-    cluster.put(vec![cluster.service(SERVICES - 1, 2)]).await;
+    cluster
+        .put(vec![cluster.service(SERVICES - 1, REPLICAS, 2)])
+        .await;
     statuses.until(CHANGES + 1, 2).await;
     print(
         "the leader killed until its heir has carried out a change",
@@ -312,6 +177,35 @@ async fn main() {
         "the most memory of the heir",
         memory(pid, "VmHWM"),
         "MiB",
+        "",
+    );
+
+    // One that steps down leaves no lease to be waited for: what is left is reading everything, and planning.
+    hosts.stop("heir");
+    cluster
+        .put(vec![cluster.service(SERVICES - 2, REPLICAS, 2)])
+        .await;
+    let start = Instant::now();
+    hosts.role("third", &["controller", "--node-grace", "1h"]);
+    statuses.until(CHANGES + 2, 2).await;
+    print(
+        "a controller from its start until it has carried out a change",
+        start.elapsed().as_secs_f64(),
+        "s",
+        "",
+    );
+
+    let start = Instant::now();
+    hosts.agent("fresh");
+    while !hosts
+        .get("nodes")
+        .iter()
+        .any(|node| node["name"] == "fresh" && node["status"] == "Ready")
+    {}
+    print(
+        "an agent from its start until `quaestor get nodes` calls it ready",
+        start.elapsed().as_secs_f64(),
+        "s",
         "",
     );
 }

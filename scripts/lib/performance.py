@@ -1,12 +1,14 @@
 """Writes docs/performance.md and its plots from what the benches have measured: see scripts/bench.
 
-    performance.py FIGURES CRITERION DOCS MODE
+    performance.py begin COMMAND...     the first line of a part's figures: what was run, where, and of which commit
+    performance.py picks CRITERION      the picks that criterion has timed, as figures
+    performance.py page DIRECTORY       DIRECTORY.md, and plots in DIRECTORY, from the figures of its *.jsonl
 
-FIGURES has a JSON object a line, as tests/support/figures.rs writes them; CRITERION is criterion's directory of
-results. No figure is typed by hand.
+Figures are JSON objects, one a line, as tests/support/figures.rs writes them. None is typed by hand.
 """
 
 import collections
+import datetime
 import json
 import math
 import os
@@ -15,40 +17,71 @@ import platform
 import subprocess
 import sys
 
-Figures = collections.namedtuple("Figures", "bars tables curves")
+from plot import plot
+
+# The parts of scripts/bench, in the order of the page.
+PARTS = ("balancer", "exits", "ways", "xds", "quality", "supervision", "crowd", "planner", "controller", "growth", "writes")
+
+Figures = collections.namedtuple("Figures", "runs bars tables curves")
 
 
-def read(figures: pathlib.Path, criterion: pathlib.Path) -> Figures:
-    """Bars in their order; tables: name -> rows; plots: name -> curve -> points."""
-    bars, tables, curves = {}, collections.defaultdict(dict), collections.defaultdict(dict)
-    for line in figures.read_text().splitlines():
-        figure = json.loads(line)
-        if "bar" in figure:
-            bars[figure["bar"]["name"]] = figure["bar"]
-        elif "row" in figure:
-            row = figure["row"]
-            tables[row["table"]][row["name"]] = row["cells"]
-        else:
-            point = figure["point"]
-            curves[point["plot"]].setdefault(point["curve"], {})[point["x"]] = point["y"]
-    for name, most in {"10": 300, "24": 300, "1000": 300, "10000": None, "100000": 500}.items():
+def read(directory: pathlib.Path) -> Figures:
+    """Runs and bars in their order; tables: name -> rows; plots: name -> curve -> points."""
+    figures = Figures({}, {}, collections.defaultdict(dict), collections.defaultdict(dict))
+    for part in PARTS:
+        path = directory / f"{part}.jsonl"
+        if not path.exists():
+            continue
+        for line in path.read_text().splitlines():
+            figure = json.loads(line)
+            if "run" in figure:
+                figures.runs[part] = figure["run"]
+            elif "bar" in figure:
+                figures.bars[figure["bar"]["name"]] = figure["bar"]
+            elif "row" in figure:
+                row = figure["row"]
+                figures.tables[row["table"]][row["name"]] = row["cells"]
+            else:
+                point = figure["point"]
+                figures.curves[point["plot"]].setdefault(point["curve"], {})[point["x"]] = point["y"]
+    return figures
+
+
+# Endpoints, and the most nanoseconds that `leastLoad` may take.
+PICKS = {10: 300, 24: 300, 1_000: 300, 10_000: None, 100_000: 500}
+
+
+def picks(criterion: pathlib.Path) -> list[dict]:
+    """The figures of criterion's medians."""
+    figures = []
+    for size, most in PICKS.items():
         cells = []
-        for policy, what in {"leastLoad": "`leastLoad`", "ordered": "`DiscoverTopServices(1)`"}.items():
-            estimates = criterion / "pick" / policy / name / "new" / "estimates.json"
+        for policy, what in {"leastLoad": "leastLoad", "ordered": "DiscoverTopServices(1)"}.items():
+            estimates = criterion / "pick" / policy / str(size) / "new" / "estimates.json"
             if not estimates.exists():
                 continue
             nanos = json.loads(estimates.read_text())["median"]["point_estimate"]
-            cells.append((what, nanos, "ns"))
-            if policy == "leastLoad":
-                curves["pick"].setdefault("leastLoad", {})[float(name)] = nanos
-                if most:
-                    bar = {"name": f"a pick among {name}", "figure": nanos, "unit": "ns", "least": None, "most": most}
-                    bars[bar["name"]] = bar
-            else:
-                curves["pick"].setdefault("DiscoverTopServices(1)", {})[float(name)] = nanos
-        if cells:
-            tables["pick"][f"{name} endpoints"] = cells
-    return Figures(bars, tables, curves)
+            cells.append((f"`{what}`", nanos, "ns"))
+            figures.append({"point": {"plot": "pick", "curve": what, "x": size, "y": nanos}})
+            if policy == "leastLoad" and most:
+                bar = {"name": f"a pick among {size}", "figure": nanos, "unit": "ns", "least": None, "most": most}
+                figures.append({"bar": bar})
+        figures.append({"row": {"table": "pick", "name": f"{size} endpoints", "cells": cells}})
+    return figures
+
+
+def run(command: list[str]) -> dict:
+    """What is to be known of a run."""
+    commit = said("git", "describe", "--always", "--dirty", "--exclude", "*")
+    today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+    return {"run": {"command": " ".join(command), "commit": commit, "date": today, "machine": machine()}}
+
+
+def said(*command: str) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+    except (OSError, subprocess.CalledProcessError, IndexError):
+        return "unknown"
 
 
 def number(figure: float) -> str:
@@ -87,60 +120,7 @@ def table(rows: dict) -> str:
     return text
 
 
-COLOURS = ["#2a6f97", "#e07a1f", "#2a9d8f", "#8d4e85"]
-
-
-def plot(title: str, across: str, up: str, curves: dict, bars: dict) -> str:
-    """Curves over a logarithmic axis, and dashed lines for bars, as SVG."""
-    width, height, left, right, top, bottom = 640, 320, 60, 180, 40, 45
-    xs = sorted({x for points in curves.values() for x in points})
-    most = 1.15 * max([y for points in curves.values() for y in points.values()] + list(bars.values()))
-    low, high = math.log10(xs[0]), math.log10(xs[-1])
-
-    def place(x: float, y: float) -> tuple[float, float]:
-        part = (math.log10(x) - low) / ((high - low) or 1)
-        return left + part * (width - left - right), height - bottom - y / most * (height - top - bottom)
-
-    def text(x: float, y: float, what: str, more: str = "") -> str:
-        return f'<text x="{x:.1f}" y="{y:.1f}" {more}>{what}</text>\n'
-
-    svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        f'font-family="sans-serif" font-size="12" fill="#222">\n<rect width="{width}" height="{height}" fill="#fff"/>\n'
-    )
-    svg += text(left, 22, title, 'font-size="14"')
-    step = 10 ** math.floor(math.log10(most))
-    step *= next(part for part in (0.1, 0.2, 0.5, 1, 2) if most / (part * step) <= 8)
-    for mark in (at * step for at in range(int(most / step) + 1)):
-        _, y = place(xs[0], mark)
-        svg += f'<line x1="{left}" y1="{y:.1f}" x2="{width - right}" y2="{y:.1f}" stroke="#ddd"/>\n'
-        svg += text(left - 6, y + 4, f"{mark:g}", 'text-anchor="end" fill="#666"')
-    for x in xs:
-        svg += text(place(x, 0)[0], height - bottom + 16, f"{x:,.0f}".replace(",", " "), 'text-anchor="middle" fill="#666"')
-    svg += text((left + width - right) / 2, height - 8, across, 'text-anchor="middle"')
-    svg += text(8, top - 6, up, 'fill="#666"')
-    for name, y in bars.items():
-        _, at = place(xs[0], y)
-        svg += f'<line x1="{left}" y1="{at:.1f}" x2="{width - right}" y2="{at:.1f}" stroke="#b00" stroke-dasharray="5 4"/>\n'
-        svg += text(width - right + 6, at + 4, name, 'fill="#b00"')
-    for at, (name, points) in enumerate(curves.items()):
-        colour = COLOURS[at % len(COLOURS)]
-        line = [place(x, y) for x, y in sorted(points.items())]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in line)
-        svg += f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>\n'
-        svg += "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>\n' for x, y in line)
-        svg += text(width - right + 24, top + 10 + 18 * at, name)
-        svg += f'<rect x="{width - right + 8}" y="{top + 18 * at}" width="11" height="11" fill="{colour}"/>\n'
-    return svg + "</svg>\n"
-
-
 def machine() -> str:
-    def said(*command: str) -> str:
-        try:
-            return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
-        except (OSError, subprocess.CalledProcessError, IndexError):
-            return "unknown"
-
     processor = [line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
     memory = next(int(line.split()[1]) for line in open("/proc/meminfo") if line.startswith("MemTotal"))
     return (
@@ -174,42 +154,67 @@ SECTIONS = [
         [],
     ),
     ("Peers", "The same request by other ways to find a worker.", ["ways"], []),
-    ("Supervision", "From a crash until the same program runs again, restart delay 0, one after the other.", ["supervision"], []),
+    (
+        "Supervision",
+        "From a crash until the same program runs again, restart delay 0, one after the other; and many programs under each\n"
+        "alone. An agent of Quaestor leaves its programs running when it ends, and so has a process beside each, as runit has.",
+        ["supervision", "crowd"],
+        [],
+    ),
     ("Planning", "What the leader computes, in memory.", ["planning"], []),
     ("A large cluster", "The real controller on a real etcd; the agents of 1 000 nodes with 50 instances each are simulated.", ["controller"], []),
+    (
+        "Growth",
+        "From the write of a service until all of it is reported ready, by simulated agents that do at once what they are\n"
+        "asked; the limit is writing as much without deciding anything. And agents that all lose their etcd at once.",
+        ["growth", "back"],
+        [],
+    ),
+    ("Writes", "What etcd is asked to store, by its own counters.", ["writes"], []),
 ]  # fmt: skip
 
 
-def main() -> int:
-    source, criterion, docs, mode = sys.argv[1:]
-    docs = pathlib.Path(docs)
-    figures = read(pathlib.Path(source), pathlib.Path(criterion))
+def page(directory: pathlib.Path) -> None:
+    figures = read(directory)
     missed = [bar["name"] for bar in figures.bars.values() if not holds(bar)]
-    page = (
+    runs = collections.defaultdict(list)
+    for part, it in figures.runs.items():
+        runs[f"`{it['commit']}`, {it['date']}: {it['machine']}"].append(f"`{it['command']}`")
+    text = (
         "# Performance\n\n"
-        f"Written by `scripts/bench{mode}`, which anyone can run; nothing here is typed by hand. What the figures mean, and\n"
-        "what was tried where they fall short, is in [measured.md](measured.md).\n\n"
-        f"Machine: {machine()}.\n\n## Bars\n\n"
-        f"{len(figures.bars) - len(missed)} of {len(figures.bars)} hold.\n\n{table_of_bars(figures.bars)}"
+        "Written by `scripts/bench`, which anyone can run; nothing here is typed by hand. What the figures mean, and what\n"
+        "was tried where they fall short, is in [measured.md](measured.md).\n\n"
+        + "\n".join(f"- {where}: {', '.join(commands)}" for where, commands in runs.items())
+        + f"\n\n## Bars\n\n{len(figures.bars) - len(missed)} of {len(figures.bars)} hold.\n\n{table_of_bars(figures.bars)}"
     )
-    plots = docs / "performance"
     for title, prose, tables, drawn in SECTIONS:
         tables = [name for name in tables if name in figures.tables]
         drawn = [given for given in drawn if given[0] in figures.curves]
         if not tables and not drawn:
             continue
-        page += f"\n## {title}\n\n{prose}\n"
+        text += f"\n## {title}\n\n{prose}\n"
         for name in tables:
-            page += f"\n{table(figures.tables[name])}"
+            text += f"\n{table(figures.tables[name])}"
         for name, caption, across, up, bars in drawn:
-            plots.mkdir(exist_ok=True)
-            (plots / f"{name}.svg").write_text(plot(caption, across, up, figures.curves[name], bars))
-            page += f"\n![{caption}](performance/{name}.svg)\n"
-    (docs / "performance.md").write_text(page)
+            (directory / f"{name}.svg").write_text(plot(caption, across, up, figures.curves[name], bars))
+            text += f"\n![{caption}]({directory.name}/{name}.svg)\n"
+    directory.with_suffix(".md").write_text(text)
     for name in missed:
         print(f"falls short: {name}")
-    return 0
+
+
+def main() -> None:
+    match sys.argv[1:]:
+        case ["begin", *command]:
+            print(json.dumps(run(command)))
+        case ["picks", criterion]:
+            for figure in picks(pathlib.Path(criterion)):
+                print(json.dumps(figure))
+        case ["page", directory]:
+            page(pathlib.Path(directory))
+        case _:
+            sys.exit(__doc__)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
