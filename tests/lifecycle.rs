@@ -110,7 +110,9 @@ fn roomy_workers(replicas: u16, more: &str) -> String {
 
 /// A cluster of these workers, all of them ready and answered.
 fn cluster_of(kind: Kind, replicas: u16, more: &str) -> (Cluster, Vec<u32>) {
-    let cluster = Cluster::start(kind, &roomy_workers(replicas, more));
+    // A machine that is busy with other tests is no hung worker.
+    let manifest = roomy_workers(replicas, more).replace("timeout: 1s", "timeout: 20s");
+    let cluster = Cluster::start(kind, &manifest);
     let ready = cluster.await_ready("worker", replicas.into());
     eventually("all are answered", || {
         let picked = cluster.run(&["pick", "Worker", "-n", "99"]);

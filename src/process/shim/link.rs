@@ -14,12 +14,13 @@ use super::{
 };
 use crate::host::Clock;
 
-/// A connection to a shim that has said hello.
+/// A connection to a shim. Hello is said together with the first command, as waking a shim and being woken by it is most
+/// of what a restart costs.
 pub(super) struct Link {
     stream: Arc<Stream>,
     clock: Arc<dyn Clock>,
-    /// What the shim has learnt.
-    level: u32,
+    /// What the shim has learnt; none before hello.
+    level: Option<u32>,
     input: Vec<u8>,
     /// What was told while an answer was awaited.
     events: VecDeque<Message>,
@@ -32,20 +33,13 @@ impl Link {
     /// See [`is_absence`]; any other means that a shim may be there.
     pub(super) async fn connect(directory: &Path, clock: &Arc<dyn Clock>) -> io::Result<Self> {
         let stream = socket::connect(directory).await?;
-        let mut link = Self {
+        Ok(Self {
             stream: Arc::new(stream),
             clock: Arc::clone(clock),
-            level: 0,
+            level: None,
             input: Vec::new(),
             events: VecDeque::new(),
-        };
-        match link.ask(Command::Hello { version: VERSION }).await? {
-            Message::Hello { level, .. } => {
-                link.level = level;
-                Ok(link)
-            }
-            other => Err(unexpected(&other)),
-        }
+        })
     }
 
     /// What commands can be sent by while this is listened to.
@@ -53,9 +47,18 @@ impl Link {
         Arc::clone(&self.stream)
     }
 
-    /// What the shim has learnt within its version.
+    /// Says hello by itself, for those who have to know the level before their first command.
+    ///
+    /// # Errors
+    /// As for [`Link::ask`].
+    pub(super) async fn greet(&mut self) -> io::Result<()> {
+        self.say(&[])?;
+        self.greeted().await
+    }
+
+    /// What the shim has learnt within its version; 0 before hello.
     pub(super) fn level(&self) -> u32 {
-        self.level
+        self.level.unwrap_or(0)
     }
 
     /// The clock that its patience is measured by.
@@ -68,25 +71,66 @@ impl Link {
     /// # Errors
     /// When the connection is lost, or the shim says nothing for [`PATIENCE`].
     pub(super) async fn ask(&mut self, command: Command) -> io::Result<Message> {
+        self.say(&[command])?;
+        self.greeted().await?;
+        self.answer().await
+    }
+
+    /// Sends two commands together and returns the answer to the second: a shim does one after the other.
+    ///
+    /// # Errors
+    /// As for [`Link::ask`].
+    pub(super) async fn ask_after(
+        &mut self,
+        first: Command,
+        second: Command,
+    ) -> io::Result<Message> {
+        self.say(&[first, second])?;
+        self.greeted().await?;
+        self.answer().await?;
+        self.answer().await
+    }
+
+    /// Sends commands, after hello.
+    fn say(&self, commands: &[Command]) -> io::Result<()> {
+        let hello = self.level.is_none();
+        let hello = hello.then_some(&Command::Hello { version: VERSION });
+        let lines = hello.into_iter().chain(commands);
+        write(
+            &self.stream,
+            &lines.map(|line| format!("{line}\n")).collect::<String>(),
+        )
+    }
+
+    /// Takes the answer to hello, if that was not done before.
+    async fn greeted(&mut self) -> io::Result<()> {
+        if self.level.is_none() {
+            match self.answer().await? {
+                Message::Hello { level, .. } => self.level = Some(level),
+                other => return Err(unexpected(&other)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The next answer. What is told meanwhile is kept.
+    async fn answer(&mut self) -> io::Result<Message> {
         let patience = self.clock.sleep(PATIENCE);
-        let asking = std::pin::pin!(self.exchange(command));
-        match select(asking, patience).await {
+        let answer = std::pin::pin!(async {
+            loop {
+                let message = self.receive().await?;
+                if message.is_answer() {
+                    return Ok(message);
+                }
+                self.events.push_back(message);
+            }
+        });
+        match select(answer, patience).await {
             Either::Left((answer, _)) => answer,
             Either::Right(_) => Err(io::Error::new(
                 io::ErrorKind::TimedOut,
                 "the shim does not answer",
             )),
-        }
-    }
-
-    async fn exchange(&mut self, command: Command) -> io::Result<Message> {
-        send(&self.stream, command)?;
-        loop {
-            let message = self.receive().await?;
-            if message.is_answer() {
-                return Ok(message);
-            }
-            self.events.push_back(message);
         }
     }
 
@@ -146,9 +190,12 @@ impl Link {
 
 /// Sends a command without waiting: a line is short, and a shim that has not read hundreds of them is frozen.
 pub(super) fn send(stream: &Stream, command: Command) -> io::Result<()> {
-    let line = format!("{command}\n");
-    match stream.try_write(line.as_bytes())? {
-        written if written == line.len() => Ok(()),
+    write(stream, &format!("{command}\n"))
+}
+
+fn write(stream: &Stream, lines: &str) -> io::Result<()> {
+    match stream.try_write(lines.as_bytes())? {
+        written if written == lines.len() => Ok(()),
         _ => Err(io::ErrorKind::WouldBlock.into()),
     }
 }

@@ -92,15 +92,23 @@ impl ShimProcesses {
         })
     }
 
-    /// A connection to the shim of `place`, which is started if there is none.
-    async fn shim(&self, place: &Place) -> Result<Link, StartError> {
+    /// A connection to the shim of `place`, which is started if there is none. Whether it understands what needs `least`
+    /// is only asked if that is something.
+    async fn shim(&self, place: &Place, least: u32) -> Result<Link, StartError> {
         let directory = &place.directory;
         let failed = |cause: String| StartError::Shim {
             directory: directory.clone(),
             cause,
         };
+        let reach = async || {
+            let mut link = Link::connect(directory, &self.clock).await?;
+            if least > 0 {
+                link.greet().await?;
+            }
+            Ok(link)
+        };
         for _ in 0..TURNS {
-            match Link::connect(directory, &self.clock).await {
+            match reach().await {
                 Ok(link) => return Ok(link),
                 Err(error) if link::is_absence(&error) => {}
                 Err(error) if link::is_departure(&error) => {}
@@ -168,15 +176,15 @@ impl ShimProcesses {
 
     /// A connection to a shim of `place` that understands all of `program`.
     async fn shim_for(&self, place: &Place, program: &Program) -> Result<Link, StartError> {
-        let mut link = self.shim(place).await?;
         let least = match (&program.notify, &program.pre_start) {
             (Some(_), _) => 2,
             (None, Some(_)) => 1,
             (None, None) => 0,
         };
+        let mut link = self.shim(place, least).await?;
         if link.level() < least && link.ask(Command::Release).await.is_ok() {
             // An older one would not understand all of the record. It leaves if nothing lives.
-            link = self.shim(place).await?;
+            link = self.shim(place, least).await?;
         }
         if link.level() < least {
             return Err(StartError::Shim {
@@ -216,10 +224,16 @@ impl ShimProcesses {
             directory: directory.clone(),
             cause,
         };
-        // Before the start: a shim whose deadline has passed starts nothing.
-        let deadline = link.ask(Command::Deadline(program.stop_within)).await;
-        deadline.map_err(|error| failed(error.to_string()))?;
-        let mut answer = link.ask(Command::Start { incarnation }).await;
+        // The deadline first: a shim whose deadline has passed starts nothing.
+        let deadline = || Command::Deadline(program.stop_within);
+        let start = || Command::Start { incarnation };
+        let mut answer = link.ask_after(deadline(), start()).await;
+        if answer.as_ref().is_err_and(link::is_departure) {
+            // It was leaving, or dying, when it was connected to.
+            *link = self.shim(place, 0).await?;
+            self.cgroup(place, program);
+            answer = link.ask_after(deadline(), start()).await;
+        }
         if let Ok(Message::Error {
             refusal: Refusal::Busy,
             text,
@@ -230,7 +244,7 @@ impl ShimProcesses {
             cleared.map_err(|error| failed(error.to_string()))?;
             // It went with who lived in it.
             self.cgroup(place, program);
-            answer = link.ask(Command::Start { incarnation }).await;
+            answer = link.ask(start()).await;
         }
         match answer.map_err(|error| failed(error.to_string()))? {
             Message::Ok => {}
