@@ -17,6 +17,7 @@ use std::{
 };
 
 use fleet::{Fleet, Statuses, name};
+use quaestor::{keys::Key, store::Change};
 use support::{
     figures::{self, Bar},
     hosts::Hosts,
@@ -155,7 +156,12 @@ async fn main() {
         "%",
         "",
     );
-    print("writes meanwhile", puts as f64, "", "");
+    print(
+        "writes meanwhile: events of those changes",
+        puts as f64,
+        "",
+        "",
+    );
 
     // The next one leads once the lease of the last has ended, 10 s later at most, and has to read everything.
     hosts.role("heir", &["controller", "--node-grace", "1h"]);
@@ -197,13 +203,17 @@ async fn main() {
 
     let start = Instant::now();
     hosts.agent("fresh");
-    while !hosts
-        .get("nodes")
-        .iter()
-        .any(|node| node["name"] == "fresh" && node["status"] == "Ready")
-    {}
+    let session = cluster.keys.of(&Key::Session("fresh".parse().unwrap()));
+    let mut sessions = cluster.store.follow(vec![session]);
+    let reconciled = |change: &Change| match change {
+        Change::Put(entry) => {
+            String::from_utf8_lossy(&entry.value).contains(r#""reconciled":true"#)
+        }
+        Change::Delete { .. } => false,
+    };
+    while !sessions.next().await.changes.iter().any(reconciled) {}
     print(
-        "an agent from its start until `quaestor get nodes` calls it ready",
+        "an agent from its start until it says that it has taken stock",
         start.elapsed().as_secs_f64(),
         "s",
         "",

@@ -20,7 +20,7 @@ import sys
 from plot import plot
 
 # The parts of scripts/bench, in the order of the page.
-PARTS = ("balancer", "exits", "ways", "xds", "quality", "supervision", "crowd", "planner", "controller", "growth", "writes")
+PARTS = ("balancer", "exits", "ways", "xds", "quality", "supervision", "crowd", "instructions", "planner", "controller", "growth", "writes")
 
 Figures = collections.namedtuple("Figures", "runs bars tables curves")
 
@@ -159,6 +159,12 @@ SECTIONS = [
         "From a crash until the same program runs again, restart delay 0, one after the other; and many programs under each\n"
         "alone. An agent of Quaestor leaves its programs running when it ends, and so has a process beside each, as runit has.",
         ["supervision", "crowd"],
+        [],
+    ),
+    (
+        "Instructions",
+        "Of one call, as valgrind counts them. They are compared with the last ones whenever all tests are run.",
+        ["instructions"],
         [],
     ),
     ("Planning", "What the leader computes, in memory.", ["planning"], []),

@@ -123,6 +123,21 @@ fetch_iproute() {
     debian_wrapper iproute ip
 }
 
+# What counts instructions.
+need_valgrind() {
+    named VALGRIND valgrind && return
+    VALGRIND=$tools/valgrind/usr/bin/valgrind
+    export VALGRIND VALGRIND_LIB=$tools/valgrind/usr/libexec/valgrind
+    [[ -x $VALGRIND ]] || alone fetch_valgrind
+}
+
+fetch_valgrind() {
+    [[ -x $VALGRIND ]] && return
+    say "fetching valgrind (Debian's) into target/tools"
+    debian_unpack valgrind valgrind ||
+        fail "valgrind could not be had from Debian" "install it, as root: apt-get install valgrind; or set VALGRIND to one"
+}
+
 # A proxy to measure beside the balancer; without it, that is left out.
 need_nginx() {
     PATH=$PATH:/usr/sbin named QUAESTOR_BENCH_NGINX nginx && return
