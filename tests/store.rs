@@ -443,6 +443,40 @@ async fn a_follower_starts_over_with_a_store_whose_revision_fell() {
 }
 
 #[tokio::test]
+async fn a_follower_that_stood_still_notices_a_restored_store_that_has_come_further_than_before() {
+    for has_stream in [true, false] {
+        let (mut etcd, store) = start();
+        put(&store, "/a/kept", "1").await;
+        put(&store, "/a/changed", "1").await;
+        let snapshot = etcd.snapshot();
+        put(&store, "/a/changed", "2").await;
+        let known = put(&store, "/a/lost", "1").await;
+        let mut follow = store.follow(vec!["/a/".into()]);
+        assert_eq!(next(&mut follow).await.revision, known);
+        if has_stream {
+            let idle = tokio::time::timeout(Duration::from_millis(300), follow.next()).await;
+            assert!(idle.is_err(), "{idle:?}");
+        }
+
+        // Not polled, it stands still.
+        etcd.restore(&snapshot);
+        let store = connect(&[etcd.endpoint()]);
+        // At the revisions at which others were written that are lost now.
+        put(&store, "/a/new", "1").await;
+        put(&store, "/a/new", "2").await;
+        assert!(put(&store, "/elsewhere", "1").await > known);
+        let update = next(&mut follow).await;
+        assert_eq!(update.restored_from, Some(known));
+        assert_eq!(
+            texts(&update),
+            ["/a/kept=1", "/a/changed=1", "/a/new=2", "-/a/lost"]
+        );
+        put(&store, "/a/new", "3").await;
+        assert_eq!(texts(&next(&mut follow).await), ["/a/new=3"]);
+    }
+}
+
+#[tokio::test]
 async fn a_follower_of_overlapping_prefixes_hears_each_change_once() {
     let (_etcd, store) = start();
     put(&store, "/a/b/1", "1").await;

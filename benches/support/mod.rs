@@ -126,6 +126,7 @@ fn session(node: usize) -> Fact {
         agent_address: None,
         capacity: Default::default(),
         seen_revision: 0,
+        fell_from: 0,
         labels: [("zone".to_owned(), zone(node))].into(),
         version: String::new(),
         started_at: Timestamp::from_millis(0),

@@ -252,7 +252,7 @@ impl Managed {
 
     /// Takes a new assignment.
     pub(super) fn assign(&mut self, assignment: Assignment, stored_at: i64) {
-        self.assignment = assignment;
+        self.assignment = self.assignment.clone().then(assignment);
         self.stored_at = stored_at;
         self.orphaned = false;
         self.health.prober = None;

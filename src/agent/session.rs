@@ -71,7 +71,7 @@ pub(super) struct Handle {
     /// The highest revision of the store that was seen, by the agents before this one, too: the next session tells
     /// of it.
     pub(super) seen: watch::Sender<i64>,
-    /// Raised to that when the store has fallen below it: then this session tells of it.
+    /// Raised when the store fell back in time, to the revision from which: then the session tells of it.
     pub(super) fell: watch::Sender<i64>,
 }
 
@@ -138,6 +138,7 @@ impl Keeper {
                 started_at: host.clock.timestamp(),
                 reconciled: false,
                 seen_revision: 0,
+                fell_from: 0,
             },
             cluster: config.cluster.clone(),
             node: config.node.clone(),
@@ -264,7 +265,7 @@ impl Keeper {
             let changed = async {
                 let fell = *self.fell.borrow_and_update();
                 if *self.reconciled.borrow_and_update() != self.session.reconciled
-                    || fell > self.session.seen_revision
+                    || fell > self.session.fell_from
                 {
                     return;
                 }
@@ -322,12 +323,13 @@ impl Keeper {
         self.looked.send_replace(now);
         self.remember(now).await?;
         let (reconciled, fell) = (*self.reconciled.borrow(), *self.fell.borrow());
-        if reconciled == self.session.reconciled && fell <= self.session.seen_revision {
+        if reconciled == self.session.reconciled && fell <= self.session.fell_from {
             return Ok(true);
         }
         let mut session = self.session.clone();
         session.reconciled = reconciled;
         session.seen_revision = session.seen_revision.max(fell);
+        session.fell_from = fell;
         let value = Bytes::from(json(&session));
         let txn = Txn {
             guards: held.guards(),
@@ -419,6 +421,7 @@ impl Keeper {
         self.session.started_at = self.host.clock.timestamp();
         self.session.reconciled = *self.reconciled.borrow();
         self.session.seen_revision = *self.seen.borrow();
+        self.session.fell_from = *self.fell.borrow();
         let value = Bytes::from(json(&self.session));
         let write = Write::put_leased(self.key.clone(), value.clone(), lease.id());
         let txn = Txn::new().when(guard).then(write);

@@ -175,8 +175,11 @@ impl Term {
         // The first update is a listing, so that it is not older than what was seen before.
         let is_first = !std::mem::replace(&mut self.listed, true);
         let fallen = is_first && update.revision < self.past.seen();
-        if fallen || update.restored_from.is_some() {
+        if fallen {
             self.cluster.fell_from(self.past.seen());
+        }
+        if update.restored_from.is_some() {
+            self.cluster.fell_again_from(self.past.seen());
         }
         self.past.note(update.revision);
         for change in update.changes {

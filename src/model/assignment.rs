@@ -98,6 +98,26 @@ pub struct Assignment {
     pub logs: LogSpec,
 }
 
+impl Assignment {
+    /// What is to be gone by once the store says `next`. A leader that knew nothing but the state of what is to end
+    /// could not say how: that stays as it is.
+    #[must_use]
+    pub fn then(self, next: Assignment) -> Assignment {
+        let says_how = match &next.run {
+            Run::Process(template) => !template.command.is_empty(),
+            Run::External { .. } => true,
+        };
+        match next.desired {
+            Desired::Absent if !says_how => Assignment {
+                desired: next.desired,
+                generation: next.generation,
+                ..self
+            },
+            _ => next,
+        }
+    }
+}
+
 /// Whether an instance is to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -191,4 +211,32 @@ const fn at_once() -> Period {
 
 fn is_at_once(period: &Period) -> bool {
     *period == at_once()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_to_end_ends_as_was_said_before_where_the_leader_knew_only_its_state() {
+        let text = r#"{"instance": "web-0", "desired": "present", "generation": 3, "revision": "a",
+            "run": {"process": {"command": ["web"]}}, "stop": {"drain": "60s"},
+            "ports": [{"name": "grpc", "port": 5001}]}"#;
+        let known: Assignment = serde_json::from_str(text).unwrap();
+        let mut next = known.clone();
+        next.desired = Desired::Absent;
+        next.stop = StopSpec::default();
+        assert_eq!(known.clone().then(next.clone()), next, "it says all");
+        if let Run::Process(template) = &mut next.run {
+            template.command.clear();
+        }
+        next.ports.clear();
+        next.generation = 4;
+        let expected = Assignment {
+            desired: Desired::Absent,
+            generation: 4,
+            ..known.clone()
+        };
+        assert_eq!(known.then(next), expected);
+    }
 }

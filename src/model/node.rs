@@ -40,6 +40,10 @@ pub struct Session {
     /// fell back; 0 where nothing is known of it. Above the revision of the session itself, the store has fallen back in time.
     #[serde(default)]
     pub seen_revision: i64,
+    /// The revision from which the store fell back in time, as the agent has noticed since it began this session, however
+    /// far the store has come since; 0: it has noticed nothing.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub fell_from: i64,
 }
 
 /// What lies under `spec/node/<name>`: what an operator wants of a node. There is none for most nodes.

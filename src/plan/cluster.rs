@@ -2,6 +2,10 @@
 //!
 //! A value that cannot be read does not replace the last one that could: it is remembered as a
 //! problem beside it.
+//!
+//! - `restores`: that the store fell back in time, and whether an operator has said that it counts
+
+mod restores;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -205,21 +209,6 @@ impl Cluster {
         self.now = now;
     }
 
-    /// The store is known to have been at `revision`, and is not any more.
-    pub fn fell_from(&mut self, revision: i64) {
-        if revision > self.fallen_from {
-            self.fallen_from = revision;
-            self.touched.add_everything();
-        }
-    }
-
-    /// The revision below which the store has fallen, as long as nobody has confirmed that.
-    pub fn restored_from(&self) -> Option<i64> {
-        let spec = self.spec.as_ref().and_then(|spec| spec.value);
-        let confirmed = spec.map_or(0, |spec| spec.restore_confirmed);
-        (self.fallen_from > confirmed).then_some(self.fallen_from)
-    }
-
     /// All services of which anything is known.
     pub fn services(&self) -> &BTreeMap<Name, Service> {
         &self.services
@@ -395,17 +384,6 @@ impl Cluster {
         self.touched.add_node(name.clone());
         if before != self.tally {
             self.touched.add_everything();
-        }
-    }
-
-    /// What a session says of the time before it.
-    fn look_back(&mut self, name: &Name) {
-        let stored = self.nodes.get(name).and_then(|node| node.session.as_ref());
-        let session = stored.and_then(|stored| Some((stored.value.as_ref()?, stored.revision)));
-        if let Some((session, revision)) = session
-            && session.seen_revision > revision
-        {
-            self.fell_from(session.seen_revision);
         }
     }
 

@@ -4,11 +4,14 @@
 //!            +-----------------------------------------+
 //!            v                compacted                |
 //!   --> Listing --------> Opening --------> Watching --+
-//!         ^  | fails       ^  | fails         | ^  | breaks, silent
-//!         |  v             |  v               | |  v
-//!         Pausing          Pausing <----------+-+--+
+//!         ^  | fails          | fails         | ^  | breaks, silent
+//!         |  v                v               | |  v
+//!         Pausing <-----------+---------------+-+--+
 //!                                    relist ^ | every 5 to 10 min, over the same stream
 //! ```
+//!
+//! A stream that was lost is followed by a listing, as the store may have been restored from a backup meanwhile: by
+//! its revision that cannot be told, once it has come further than before ([`Ledger`]).
 //!
 //! Nothing runs by itself: the machine moves while [`Follow::next`] is polled, and all its state is
 //! in [`Follow`], so that `next` may be dropped at any time.
@@ -36,6 +39,13 @@ const SILENT: Duration = Duration::from_secs(30);
 /// Everything is listed again after this time, and up to twice of it at random: etcd 3.4 may lose
 /// changes around a compaction.
 const RELIST: Duration = Duration::from_secs(300);
+
+/// Streams that break again and again are not each followed by a listing: so much time is between two. What
+/// changes meanwhile is heard from the new stream.
+const RELIST_PACE: Duration = Duration::from_secs(10);
+
+/// No store ends, is restored and begins again within this time: between a listing and its stream.
+const BLIND: Duration = Duration::from_millis(100);
 
 /// The first and the longest pause after a failure.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -84,13 +94,13 @@ impl Change {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Update {
     /// By revision; per key never older than what was said before. (Until the store is restored from
-    /// a backup: then its revision falls, and the update has everything there is.)
+    /// a backup: then the update has everything there is.)
     pub changes: Vec<Change>,
     /// The revision of the listing that the changes come from, or of the last of them.
     pub revision: i64,
     /// The revision that the store had reached before it was restored from a backup, where this is the first
-    /// update after that. A revision below that of another update alone says nothing: prefixes run ahead of
-    /// each other.
+    /// update after that; it may have come further since. A revision below that of another update alone says
+    /// nothing: prefixes run ahead of each other.
     pub restored_from: Option<i64>,
 }
 
@@ -103,8 +113,6 @@ pub struct Follow {
     store: Store,
     /// What is followed, each with the revision up to which it is known.
     ranges: Vec<(Range, i64)>,
-    /// Whether everything was listed once.
-    listed: bool,
     ledger: Ledger,
     stage: Stage,
     watch: Option<Watch>,
@@ -114,6 +122,8 @@ pub struct Follow {
     /// When the stream is next asked for a sign of life.
     ask_at: Moment,
     relist_at: Moment,
+    /// When everything was last listed; none: it never was.
+    listed_at: Option<Moment>,
     /// Whether something failed since the last success: what follows is no news.
     failing: bool,
 }
@@ -156,8 +166,8 @@ impl Follow {
             heard: now,
             ask_at: now,
             relist_at: now,
+            listed_at: None,
             failing: false,
-            listed: false,
             ranges,
             store,
         }
@@ -215,7 +225,7 @@ impl Follow {
     /// Begins what is to be done next.
     fn proceed(&mut self) {
         let store = self.store.clone();
-        self.stage = if !self.listed || self.now() >= self.relist_at {
+        self.stage = if self.listed_at.is_none() || self.now() >= self.relist_at {
             let ranges: Vec<_> = self.ranges.iter().map(|(range, _)| range.clone()).collect();
             Stage::Listing(async move { range::list(&store, &ranges).await }.boxed())
         } else if self.watch.is_none() {
@@ -245,33 +255,41 @@ impl Follow {
         let metrics = &self.store.host().metrics.store;
         metrics.listed(listing.revision);
         metrics.heard(self.heard);
-        let first = !std::mem::replace(&mut self.listed, true);
-        let known = self.revision();
-        let restored = listing.revision < known;
-        if restored {
-            let revision = listing.revision;
+        let now = self.now();
+        let first = self.listed_at.replace(now).is_none();
+        let update = self.ledger.compare(listing, self.revision());
+        let revision = update.revision;
+        if let Some(known) = update.restored_from {
             tracing::warn!(
                 revision,
                 known,
-                "the store's revision fell: it was restored"
+                "the store has another past than it had: it was restored from a backup"
             );
-            // Its watchers wait for revisions that are far away.
+            // Its watchers may wait for revisions that are far away.
             self.watch = None;
         }
         for (_, seen) in &mut self.ranges {
-            *seen = listing.revision;
+            *seen = revision;
         }
         let jitter = RELIST.mul_f64(self.store.host().entropy.fraction());
-        self.relist_at = self.now() + RELIST + jitter;
-        let mut update = self.ledger.compare(listing, restored);
-        update.restored_from = restored.then_some(known);
+        self.relist_at = now + RELIST + jitter;
         self.proceed();
-        (first || !update.changes.is_empty()).then_some(update)
+        (first || update.restored_from.is_some() || !update.changes.is_empty()).then_some(update)
+    }
+
+    /// The store may have been restored meanwhile.
+    fn doubt(&mut self) {
+        let now = self.now();
+        let due = self.listed_at.map_or(now, |at| now.max(at + RELIST_PACE));
+        self.relist_at = self.relist_at.min(due);
     }
 
     fn opened(&mut self, watch: Watch) {
         self.watch = Some(watch);
         let now = self.now();
+        if now.since(self.heard) >= BLIND {
+            self.doubt();
+        }
         self.heard = now;
         self.ask_at = now + ASK;
         self.stage = Stage::Watching;
@@ -371,9 +389,10 @@ impl Follow {
             self.relist_at = self.now();
             return self.proceed();
         }
-        if matches!(failure, Failure::Refused(_)) {
+        match &failure {
             // A stream does not renew a login that has run out; a listing does.
-            self.relist_at = self.now();
+            Failure::Refused(_) => self.relist_at = self.now(),
+            _ => self.doubt(),
         }
         self.store.host().metrics.store.broke();
         self.store.avoid(endpoint);

@@ -87,6 +87,11 @@ impl Disk {
         self.files().fails = fails;
     }
 
+    /// Whether writes fail.
+    pub fn fails(&self) -> bool {
+        self.files().fails
+    }
+
     /// The machine is booted anew: what lies in memory is gone, and the boot has another `name`.
     pub fn boot(&self, name: &str) {
         let mut files = self.files();

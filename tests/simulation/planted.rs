@@ -42,13 +42,15 @@ pub enum Planted {
     Prophecy,
     /// Processes do not heed the deadline that they are to stop by (I16).
     Immortal,
+    /// Balancers vouch for clients that they have not asked (I18).
+    Credulity,
     /// Processes keep ending after the faults have stopped (L1).
     Restless,
 }
 
 impl Planted {
     /// The bugs, and the invariant that each breaks.
-    pub const ALL: [(Planted, &'static str); 19] = [
+    pub const ALL: [(Planted, &'static str); 20] = [
         (Planted::DoubleStart, "I1"),
         (Planted::Stranger, "I2"),
         (Planted::Whim, "I3"),
@@ -67,13 +69,14 @@ impl Planted {
         (Planted::Spin, "I14"),
         (Planted::Prophecy, "I15"),
         (Planted::Immortal, "I16"),
+        (Planted::Credulity, "I18"),
         (Planted::Restless, "L1"),
     ];
 
     /// The first seed that is tried.
     pub fn first_seed(self) -> u64 {
         match self {
-            Self::Neglect | Self::Eviction | Self::Prophecy => SECOND_EDITION + 1,
+            Self::Neglect | Self::Eviction | Self::Prophecy | Self::Credulity => SECOND_EDITION + 1,
             _ => 1,
         }
     }

@@ -48,6 +48,9 @@ const CONVERGENCE: Duration = Duration::from_secs(60);
 /// Then nothing is written for so long.
 const REST: Duration = Duration::from_secs(70);
 
+/// After this time a role is started again that ended by itself.
+const PAUSE: Duration = Duration::from_secs(2);
+
 /// A role that was asked to end has ended after this time.
 const FAREWELL: Duration = Duration::from_secs(100);
 
@@ -291,7 +294,8 @@ impl World {
         )
     }
 
-    /// Runs a role until it ends; that it ends with an error is a violation.
+    /// Runs a role until it ends; that it ends with an error is a violation, unless its disk is full: then it is started
+    /// again, as the manager of a host's services does.
     fn spawn<E: fmt::Display>(
         &self,
         host: HostId,
@@ -302,10 +306,14 @@ impl World {
         let task = tokio::spawn(async move {
             let outcome = thawed(role, &world.network, program).await;
             if let Err(error) = outcome {
-                world.trace.violation(
-                    "role",
-                    format!("program {program} on 10.0.0.{host} ended: {error}"),
-                );
+                let what = format!("program {program} on 10.0.0.{host} ended: {error}");
+                match world.disks.get(&host).is_some_and(Disk::fails) {
+                    true => {
+                        world.trace.note(what);
+                        world.start_after(host, PAUSE);
+                    }
+                    false => world.trace.violation("role", what),
+                }
             }
             world.network.kill(program, false);
             world.cast.answers_no_more(program);
@@ -428,11 +436,11 @@ impl World {
         });
     }
 
-    /// Whoever leads at `moment` deletes all below `prefix`, or writes over it what is not so.
-    fn misled(&self, moment: Duration, prefix: &'static str) {
+    /// Whoever leads after `time` deletes all below `prefix`, or writes over it.
+    fn misled(&self, time: Duration, prefix: &'static str) {
         let world = self.clone();
         tokio::spawn(async move {
-            tokio::time::sleep(moment).await;
+            tokio::time::sleep(time).await;
             let Some(leader) = world.cast.leader() else {
                 return;
             };

@@ -29,9 +29,9 @@ impl Supervisor {
         let Some(managed) = self.instances.get_mut(name) else {
             return;
         };
-        let differ = managed.assignment.resources != assignment.resources;
+        let before = managed.assignment.resources.clone();
         Managed::assign(managed, assignment, stored_at);
-        if differ {
+        if managed.assignment.resources != before {
             self.confine(name);
         }
     }

@@ -26,6 +26,8 @@ pub(super) type Answer = Result<Option<Entry>, store::Error>;
 pub(super) struct Rewound {
     /// How far the store had come; none: it is in time.
     from: Option<i64>,
+    /// What was confirmed of earlier restores, as far as this agent has waited for it. It says nothing of the next one.
+    confirmed: i64,
     /// The assignments that are not taken in.
     held: BTreeMap<Instance, Entry>,
     asking: Option<BoxFuture<'static, Answer>>,
@@ -62,8 +64,9 @@ impl Supervisor {
             "the store was restored from a backup: what runs goes on as it is, and no assignment is taken in, until \
              `quaestor cluster confirm restore`"
         );
-        self.rewound.from = Some(seen);
-        self.session.fell.send_replace(seen);
+        let from = seen.max(self.rewound.confirmed + 1);
+        self.rewound.from = Some(from);
+        self.session.fell.send_replace(from);
         self.ask_for_confirmation();
     }
 
@@ -119,6 +122,7 @@ impl Supervisor {
             "the restore is confirmed: what the store says is taken in"
         );
         self.rewound.from = None;
+        self.rewound.confirmed = confirmed;
         for (name, entry) in std::mem::take(&mut self.rewound.held) {
             self.assign(name, &entry);
         }

@@ -88,6 +88,7 @@ impl Inspector {
             started_at: host.clock.timestamp(),
             reconciled: true,
             seen_revision: 0,
+            fell_from: 0,
         };
         Ok(Self {
             facts: vec![Fact::Session(node.clone(), Some(session))],

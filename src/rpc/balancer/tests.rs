@@ -52,6 +52,7 @@ impl World {
             agent_address: None,
             capacity: Default::default(),
             seen_revision: 0,
+            fell_from: 0,
             labels: [("rack".to_owned(), "r1".to_owned())].into(),
             version: "0".to_owned(),
             started_at: Timestamp::from_millis(0),

@@ -72,6 +72,7 @@ fn session(node: &str, reconciled: bool) -> Fact {
         agent_address: None,
         capacity: Default::default(),
         seen_revision: 0,
+        fell_from: 0,
         labels: BTreeMap::new(),
         version: "0".to_owned(),
         started_at: Timestamp::from_millis(0),

@@ -33,6 +33,9 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Clients have so long to hear that something is not to be called any more, save for what a look takes.
 const NOTICE: Duration = Duration::from_millis(490);
 
+/// An agent whose news the store does not take for two seconds goes on to the signal half a second later.
+const TELL: Duration = Duration::from_millis(2_500);
+
 /// So old may be what an undisturbed agent knows.
 const NEWS: Duration = Duration::from_secs(10);
 
@@ -278,6 +281,11 @@ fn heard_out(
         value.is_some_and(|state| state["ready"] == true)
     };
     let last = states.iter().rposition(is_ready)?;
+    let host = AGENTS.into_iter().find(|host| node(*host) == record.node)?;
+    if last + 1 == states.len() && cast.clear_for(host) < TELL {
+        // It could not say so, and does not wait for that for ever.
+        return None;
+    }
     // From then on nobody was to call it, as far as the store knew.
     let since = states.get(last + 1).map_or(at, |version| version.at);
     (at < since + NOTICE).then(|| {

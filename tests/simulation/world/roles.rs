@@ -4,11 +4,14 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
+use futures::{TryFutureExt as _, future::BoxFuture};
 use quaestor::{
-    agent::{self, logs::Logs},
+    agent::{self, logs::Logs, witnesses::Witnesses},
     balancer::{self, answers::Answers, limits::Limits, reservations::Reservations},
     controller,
     host::Host,
+    model::Name,
+    plan::proof::Question,
     process::Processes,
     rpc::{self, connections::Connections, proof},
     store::Store,
@@ -20,6 +23,7 @@ use super::{GRACE, Running, World};
 use crate::{
     cast::{AGENTS, CONTROLLERS, Role, node},
     network::{HostId, address},
+    planted::Planted,
     schedule::Edition,
 };
 
@@ -61,7 +65,12 @@ impl World {
                     self.spawn(host, program, role)
                 }
                 Edition::Second => {
-                    let role = look_after(config, store, machine, processes, stop.clone());
+                    let witnesses: Arc<dyn Witnesses> = match self.planted {
+                        Planted::Credulity => Arc::new(Credulous),
+                        _ => Arc::new(proof::Balancers(Arc::clone(&machine.network))),
+                    };
+                    let seams = (processes, witnesses);
+                    let role = look_after(config, store, machine, seams, stop.clone());
                     self.spawn(host, program, role)
                 }
             };
@@ -109,18 +118,27 @@ impl World {
     }
 }
 
+/// Balancers that vouch for all clients unasked.
+struct Credulous;
+
+impl Witnesses for Credulous {
+    fn ask(&self, _: &Name, _: &str, _: &Question) -> BoxFuture<'static, Result<(), String>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
 /// An agent, and what it serves.
 async fn look_after(
     config: agent::Config,
     store: Store,
     host: Host,
-    processes: Arc<dyn Processes>,
+    (processes, witnesses): (Arc<dyn Processes>, Arc<dyn Witnesses>),
     stop: CancellationToken,
 ) -> Result<(), String> {
     let (reservations, counter) = agent::reservations::counter();
     let others = agent::Others {
         counter,
-        witnesses: Some(Arc::new(proof::Balancers(Arc::clone(&host.network)))),
+        witnesses: Some(witnesses),
     };
     let listening = host.network.listen(([0, 0, 0, 0], AGENT).into()).await;
     let listener = listening.map_err(words)?;
@@ -134,10 +152,9 @@ async fn look_after(
         host.clone(),
         stop.clone(),
     );
-    let runs = agent::run(config, store, host, processes, others, stop);
-    let (runs, serves) = tokio::join!(runs, serves);
-    runs.map_err(words)?;
-    serves.map_err(words)
+    let runs = agent::run(config, store, host, processes, others, stop).map_err(words);
+    // Where one of them ends with an error, the program does.
+    tokio::try_join!(runs, serves.map_err(words)).map(drop)
 }
 
 /// A balancer: the view, and the surface on it. With `reached_at` it says that it is there.
@@ -160,9 +177,8 @@ async fn balance(
     let Some(reached_at) = reached_at else {
         let follows = balancer::run(config, store, host.clone(), directory, stop.clone());
         let serves = rpc::serve(listener, answers, None, host, stop);
-        let (follows, serves) = tokio::join!(follows, serves);
-        follows.map_err(words)?;
-        return serves.map_err(words);
+        let (follows, serves) = (follows.map_err(words), serves.map_err(words));
+        return tokio::try_join!(follows, serves).map(drop);
     };
     let connections = Arc::new(Connections::new(Arc::clone(&host.network)));
     let (queues, inbox) = Reservations::new(host.clone(), connections.clone(), connections);
@@ -186,8 +202,6 @@ async fn balance(
         stop.clone(),
     );
     let serves = rpc::serve(listener, answers, Some(queues), host, stop);
-    let (follows, keeps, serves) = tokio::join!(follows, keeps, serves);
-    follows.map_err(words)?;
-    keeps.map_err(words)?;
-    serves.map_err(words)
+    let (follows, keeps) = (follows.map_err(words), keeps.map_err(words));
+    tokio::try_join!(follows, keeps, serves.map_err(words)).map(drop)
 }

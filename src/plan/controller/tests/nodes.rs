@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::world::World;
+use super::world::{World, name};
 use crate::{
     keys::Key,
     model::ConditionStatus::{False, True},
@@ -236,4 +236,20 @@ fn a_store_that_fell_back_is_followed_once_an_operator_has_said_so() {
     world.put(Key::ClusterSpec, &spec);
     world.settle();
     assert_eq!(world.placed("worker").len(), 1);
+    // What was confirmed is not said of the next fall, from which the store may have been further by less.
+    world.cluster.fell_again_from(900);
+    assert_eq!(world.cluster.restored_from(), Some(1_001));
+}
+
+#[test]
+fn a_fall_that_only_an_agent_has_noticed_waits_for_an_operator_however_far_the_store_has_come() {
+    let mut world = World::with_nodes(&["a"]);
+    let session = json!({
+        "uuid": "u", "nodeUuid": "n", "address": "127.0.0.1", "version": "0", "startedAt": "2026-01-01T00:00:00Z",
+        "reconciled": true, "seenRevision": 1, "fellFrom": 1,
+    });
+    world.put(Key::Session(name("a")), &session);
+    assert_eq!(world.cluster.restored_from(), Some(1));
+    world.put(Key::ClusterSpec, &json!({"restoreConfirmed": 1}));
+    assert_eq!(world.cluster.restored_from(), None);
 }
