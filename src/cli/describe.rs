@@ -228,7 +228,10 @@ fn node(inventory: &Inventory, name: &str, now: Timestamp) -> anyhow::Result<Pag
         .map(|(key, value)| format!("{key}={value}"))
         .collect();
     page.line("Labels", or_dash(labels.join(", ")));
-    let memory = node.capacity.memory.map(|size| format!("{size} memory"));
+    let memory = node
+        .capacity
+        .memory
+        .map(|size| format!("{}MiB memory", size.bytes() >> 20));
     let cores = node.capacity.cpu.map(|cores| format!("{cores} cores"));
     let capacity: Vec<String> = memory.into_iter().chain(cores).collect();
     page.line("Capacity", or_dash(capacity.join(", ")));

@@ -45,6 +45,12 @@ pub(super) async fn run(
         GetFormat::Name => bail!("events have no names: show them as table, wide, json or yaml"),
     };
     print(format, &events, |events| match args.output {
+        _ if events.is_empty() && !wanted.is_empty() => {
+            format!(
+                "Nothing happened to {} within the last hour.",
+                wanted.join(" or ")
+            )
+        }
         GetFormat::Wide => wide(events, now),
         _ => timeline(events, now),
     })?;

@@ -1,6 +1,6 @@
 //! The command line: parse, resolve, do, print.
 //!
-//! - [`args`]: every command and flag
+//! - [`args`]: every command and flag; [`brief`]: which of them the help of a command tells
 //! - [`apply`], [`diff`], [`prune`], [`delete`], [`restart`], [`get`], [`describe`], [`why`], [`logs`], [`pick`], [`import`],
 //!   [`validate`], [`rollout`], [`wait`], [`acquire`], [`cancel`], [`xds`]: the user's
 //!   commands
@@ -23,6 +23,7 @@ pub mod args;
 
 mod apply;
 mod balancer;
+mod brief;
 mod cancel;
 mod completion;
 mod config;
@@ -131,7 +132,7 @@ fn complain(error: &anyhow::Error) {
 
 /// What the process was started with, and what the host's configuration file adds.
 fn parse(arguments: &[OsString]) -> anyhow::Result<Cli> {
-    let command = config::layered(Cli::command(), arguments)?;
+    let command = brief::brief(config::layered(Cli::command(), arguments)?);
     let matches = command.get_matches_from(arguments);
     let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let chosen = matches

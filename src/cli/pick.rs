@@ -24,6 +24,7 @@ pub(super) async fn run(network: Arc<dyn Network>, args: PickArgs) -> anyhow::Re
         exclude: args.exclude.into_iter().map(address).collect(),
     };
     let mut failures = Vec::new();
+    let mut is_unreached = false;
     for balancer in &args.balancer {
         match client::pick(network.clone(), balancer, request.clone(), PATIENCE).await {
             Ok(answer) => {
@@ -31,10 +32,15 @@ pub(super) async fn run(network: Arc<dyn Network>, args: PickArgs) -> anyhow::Re
                 print(args.output, &picks, lines)?;
                 return Ok(ExitCode::SUCCESS);
             }
-            Err(error) => failures.push(clean(&error.to_string())),
+            Err(error) => {
+                is_unreached |= matches!(error, client::Error::Connection(_));
+                failures.push(clean(&error.to_string()));
+            }
         }
     }
-    failures.push("name running balancers with --balancer or QUAESTOR_BALANCER".to_owned());
+    if is_unreached {
+        failures.push("name running balancers with --balancer or QUAESTOR_BALANCER".to_owned());
+    }
     Err(failure(&failures))
 }
 

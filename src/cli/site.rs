@@ -25,7 +25,7 @@ use crate::{
     },
     rpc::{
         log_client::{self, LogStream},
-        tally::Balancers,
+        tally::{Balancers, Own},
     },
     store::Store,
     task::Tasks,
@@ -68,7 +68,8 @@ pub(super) fn serve(
     let is_local = listener
         .local_address()
         .is_ok_and(|local| local.ip().is_loopback());
-    let dashboard = shown.map(|shown| dashboard(tasks, shown, host, is_local, stop.clone()));
+    let own = answers.clone();
+    let dashboard = shown.map(|shown| dashboard(tasks, shown, own, host, is_local, stop.clone()));
     let site = Site {
         parts,
         answers,
@@ -81,15 +82,17 @@ pub(super) fn serve(
 fn dashboard(
     tasks: &mut Tasks,
     shown: Shown,
+    own: Option<Answers>,
     host: &Host,
     is_local: bool,
     stop: CancellationToken,
 ) -> Dashboard {
+    let asked: Option<Arc<dyn Counts>> = match (&shown.scope, own, shown.balancers) {
+        (Scope::Answers, Some(own), _) => Some(Arc::new(Own::new(own))),
+        (_, _, Some(network)) => Some(Arc::new(Balancers::new(network))),
+        (_, _, None) => None,
+    };
     let board = Board::new(host, shown.scope);
-    let asked = shown.balancers.map(|network| {
-        let asked: Arc<dyn Counts> = Arc::new(Balancers::new(network));
-        asked
-    });
     let (keeper, cluster) = (board.clone(), shown.cluster.clone());
     let keeping = keeper.keep(shown.store, cluster, asked, stop);
     tasks.spawn("dashboard", keeping);

@@ -239,7 +239,7 @@ fn lines(clients: &[Connected], now: Timestamp) -> String {
             "REFUSED",
         ],
         clients.iter().flat_map(of),
-        "no clients are connected",
+        "No clients are connected.",
     )
 }
 

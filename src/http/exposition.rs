@@ -38,6 +38,13 @@ pub(super) fn of_view(told: Exposition, answers: Answers) -> Exposition {
         for listed in answers.services().unwrap_or_default() {
             endpoints.push([("name", listed.name)], listed.endpoints as f64);
         }
+        let mut picked = Reading::counter(
+            "quaestor_balancer_answered_picks",
+            "Picks that were answered, by the name that was asked for.",
+        );
+        for (name, count) in answers.directory().picked() {
+            picked.push([("name", name)], count as f64);
+        }
         let shed = answers.shed();
         let mut turned_away = Reading::counter(
             "quaestor_balancer_turned_away",
@@ -63,6 +70,7 @@ pub(super) fn of_view(told: Exposition, answers: Answers) -> Exposition {
             )
             .maybe(synced.then(|| answers.age().as_secs_f64())),
             endpoints,
+            picked,
             turned_away,
         ]
     })

@@ -16,6 +16,9 @@ const MOST_BYTES: usize = 512 * 1024;
 /// So many fields are remembered with who changed them.
 const MOST_EDITS: usize = 256;
 
+/// What a pause of a rollout, and its end, are noted as: no field of a manifest is called so.
+pub const PAUSED: &str = "paused";
+
 /// What lies under `spec/applied/<service>`. Nothing lies there for services that only older versions of this
 /// program have written: `apply` then takes all that is stored for its own.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -24,7 +27,7 @@ pub struct Authorship {
     /// What each author applied last, as they wrote it: fields that they did not mention are not in it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub applied: BTreeMap<String, AppliedManifest>,
-    /// The last change of a field, by its path as in `spec.replicas`.
+    /// The last change of a field, by its path as in `spec.replicas`; [`PAUSED`] stands for a pause and its end.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub edits: BTreeMap<String, Edit>,
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Operator, before::Before, decode};
 use crate::{
-    model::{Authorship, Edit, ServiceObject, ServiceSpec, service::Metadata},
+    model::{Authorship, Edit, ServiceObject, ServiceSpec, applied::PAUSED, service::Metadata},
     plan::merge,
 };
 
@@ -19,11 +19,13 @@ pub(super) fn document(metadata: &Metadata, spec: &ServiceSpec) -> Value {
     json!({"metadata": metadata, "spec": spec})
 }
 
-/// The fields in which the manifests of two objects differ.
+/// The fields in which the manifests of two objects differ, and whether one is paused.
 pub(super) fn changed(before: &ServiceObject, after: &ServiceObject) -> Vec<String> {
     let document = |object: &ServiceObject| document(&object.metadata, &object.spec);
     let fields = merge::differences(&document(before), &document(after));
-    fields.iter().map(|keys| merge::path(keys)).collect()
+    let paused = (before.paused != after.paused).then(|| PAUSED.to_owned());
+    let fields = fields.iter().map(|keys| merge::path(keys));
+    fields.chain(paused).collect()
 }
 
 impl Operator {

@@ -209,7 +209,7 @@ fn of_member(about: &str, status: &Status) -> Vec<Finding> {
         Some(quota) => (quota, ""),
         None => (DEFAULT_QUOTA, " (the default)"),
     };
-    let size = |bytes: u64| Size::from_mebibytes(bytes >> 20);
+    let size = |bytes: u64| Size::from_mebibytes(bytes.div_ceil(1 << 20));
     let held = format!(
         "{} on disk, {} of that in use, {} allowed{whose}",
         size(status.size),

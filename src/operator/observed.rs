@@ -1,9 +1,11 @@
 //! A cluster as a controller sees it, at one moment: what answers to `why` are given from.
 
+use std::collections::BTreeMap;
+
 use super::{Error, Operator, decode};
 use crate::{
     keys::Key,
-    model::{Timestamp, event::Event},
+    model::{Authorship, Edit, Name, Timestamp, applied::PAUSED, event::Event},
     plan::{cluster::Cluster, why::Seen},
 };
 
@@ -18,6 +20,8 @@ pub struct Observed {
     pub full: bool,
     /// What happened, by when it did last.
     pub events: Vec<Event>,
+    /// The last pause of a service's rollout, or its end.
+    pub pauses: BTreeMap<Name, Edit>,
 }
 
 impl Observed {
@@ -28,6 +32,7 @@ impl Observed {
             led: self.led,
             full: self.full,
             events: &self.events,
+            pauses: &self.pauses,
             now,
         }
     }
@@ -43,10 +48,16 @@ impl Operator {
         let mut cluster = Cluster::default();
         let mut led = false;
         let mut events: Vec<Event> = Vec::new();
+        let mut pauses = BTreeMap::new();
         for entry in &listing.entries {
             match self.keys.parse(&entry.key) {
                 Some(Key::Leader) => led = true,
                 Some(Key::Event(..)) => events.extend(decode::<Event>(entry)),
+                Some(Key::Authorship(service)) => {
+                    let known = decode::<Authorship>(entry);
+                    let pause = known.and_then(|mut known| known.edits.remove(PAUSED));
+                    pauses.extend(pause.map(|pause| (service, pause)));
+                }
                 Some(key) => cluster.put(&key, &entry.value, entry.mod_revision),
                 None => {}
             }
@@ -63,6 +74,7 @@ impl Operator {
             led,
             full,
             events,
+            pauses,
         })
     }
 }

@@ -59,7 +59,11 @@ impl Operator {
     /// # Errors
     /// [`Error::NoService`], [`Error::NotOurs`], [`Error::Conflict`].
     pub async fn pause(&self, name: &Name, paused: bool) -> Result<Requested, Error> {
-        self.change(name, "rollout pause", |object| {
+        let how = match paused {
+            true => "rollout pause",
+            false => "rollout resume",
+        };
+        self.change(name, how, |object| {
             object.paused = paused;
             Ok(())
         })

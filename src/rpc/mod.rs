@@ -120,7 +120,7 @@ pub async fn serve(
     let router = grpc::server_within(&limits)
         .add_service(Admitted::new(xds, &answers))
         .add_service(Admitted::new(xds::status::service(told), &answers))
-        .add_service(Admitted::new(tally::service(&host), &answers))
+        .add_service(Admitted::new(tally::service(answers.clone()), &answers))
         .add_service(Admitted::new(balancer, &answers))
         .add_service(Admitted::new(discovery, &answers))
         .add_optional_service(reservations)

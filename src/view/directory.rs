@@ -18,6 +18,7 @@ use futures::{
 
 use super::{
     Endpoint, Leaving, NotSynced, Question, Refusal,
+    cell::Cell,
     dial::Dial,
     ejection::Report,
     members::Members,
@@ -101,21 +102,6 @@ pub struct Listed {
     pub exclusive: bool,
 }
 
-/// One name.
-struct Cell {
-    members: ArcSwap<Members>,
-    watched: Watched,
-}
-
-impl Cell {
-    fn new(members: Members) -> Arc<Self> {
-        Arc::new(Self {
-            members: ArcSwap::from_pointee(members),
-            watched: Watched::default(),
-        })
-    }
-}
-
 impl Directory {
     /// A directory that knows nothing yet. An endpoint that was handed out comes after the others
     /// for `recently_used`.
@@ -165,11 +151,13 @@ impl Directory {
         let names = self.names.load();
         let names = names.as_ref().ok_or(NotSynced)?;
         let unknown = || Refusal::Unknown(question.name.to_owned());
-        let members = names.get(question.name).ok_or_else(unknown)?.members.load();
+        let cell = names.get(question.name).ok_or_else(unknown)?;
+        let members = cell.members.load();
         check(question.name, &members)?;
         *policy = Some(members.rules().policy());
         let chosen = prefer::choose(&members, question, self.recently_used, &self.labels);
         if !chosen.is_empty() {
+            cell.note_pick();
             return Ok(chosen);
         }
         let name = question.name.to_owned();
@@ -335,6 +323,15 @@ impl Directory {
         Ok(listed)
     }
 
+    /// Picks that were answered, by name, since each was first found.
+    pub fn picked(&self) -> BTreeMap<String, u64> {
+        let names = self.names.load();
+        let names = names.iter().flat_map(|names| names.iter());
+        names
+            .map(|(name, cell)| (name.clone(), cell.picks()))
+            .collect()
+    }
+
     /// Resolves at the first full sync; at once when it has happened.
     pub fn synced(&self) -> impl Future<Output = ()> + Send + use<> {
         self.synced.clone().then(|dropped| match dropped {
@@ -371,7 +368,11 @@ impl Directory {
 
     /// Replaces everything: the first full sync.
     pub(super) fn replace(&self, names: BTreeMap<String, Members>) {
-        let cell = |(name, members)| (name, Cell::new(members));
+        let former = self.names.load_full().unwrap_or_default();
+        let cell = |(name, members): (String, Members)| {
+            let cell = Cell::new(members, former.get(&name));
+            (name, cell)
+        };
         self.names
             .store(Some(Arc::new(names.into_iter().map(cell).collect())));
         self.waiting
@@ -401,7 +402,7 @@ impl Directory {
                     let next = next.get_or_insert_with(|| Names::clone(&current));
                     match members {
                         Some(members) => {
-                            next.insert(name, Cell::new(members));
+                            next.insert(name, Cell::new(members, None));
                         }
                         None => {
                             next.remove(&name);

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! - `index`, `roster`: put the facts of all nodes together and keep the directory up to date
-//! - `directory`, `question`: answers: which endpoints serve a name; `watched`: when they change
+//! - `directory`, `question`: answers: which endpoints serve a name; `watched`: when they change;
+//!   `cell`: what stands under one name
 //! - `members`: the endpoints of one name, in an order that the policies build on; `roll`: that order, `hosts`: who
 //!   shares a host, `near`: who is preferred
 //! - `leaving`: endpoints that clients are being sent away from
@@ -26,6 +27,7 @@
 //! believes one.
 
 mod bits;
+mod cell;
 mod dial;
 mod directory;
 mod ejection;

@@ -163,6 +163,8 @@ fn what_happens_is_counted() {
     dev.await_count("quaestor_balancer_picks_total", &labels, 1.0);
     let labels = ["policy=\"none\"", "result=\"NotFound\""];
     dev.await_count("quaestor_balancer_picks_total", &labels, 1.0);
+    let labels = ["name=\"Worker\""];
+    dev.await_count("quaestor_balancer_answered_picks_total", &labels, 1.0);
     dev.await_count("quaestor_balancer_pick_seconds_count", &[], 2.0);
 
     kill_one(&store);

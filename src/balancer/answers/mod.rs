@@ -237,6 +237,11 @@ impl Answers {
         Ok(self.directory.pick_by(&question, policy)?)
     }
 
+    /// Picks that were answered so far, and those that were not.
+    pub fn picks(&self) -> (u64, u64) {
+        self.host.metrics.balancer.picks()
+    }
+
     /// Takes in how calls of `client`, as it calls itself, to instances of `service` ended.
     ///
     /// # Errors

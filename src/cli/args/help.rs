@@ -6,16 +6,26 @@ use clap::{Args, ValueEnum};
 
 use crate::model::Name;
 
+/// What stands below the flags of `explain`.
+const EXPLAIN: &str = "\
+    quaestor explain spec.restart";
+
 /// Flags of `explain`.
 #[derive(Debug, Args)]
+#[command(after_help = EXPLAIN)]
 pub struct ExplainArgs {
     /// The field, as in spec.restart.delay; without one: the whole manifest
     #[arg(value_name = "FIELD.PATH")]
     pub path: Option<String>,
 }
 
+/// What stands below the flags of `init`.
+const INIT: &str = "\
+    quaestor init worker -- /opt/qa/worker --listen {host}:{port} > worker.yaml";
+
 /// Flags of `init`.
 #[derive(Debug, Args)]
+#[command(after_help = INIT)]
 pub struct InitArgs {
     /// The service's name
     #[arg(value_name = "NAME")]

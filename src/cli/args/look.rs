@@ -8,8 +8,35 @@ use super::{
 };
 use crate::model::{Name, quantity::Period, service::Requirement};
 
+/// What stands below the flags of `get`.
+const GET: &str = "\
+    quaestor get instances worker -w                       # follow those of a service
+    quaestor get instances -o wide --sort-by -restarts     # what was started most often
+    quaestor get nodes -l pool=qa
+    quaestor get events --for worker-0";
+
+/// What stands below the flags of `logs`.
+const LOGS: &str = "\
+    quaestor logs worker -f --tail 10       # of all its instances, and on
+    quaestor logs worker-0 --previous       # what a process printed before it ended";
+
+/// What stands below the flags of `why`.
+const WHY: &str = "\
+    quaestor why worker       # a service, worker-0: an instance, qa-1: a node
+    quaestor why cluster";
+
+/// What stands below the flags of `pick`.
+const PICK: &str = "\
+    quaestor pick Worker -n 2
+    quaestor pick Worker --attribute dataset=eu -o yaml";
+
+/// What stands below the flags of `acquire`.
+const ACQUIRE: &str = "\
+    quaestor acquire Verification -- sh -c 'run-checks $QUAESTOR_ENDPOINT'";
+
 /// Arguments of `get`.
 #[derive(Debug, Args)]
+#[command(after_help = GET)]
 pub struct GetArgs {
     /// What to show: services, instances, nodes, endpoints or events
     #[arg(value_enum, hide_possible_values = true, value_name = "KIND")]
@@ -79,6 +106,13 @@ pub enum GetFormat {
     Yaml,
 }
 
+impl GetFormat {
+    /// Whether programs are not meant to read it.
+    pub fn is_for_people(self) -> bool {
+        matches!(self, Self::Table | Self::Wide)
+    }
+}
+
 /// Arguments of `top`.
 #[derive(Debug, Args)]
 pub struct TopArgs {
@@ -131,6 +165,7 @@ pub enum DescribeKind {
 
 /// Arguments of `why`.
 #[derive(Debug, Args)]
+#[command(after_help = WHY)]
 pub struct WhyArgs {
     /// A service, instance or node, or cluster for all of it; node/NAME and so on where several are called alike
     #[arg(value_name = "NAME")]
@@ -164,6 +199,7 @@ pub struct DoctorArgs {
 
 /// Arguments of `logs`.
 #[derive(Debug, Args)]
+#[command(after_help = LOGS)]
 pub struct LogsArgs {
     /// An instance, or a service: all its instances by time, each line with the name of its instance
     #[arg(value_name = "INSTANCE|SERVICE")]
@@ -184,6 +220,7 @@ pub struct LogsArgs {
 
 /// Arguments of `pick`.
 #[derive(Debug, Args)]
+#[command(after_help = PICK)]
 pub struct PickArgs {
     /// The name that clients ask for
     #[arg(value_name = "SERVICE")]
@@ -224,6 +261,7 @@ pub struct PickArgs {
 
 /// Arguments of `acquire`.
 #[derive(Debug, Args)]
+#[command(after_help = ACQUIRE)]
 pub struct AcquireArgs {
     /// The name that clients ask for
     #[arg(value_name = "SERVICE")]

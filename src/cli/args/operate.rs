@@ -14,8 +14,13 @@ pub struct NodesArgs {
     pub nodes: Vec<Name>,
 }
 
+/// What stands below the flags of `drain`.
+const DRAIN: &str = "\
+    quaestor drain qa-1 && ssh qa-1 reboot       # `quaestor uncordon qa-1` ends it";
+
 /// Arguments of `drain`.
 #[derive(Debug, Args)]
+#[command(after_help = DRAIN)]
 pub struct DrainArgs {
     /// The node
     #[arg(value_name = "NODE")]
@@ -25,8 +30,13 @@ pub struct DrainArgs {
     pub timeout: Period,
 }
 
+/// What stands below the flags of `label`.
+const LABEL: &str = "\
+    quaestor label qa-1 pool=qa rack-       # sets pool, takes rack away";
+
 /// Arguments of `label`.
 #[derive(Debug, Args)]
+#[command(after_help = LABEL)]
 pub struct LabelArgs {
     /// The node
     #[arg(value_name = "NODE")]
@@ -80,8 +90,15 @@ fn label_change(text: &str) -> Result<(String, Option<String>), String> {
     }
 }
 
+/// What stands below the flags of `delete`.
+const DELETE: &str = "\
+    quaestor delete worker --wait
+    quaestor delete -f manifests/
+    quaestor delete node qa-7";
+
 /// Arguments of `delete`.
 #[derive(Debug, Args)]
+#[command(after_help = DELETE)]
 pub struct DeleteArgs {
     /// Services to delete; after `node`, nodes that are gone for good
     #[arg(value_name = "SERVICE", required_unless_present = "files")]
@@ -117,8 +134,14 @@ pub struct CancelArgs {
     pub timeout: Period,
 }
 
+/// What stands below the flags of `restart`.
+const RESTART: &str = "\
+    quaestor restart worker --wait
+    quaestor restart worker-0 worker-3";
+
 /// Arguments of `restart`.
 #[derive(Debug, Args)]
+#[command(after_help = RESTART)]
 pub struct RestartArgs {
     /// Services, or single instances as in worker-0
     #[arg(value_name = "SERVICE|INSTANCE", required = true)]

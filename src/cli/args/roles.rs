@@ -7,8 +7,13 @@ use clap::Args;
 use super::{limits::LimitArgs, shared::HttpArgs};
 use crate::model::{Name, quantity::Period, service::Capacity};
 
+/// What stands below the flags of `dev`.
+const DEV: &str = "\
+    quaestor dev -f manifests/hello.yaml       # then, elsewhere: quaestor get instances";
+
 /// Arguments of `dev`.
 #[derive(Debug, Args)]
+#[command(after_help = DEV)]
 pub struct DevArgs {
     /// Manifests to apply, now and whenever they change: files or directories
     #[arg(short, long = "file", num_args = 1.., value_name = "FILE")]

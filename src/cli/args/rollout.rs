@@ -67,14 +67,24 @@ pub struct PauseArgs {
     pub services: Vec<Name>,
 }
 
+/// What stands below the flags of `scale`.
+const SCALE: &str = "\
+    quaestor scale worker --replicas 8 --wait";
+
+/// What stands below the flags of `wait`.
+const WAIT: &str = "\
+    quaestor wait worker http-server --timeout 2m
+    quaestor wait worker --for condition=Progressing=False";
+
 /// Arguments of `scale`.
 #[derive(Debug, Args)]
+#[command(after_help = SCALE)]
 pub struct ScaleArgs {
     /// The service
     #[arg(value_name = "SERVICE")]
     pub service: Name,
     /// How many instances are wanted; an `apply` of a manifest that does not mention them keeps them
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub replicas: u32,
     /// Wait until all are ready
     #[arg(long)]
@@ -86,6 +96,7 @@ pub struct ScaleArgs {
 
 /// Arguments of `wait`.
 #[derive(Debug, Args)]
+#[command(after_help = WAIT)]
 pub struct WaitArgs {
     /// What to wait for: ready, delete, or condition=NAME[=STATUS], as in condition=Available or
     /// condition=Progressing=False

@@ -46,9 +46,12 @@ pub(super) async fn run(
     }
     let inventory = operator.inventory().await?;
     let (listed, missing) = listed(&inventory, &args)?;
-    say(listed
-        .shown(args.output, host.clock.timestamp())?
-        .trim_end())?;
+    // Whoever asks for what is not there is told so, and not that there is nothing at all.
+    let is_told = !(listed.is_empty() && !missing.is_empty() && args.output.is_for_people());
+    if is_told {
+        let shown = listed.shown(args.output, host.clock.timestamp())?;
+        say(shown.trim_end())?;
+    }
     match missing.is_empty() {
         true => Ok(ExitCode::SUCCESS),
         false => Err(failure(&missing)),
@@ -121,6 +124,15 @@ fn listed(inventory: &Inventory, args: &GetArgs) -> anyhow::Result<(Listed, Vec<
 }
 
 impl Listed {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Services(items) => items.is_empty(),
+            Self::Instances(items) => items.is_empty(),
+            Self::Nodes(items) => items.is_empty(),
+            Self::Endpoints(items) => items.is_empty(),
+        }
+    }
+
     /// All of it as text.
     fn shown(&self, format: GetFormat, now: Timestamp) -> anyhow::Result<String> {
         Ok(match format {

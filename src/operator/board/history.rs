@@ -7,8 +7,9 @@ use std::{
 
 use serde::Serialize;
 
+use super::picks::Pace;
 use crate::{
-    model::{LoadReport, Name, Timestamp},
+    model::{LoadReport, Name, ServiceObject, Timestamp},
     operator::inventory::Raw,
 };
 
@@ -34,6 +35,8 @@ struct Sample {
     load: (f32, u32),
     cpu: f32,
     memory: f32,
+    /// Of the names under which it is found.
+    picks: Option<f32>,
 }
 
 /// A course of time, the oldest first. All lists that are not empty are equally long.
@@ -54,8 +57,8 @@ pub struct Course {
     pub cpu: Vec<f32>,
     /// Resident memory in bytes.
     pub memory: Vec<f32>,
-    /// Picks that balancers answered in a second, of all services; none where no balancer tells. Empty in the course
-    /// of one service: balancers do not count by service.
+    /// Picks that balancers answered in a second, for one service those of the names under which it is found; none
+    /// where no balancer tells.
     pub picks: Vec<Option<f32>>,
 }
 
@@ -68,9 +71,9 @@ impl History {
         }
     }
 
-    /// Takes a sample; there are so many `picks` in a second.
-    pub(super) fn sample(&mut self, raw: &Raw, picks: Option<f32>, now: Timestamp) {
-        self.picks.push_back(picks);
+    /// Takes a sample; `pace`: how many picks there are in a second.
+    pub(super) fn sample(&mut self, raw: &Raw, pace: &Pace, now: Timestamp) {
+        self.picks.push_back(pace.all);
         if self.picks.len() > MOST {
             self.picks.pop_front();
         }
@@ -91,6 +94,9 @@ impl History {
                 sample.cpu += usage.cpu as f32;
                 sample.memory += usage.memory as f32;
             }
+        }
+        for (name, sample) in &mut samples {
+            sample.picks = picks_of(raw.object(name), pace);
         }
         self.services.retain(|name, samples| {
             // What is gone is forgotten once it would be out of sight.
@@ -133,7 +139,7 @@ impl History {
             cpu: sum.iter().map(|sample| sample.cpu).collect(),
             memory: sum.iter().map(|sample| sample.memory).collect(),
             picks: match service {
-                Some(_) => Vec::new(),
+                Some(_) => sum.iter().map(|sample| sample.picks).collect(),
                 // Without services there are no other lists.
                 None => self
                     .picks
@@ -148,6 +154,14 @@ impl History {
     }
 }
 
+/// Picks in a second of the names under which a service is found; none where no balancer tells of any.
+fn picks_of(object: Option<&ServiceObject>, pace: &Pace) -> Option<f32> {
+    let object = object?;
+    let names = object.spec.discovery_names(&object.metadata.name);
+    let known = names.iter().filter_map(|name| pace.names.get(*name));
+    known.copied().reduce(|one, other| one + other)
+}
+
 impl Sample {
     fn add(&mut self, other: &Self) {
         self.ready += other.ready;
@@ -155,6 +169,10 @@ impl Sample {
         self.load = (self.load.0 + other.load.0, self.load.1 + other.load.1);
         self.cpu += other.cpu;
         self.memory += other.memory;
+        self.picks = match (self.picks, other.picks) {
+            (Some(own), Some(others)) => Some(own + others),
+            (own, others) => own.or(others),
+        };
     }
 }
 
@@ -185,9 +203,13 @@ mod tests {
     fn services_that_came_later_count_as_nothing_before() {
         let mut history = History::default();
         let at = Timestamp::from_millis(0);
-        history.sample(&raw("n", &[("a-0", true, 0.5)]), None, at);
+        history.sample(&raw("n", &[("a-0", true, 0.5)]), &Pace::default(), at);
+        let pace = Pace {
+            all: Some(7.0),
+            ..Pace::default()
+        };
         let both = raw("n", &[("a-0", false, 0.5), ("b-0", true, 0.0)]);
-        history.sample(&both, Some(7.0), at);
+        history.sample(&both, &pace, at);
         let all = history.course(None);
         assert_eq!(all.ready, [1, 1]);
         assert_eq!(all.all, [1, 2]);
@@ -200,12 +222,37 @@ mod tests {
     }
 
     #[test]
+    fn picks_of_a_service_are_those_of_the_names_under_which_it_is_found() {
+        let object = serde_json::json!({
+            "metadata": {"name": "a"}, "generation": 1,
+            "spec": {"command": ["x"], "serviceNames": ["A", "B"]},
+        });
+        let mut raw = raw("n", &[("a-0", true, 0.5)]);
+        let key = Key::ServiceSpec("a".parse().unwrap());
+        raw.take(key, Some(object.to_string().as_bytes()));
+        let pace = |names: &[(&str, f32)]| {
+            let names = names.iter().map(|(name, rate)| ((*name).to_owned(), *rate));
+            Pace {
+                all: Some(9.0),
+                names: names.collect(),
+            }
+        };
+        let mut history = History::default();
+        let at = Timestamp::from_millis(0);
+        history.sample(&raw, &pace(&[]), at);
+        history.sample(&raw, &pace(&[("A", 1.5), ("B", 2.0), ("a", 5.0)]), at);
+        let course = history.course(Some(&"a".parse().unwrap()));
+        assert_eq!(course.picks, [None, Some(3.5)]);
+        assert_eq!(history.course(None).picks, [Some(9.0), Some(9.0)]);
+    }
+
+    #[test]
     fn no_more_than_half_an_hour_is_kept_and_what_is_gone_is_forgotten() {
         let mut history = History::default();
         let at = Timestamp::from_millis(0);
-        history.sample(&raw("n", &[("a-0", true, 0.5)]), None, at);
+        history.sample(&raw("n", &[("a-0", true, 0.5)]), &Pace::default(), at);
         for _ in 0..=MOST {
-            history.sample(&Raw::default(), None, at);
+            history.sample(&Raw::default(), &Pace::default(), at);
         }
         assert_eq!(history.services.len(), 0);
     }

@@ -1,11 +1,14 @@
 //! What the board says of each thing, from what the store says: services, instances, nodes, loads, events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::book::{Id, Json};
+use super::{
+    book::{Id, Json},
+    picks::Told,
+};
 use crate::{
     keys::Key,
     model::{Instance, Name},
@@ -60,6 +63,20 @@ pub(super) fn stored(key: &Key, value: &[u8]) -> Option<Json> {
     }
     let value: Value = serde_json::from_slice(value).ok()?;
     json(&value)
+}
+
+/// Of each balancer that told something, before or now, whether clients of it refuse what they are sent.
+pub(super) fn refusing<'a>(
+    before: &'a BTreeSet<String>,
+    told: &'a Told,
+) -> impl Iterator<Item = (Id, Option<Json>)> + 'a {
+    let addresses: BTreeSet<&String> = before.iter().chain(told.keys()).collect();
+    addresses.into_iter().map(|address| {
+        let refusing = told.get(address).map(|count| &count.refusing);
+        let refusing = refusing.filter(|refusing| refusing.clients > 0);
+        let id = Id::from(format!("x/{address}"));
+        (id, refusing.and_then(json))
+    })
 }
 
 /// The item of what was touched, as it is now.
@@ -148,7 +165,10 @@ fn shorten(value: &mut Value) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::picks::{Count, Refusing},
+        *,
+    };
 
     #[test]
     fn what_says_nothing_is_left_out_and_zero_is_not() {
@@ -156,6 +176,30 @@ mod tests {
             json!({"a": null, "b": "", "c": [], "d": {"e": false}, "f": 0, "g": [{"h": null}]});
         shorten(&mut value);
         assert_eq!(value, json!({"f": 0, "g": [{}]}));
+    }
+
+    #[test]
+    fn clients_that_refuse_are_told_of_until_their_balancer_says_otherwise_or_nothing() {
+        let mut count = Count::default();
+        let quiet = Told::from([("b:1".to_owned(), count.clone())]);
+        count.refusing = Refusing {
+            clients: 2,
+            words: "no".to_owned(),
+        };
+        let refused = Told::from([("b:1".to_owned(), count)]);
+        let told = |before: &Told, now: &Told| -> Vec<(String, Option<String>)> {
+            let before = before.keys().cloned().collect();
+            let items = refusing(&before, now);
+            let text = |json: Option<Json>| json.map(|json| json.to_string());
+            items
+                .map(|(id, json)| (id.to_string(), text(json)))
+                .collect()
+        };
+        let id = "x/b:1".to_owned();
+        let words = r#"{"clients":2,"words":"no"}"#.to_owned();
+        assert_eq!(told(&quiet, &refused), [(id.clone(), Some(words))]);
+        assert_eq!(told(&refused, &quiet), [(id.clone(), None)]);
+        assert_eq!(told(&refused, &Told::new()), [(id, None)]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! - [`Board`]: is kept by [`Board::keep`], and read by everybody else
 //! - `items`: what is said of each thing
 //! - `book`: items with their versions, so that a reader who was away is told what it missed
-//! - `history`: the last half hour; `picks`: how many there are in a second
+//! - `history`: the last half hour; `picks`: what balancers have counted
 //! - `picture`: all of it as one reads it
 
 mod book;
@@ -26,14 +26,18 @@ use tokio_util::sync::CancellationToken;
 use self::{
     book::{Book, Difference, Id},
     history::History,
-    picks::{Rates, Told},
+    picks::{Pace, Rates, Told},
 };
-pub use self::{history::Course, picks::Counts, picture::Picture};
+pub use self::{
+    history::Course,
+    picks::{Count, Counts, Refusing},
+    picture::Picture,
+};
 use super::inventory::Raw;
 use crate::{
     host::Host,
     keys::{Key, Keys},
-    model::{Name, Presence, event::Recorder},
+    model::{Moment, Name, Presence, event::Recorder},
     store::{Change, Store, Update},
 };
 
@@ -106,8 +110,10 @@ struct Inner {
     /// Those that say where they are reached, or that they are there.
     balancers: BTreeMap<Name, Presence>,
     rates: Rates,
+    /// Whose clients may be told of, by address.
+    refusing: BTreeSet<String>,
     /// Picks in a second, as they were known last.
-    picks: Option<f32>,
+    pace: Pace,
     /// Whether everything was read once.
     is_read: bool,
 }
@@ -140,8 +146,8 @@ impl Board {
     }
 
     /// Keeps it current until `stop`. That of a balancer begins when somebody first looks: it has what it answers
-    /// from in memory already, and need not have it twice for nobody. Picks are counted by whom `asked` knows; a
-    /// balancer knows its own.
+    /// from in memory already, and need not have it twice for nobody. Picks are counted by whom `asked` knows: that of
+    /// a balancer is asked for the address that is empty.
     ///
     /// # Errors
     /// None.
@@ -177,16 +183,15 @@ impl Board {
                 update = follow.next() => self.take(update, &keys),
                 told = counted => {
                     counting = None;
-                    let inner = &mut *self.lock();
-                    inner.picks = inner.rates.take(told, clock.now());
+                    self.take_counts(told, clock.now());
                 }
                 () = clock.sleep_until(next_sample) => {
                     next_sample = clock.now() + self.0.step;
                     let inner = &mut *self.lock();
                     if inner.is_read {
-                        inner.history.sample(&inner.raw, inner.picks, clock.timestamp());
+                        inner.history.sample(&inner.raw, &inner.pace, clock.timestamp());
                     }
-                    counting = counting.or_else(|| self.count(inner, asked.as_ref(), &store));
+                    counting = counting.or_else(|| self.count(inner, asked.as_ref()));
                 }
             }
         }
@@ -197,17 +202,25 @@ impl Board {
         &self,
         inner: &Inner,
         asked: Option<&Arc<dyn Counts>>,
-        store: &Store,
     ) -> Option<BoxFuture<'static, Told>> {
-        if self.0.scope == Scope::Answers {
-            let (answered, _) = store.host().metrics.balancer.picks();
-            let own = Told::from([(String::new(), answered)]);
-            return Some(std::future::ready(own).boxed());
-        }
         let asked = Arc::clone(asked?);
         let balancers = inner.balancers.values();
-        let addresses = balancers.filter_map(|it| it.address.clone()).collect();
+        let addresses = match self.0.scope {
+            Scope::Answers => vec![String::new()],
+            _ => balancers.filter_map(|it| it.address.clone()).collect(),
+        };
         Some(async move { picks::ask(&*asked, addresses).await }.boxed())
+    }
+
+    /// Takes in what balancers have counted.
+    fn take_counts(&self, told: Told, now: Moment) {
+        let inner = &mut *self.lock();
+        let items: Vec<_> = items::refusing(&inner.refusing, &told).collect();
+        inner.refusing = told.keys().cloned().collect();
+        inner.pace = inner.rates.take(told, now);
+        if inner.book.note(items) {
+            self.0.version.send_replace(inner.book.version());
+        }
     }
 
     fn take(&self, update: Update, keys: &Keys) {

@@ -40,7 +40,7 @@ impl Picture {
             balancers: inner.balancers.values().cloned().collect(),
             led: book.of_kind("c/leader").next().is_some(),
             status: status.and_then(|json| serde_json::from_str(json).ok()),
-            picks: inner.picks,
+            picks: inner.pace.all,
             is_read: inner.is_read,
         }
     }

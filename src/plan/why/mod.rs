@@ -14,11 +14,13 @@ mod process;
 mod service;
 pub mod text;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::cluster::Cluster;
 use crate::model::{
-    Instance, Name, Timestamp,
+    Edit, Instance, Name, Timestamp,
     event::{Event, Object},
 };
 
@@ -77,6 +79,8 @@ pub struct Seen<'a> {
     pub full: bool,
     /// What happened lately.
     pub events: &'a [Event],
+    /// The last pause of a service's rollout, or its end: who did it.
+    pub pauses: &'a BTreeMap<Name, Edit>,
     /// The time of the answer.
     pub now: Timestamp,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Cause, Health, Seen};
+use super::{Cause, Health, Seen, counted};
 use crate::{
     model::{
         Assignment, ExitCause, Instance, InstanceState, Phase, Timestamp, event::Object,
@@ -245,8 +245,9 @@ impl Told<'_> {
             return None;
         }
         let sentence = format!(
-            "the process before it {} ({restarts} restarts on this node)",
-            report::describe(exit)
+            "the process before it {} ({} on this node)",
+            report::describe(exit),
+            counted(restarts as usize, "restart")
         );
         let cause = self
             .about(Health::Fine, "Restarted", sentence)

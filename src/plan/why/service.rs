@@ -293,10 +293,13 @@ impl<'a> View<'a> {
         let updated = self.condition(UPDATED);
         if object.paused && updated.is_some() {
             let message = updated.map_or("", |it| it.message.as_str());
+            let pause = self.seen.pauses.get(name);
+            let by = pause.map_or("an operator", |pause| pause.by.as_str());
+            let since = pause.map(|pause| pause.at).or(since);
             let cause = self.about(
                 Health::Broken,
                 conditions::PAUSED,
-                format!("an operator has paused its rollout: {message}"),
+                format!("{by} has paused its rollout: {message}"),
             );
             let remedy = format!("`quaestor rollout resume {name}` lets it go on");
             return Some(cause.since(since).remedy(remedy));

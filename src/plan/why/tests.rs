@@ -6,14 +6,14 @@ mod problems;
 mod processes;
 mod whereabouts;
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use serde_json::{Value as Json, json};
 
 use super::{Cause, Seen, named, text, why};
 use crate::{
     keys::Key,
-    model::{Timestamp, event::Event},
+    model::{Edit, Name, Timestamp, event::Event},
     plan::controller::tests::world::{World, instance, name},
 };
 
@@ -28,6 +28,7 @@ struct Stage {
     led: bool,
     full: bool,
     events: Vec<Event>,
+    pauses: BTreeMap<Name, Edit>,
 }
 
 impl From<World> for Stage {
@@ -37,6 +38,7 @@ impl From<World> for Stage {
             led: true,
             full: false,
             events: Vec::new(),
+            pauses: BTreeMap::new(),
         }
     }
 }
@@ -48,6 +50,7 @@ impl Stage {
             led: self.led,
             full: self.full,
             events: &self.events,
+            pauses: &self.pauses,
             now: now(),
         }
     }

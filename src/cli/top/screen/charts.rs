@@ -76,9 +76,8 @@ fn charts(state: &State) -> Vec<Chart> {
     let load: Vec<Option<f32>> = course.load.iter().rev().copied().collect();
     let cpu = newest_first(&course.cpu);
     let memory = newest_first(&course.memory);
-    // Balancers do not count by service: within one, these are those of all.
     let mut picks: Vec<Option<f32>> = course.picks.iter().rev().copied().collect();
-    if picks.is_empty() {
+    if picks.is_empty() && state.service().is_none() {
         picks.push(state.picture.picks);
     }
     let up = course.ready.last().copied().unwrap_or_default();

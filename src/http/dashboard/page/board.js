@@ -3,12 +3,12 @@
 /** What is known. Maps are by name; `instances` by `node/name`, `loads` by node. */
 export const board = {
   about: undefined, isRead: false, live: "connecting", isLed: false, status: {},
-  services: new Map(), instances: new Map(), nodes: new Map(), events: new Map(), loads: new Map(), routes: new Map(),
+  services: new Map(), instances: new Map(), nodes: new Map(), events: new Map(), loads: new Map(), routes: new Map(), refusing: new Map(),
   /** Counts changes, so that a view knows whether its lists are still right. */
   version: 0,
 };
 
-const KINDS = { s: "services", i: "instances", n: "nodes", e: "events", l: "loads", r: "routes" };
+const KINDS = { s: "services", i: "instances", n: "nodes", e: "events", l: "loads", r: "routes", x: "refusing" };
 const listeners = new Set();
 let mark, stream, again, painting = false, ahead = 0;
 

@@ -274,6 +274,7 @@ function notices() {
         restoredFrom && "The store was restored from a backup: nothing is decided before `quaestor cluster confirm restore`.",
         vanished?.length && `The manifests of ${vanished.join(", ")} vanished without a word: what runs is left running until \`quaestor cluster confirm vanished\`.`,
         board.about?.scope === "cluster" && board.isRead && !board.isLed && "No controller leads: what runs goes on, and nothing is placed or replaced.",
+        ...[...board.refusing].map(([balancer, { clients, words }]) => `${clients} xDS ${clients === 1 ? "client does" : "clients do"} not take what ${balancer ? `the balancer ${balancer}` : "this balancer"} sends: ${words || "without a word why"}. \`quaestor xds clients\` tells which.`),
         board.live === "lost" && "The connection is lost: this is what was seen last.",
       ].filter(Boolean);
       element.hidden = told.length === 0;
@@ -328,7 +329,7 @@ const views = {
 
   service(name) {
     const title = h("h1", {}, name), at = h("span", {}), told = facts(), conditions = facts();
-    const course = courses(name, ["ready", "load", "cpu", "memory"]), reasons = why(`service/${name}`, () => [board.services.get(name), services().find((one) => one.name === name)?.up]);
+    const course = courses(name, ["ready", "load", "picks", "cpu", "memory"]), reasons = why(`service/${name}`, () => [board.services.get(name), services().find((one) => one.name === name)?.up]);
     const table = instanceList({ most: 12 }), events = eventList({ most: 8 });
     const deeds = h("div", { class: "deeds" }, board.about?.hasDeeds && deed("Restart", `All instances of ${name} get new processes, a few at a time, as its rollout allows.`, `/api/restart?target=${encodeURIComponent(name)}`));
     return page([h("div", { class: "head" }, title, at, deeds), course, reasons, table,

@@ -2,8 +2,11 @@
 
 use serde_json::json;
 
-use super::{Stage, World, instance, name, says, service, settled};
-use crate::keys::Key;
+use super::{Stage, World, instance, name, now, says, service, settled};
+use crate::{
+    keys::Key,
+    model::{Edit, Timestamp},
+};
 
 const SERVICE: &str = "service/worker";
 
@@ -107,7 +110,16 @@ fn a_rollout_that_an_operator_has_paused() {
     world.spec("worker", 2, service(2, &json!({"env": {"VERSION": "2"}})));
     world.pause("worker", 3, true);
     world.settle();
-    Stage::from(world).tells("paused-rollout", "worker", &[(SERVICE, "Paused")]);
+    let mut stage = Stage::from(world);
+    stage.tells("paused-rollout", "worker", &[(SERVICE, "Paused")]);
+    let pause = Edit {
+        by: "ann@desk".to_owned(),
+        at: Timestamp::from_millis(now().as_millis() - 300_000),
+        how: "rollout pause".to_owned(),
+        generation: 3,
+    };
+    stage.pauses.insert("worker".parse().unwrap(), pause);
+    stage.tells("paused-rollout-by", "worker", &[(SERVICE, "Paused")]);
 }
 
 #[test]
