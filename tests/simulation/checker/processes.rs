@@ -33,9 +33,6 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Clients have so long to hear that something is not to be called any more, save for what a look takes.
 const NOTICE: Duration = Duration::from_millis(490);
 
-/// An agent whose news the store does not take for two seconds goes on to the signal half a second later.
-const TELL: Duration = Duration::from_millis(2_500);
-
 /// So old may be what an undisturbed agent knows.
 const NEWS: Duration = Duration::from_secs(10);
 
@@ -282,8 +279,8 @@ fn heard_out(
     };
     let last = states.iter().rposition(is_ready)?;
     let host = AGENTS.into_iter().find(|host| node(*host) == record.node)?;
-    if last + 1 == states.len() && cast.clear_for(host) < TELL {
-        // It could not say so, and does not wait for that for ever.
+    if last + 1 == states.len() && cast.clear_for(host) < RECOVERY {
+        // It could not say so, perhaps for want of a session, and does not wait for that for ever.
         return None;
     }
     // From then on nobody was to call it, as far as the store knew.
