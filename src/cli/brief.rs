@@ -63,6 +63,21 @@ mod tests {
     }
 
     #[test]
+    fn examples_are_indented_like_one_another_and_fit_a_terminal() {
+        for command in Cli::command().get_subcommands() {
+            let text = command.get_after_help().map(ToString::to_string);
+            let text = text.unwrap_or_default();
+            let Some(examples) = text.strip_prefix("Examples:\n") else {
+                continue;
+            };
+            for line in examples.lines() {
+                let is_well = line.starts_with("    quaestor ") && line.len() <= 80;
+                assert!(is_well, "{}: {line}", command.get_name());
+            }
+        }
+    }
+
+    #[test]
     fn every_command_takes_the_flags_of_all_wherever_they_stand() {
         for words in [
             &["quaestor", "--cluster", "c", "rollout", "status", "worker"][..],

@@ -8,6 +8,7 @@ use crate::model::Name;
 
 /// What stands below the flags of `explain`.
 const EXPLAIN: &str = "\
+Examples:
     quaestor explain spec.restart";
 
 /// Flags of `explain`.
@@ -21,6 +22,7 @@ pub struct ExplainArgs {
 
 /// What stands below the flags of `init`.
 const INIT: &str = "\
+Examples:
     quaestor init worker -- /opt/qa/worker --listen {host}:{port} > worker.yaml";
 
 /// Flags of `init`.

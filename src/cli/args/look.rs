@@ -10,28 +10,33 @@ use crate::model::{Name, quantity::Period, service::Requirement};
 
 /// What stands below the flags of `get`.
 const GET: &str = "\
-    quaestor get instances worker -w                       # follow those of a service
-    quaestor get instances -o wide --sort-by -restarts     # what was started most often
+Examples:
+    quaestor get instances worker -w                    # of a service, live
+    quaestor get instances -o wide --sort-by -restarts  # most restarts first
     quaestor get nodes -l pool=qa
     quaestor get events --for worker-0";
 
 /// What stands below the flags of `logs`.
 const LOGS: &str = "\
+Examples:
     quaestor logs worker -f --tail 10       # of all its instances, and on
-    quaestor logs worker-0 --previous       # what a process printed before it ended";
+    quaestor logs worker-0 --previous       # of the process before this one";
 
 /// What stands below the flags of `why`.
 const WHY: &str = "\
+Examples:
     quaestor why worker       # a service, worker-0: an instance, qa-1: a node
     quaestor why cluster";
 
 /// What stands below the flags of `pick`.
 const PICK: &str = "\
+Examples:
     quaestor pick Worker -n 2
     quaestor pick Worker --attribute dataset=eu -o yaml";
 
 /// What stands below the flags of `acquire`.
 const ACQUIRE: &str = "\
+Examples:
     quaestor acquire Verification -- sh -c 'run-checks $QUAESTOR_ENDPOINT'";
 
 /// Arguments of `get`.

@@ -16,7 +16,8 @@ pub struct NodesArgs {
 
 /// What stands below the flags of `drain`.
 const DRAIN: &str = "\
-    quaestor drain qa-1 && ssh qa-1 reboot       # `quaestor uncordon qa-1` ends it";
+Examples:
+    quaestor drain qa-1 && ssh qa-1 reboot   # `quaestor uncordon qa-1` ends it";
 
 /// Arguments of `drain`.
 #[derive(Debug, Args)]
@@ -32,6 +33,7 @@ pub struct DrainArgs {
 
 /// What stands below the flags of `label`.
 const LABEL: &str = "\
+Examples:
     quaestor label qa-1 pool=qa rack-       # sets pool, takes rack away";
 
 /// Arguments of `label`.
@@ -92,6 +94,7 @@ fn label_change(text: &str) -> Result<(String, Option<String>), String> {
 
 /// What stands below the flags of `delete`.
 const DELETE: &str = "\
+Examples:
     quaestor delete worker --wait
     quaestor delete -f manifests/
     quaestor delete node qa-7";
@@ -136,6 +139,7 @@ pub struct CancelArgs {
 
 /// What stands below the flags of `restart`.
 const RESTART: &str = "\
+Examples:
     quaestor restart worker --wait
     quaestor restart worker-0 worker-3";
 

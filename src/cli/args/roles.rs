@@ -9,7 +9,8 @@ use crate::model::{Name, quantity::Period, service::Capacity};
 
 /// What stands below the flags of `dev`.
 const DEV: &str = "\
-    quaestor dev -f manifests/hello.yaml       # then, elsewhere: quaestor get instances";
+Examples:
+    quaestor dev -f manifests/hello.yaml    # then, elsewhere: quaestor top";
 
 /// Arguments of `dev`.
 #[derive(Debug, Args)]

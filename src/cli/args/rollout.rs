@@ -69,10 +69,12 @@ pub struct PauseArgs {
 
 /// What stands below the flags of `scale`.
 const SCALE: &str = "\
+Examples:
     quaestor scale worker --replicas 8 --wait";
 
 /// What stands below the flags of `wait`.
 const WAIT: &str = "\
+Examples:
     quaestor wait worker http-server --timeout 2m
     quaestor wait worker --for condition=Progressing=False";
 
