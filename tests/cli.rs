@@ -91,6 +91,21 @@ fn manifests_are_validated_without_a_store_and_from_standard_input() {
 }
 
 #[test]
+fn what_means_nothing_on_windows_is_named_in_its_place() {
+    let file = "tests/manifests/windows.yaml";
+    let output = quaestor(&["validate", file], "");
+    assert!(output.status.success());
+    let output = quaestor(&["validate", "--platform", "windows", file], "");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    let kept = "tests/manifests/windows.txt";
+    if std::env::var_os("RENEW").is_some() {
+        std::fs::write(kept, &said).unwrap();
+    }
+    assert_eq!(said, std::fs::read_to_string(kept).unwrap(), "{kept}");
+}
+
+#[test]
 fn every_file_that_cannot_be_read_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let [binary, empty] = ["binary.yaml", "empty"].map(|name| directory.path().join(name));

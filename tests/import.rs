@@ -49,6 +49,11 @@ fn every_field_of_a_cluster_file_has_an_equivalent_or_a_note() {
 }
 
 #[test]
+fn a_cluster_file_of_windows_keeps_its_paths() {
+    assert_kept("windows", Wanted::Services, "windows");
+}
+
+#[test]
 fn etcd_becomes_a_manifest_of_its_own() {
     assert_kept("cluster", Wanted::Store, "store");
 }

@@ -1,4 +1,4 @@
-//! Who listens on a port, as `/proc` tells it. Where there is none, nobody knows.
+//! Who listens on a port, as `/proc` tells it.
 
 use std::{fs, path::Path};
 

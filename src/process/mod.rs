@@ -20,6 +20,7 @@ mod cgroup;
 pub mod environment;
 pub mod errand;
 mod foreground;
+#[cfg(unix)]
 mod holder;
 pub mod identity;
 mod machine;
@@ -29,6 +30,9 @@ mod termination;
 pub mod usage;
 #[cfg(windows)]
 mod windows;
+
+#[cfg(windows)]
+use windows::holder;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -3,7 +3,8 @@
 use std::io;
 
 /// The signals by which a process is asked to end: SIGTERM, Ctrl-C, and SIGHUP, which comes when its
-/// terminal goes away; on Windows Ctrl-C, Ctrl-Break, and that its console goes away, and the manager of services.
+/// terminal goes away; on Windows Ctrl-C, Ctrl-Break, and that its console goes away, the manager
+/// of services, and the event that a shim sets.
 pub struct Terminations {
     #[cfg(windows)]
     interrupt: tokio::signal::windows::CtrlC,
@@ -13,6 +14,8 @@ pub struct Terminations {
     close: tokio::signal::windows::CtrlClose,
     #[cfg(windows)]
     shutdown: tokio::signal::windows::CtrlShutdown,
+    #[cfg(windows)]
+    event: std::sync::Arc<tokio::sync::Notify>,
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
     #[cfg(unix)]
@@ -44,6 +47,7 @@ impl Terminations {
                 stop: ctrl_break()?,
                 close: ctrl_close()?,
                 shutdown: ctrl_shutdown()?,
+                event: super::windows::stop_event::listen()?,
             })
         }
     }
@@ -62,6 +66,7 @@ impl Terminations {
             _ = self.stop.recv() => {}
             _ = self.close.recv() => {}
             _ = self.shutdown.recv() => {}
+            () = self.event.notified() => {}
             () = super::windows::service::asked_to_end() => {}
         }
     }

@@ -1,8 +1,9 @@
 //! The stop that no agent has to ask for.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use quaestor::process::shim::wire::{
+    errand::{Errand, Kind},
     message::{Command, Message, Phase, Refusal},
     record::{Cause, End},
 };
@@ -65,4 +66,29 @@ fn nothing_starts_after_a_deadline_until_another_is_set() {
     assert_eq!(client.status().phase, Phase::Idle);
     client.ask(Command::Deadline(None));
     client.start(1);
+}
+
+#[test]
+fn a_check_that_runs_when_the_grace_is_over_ends_as_well_and_that_is_told() {
+    let shim = Shim::start();
+    let mut program = shim.script("trap '' TERM; echo set; while :; do sleep 0.01; done");
+    program.stop.grace = Duration::from_millis(100);
+    shim.program(&program);
+    let sleep = Errand {
+        arguments: ["/bin/sleep", "1000"].map(Into::into).to_vec(),
+    };
+    fs::write(shim.file(Kind::Check.name()), sleep.seal()).unwrap();
+    let mut client = shim.connect();
+    client.start(1);
+    shim.await_line("Out set");
+    let check = || Command::Run(Kind::Check, Duration::from_secs(1000));
+    assert_eq!(client.ask(check()), Message::Ok);
+    client.ask(SOON);
+    assert_eq!(client.event(), Message::DeadlinePassed);
+    assert!(matches!(client.event(), Message::Ran(_)));
+    assert_eq!(client.exited().cause, Cause::Deadline);
+
+    client.ask(Command::Deadline(None));
+    client.start(2);
+    assert_eq!(client.ask(check()), Message::Ok);
 }

@@ -2,7 +2,8 @@
 //!
 //! 1. [`processes`]: compiled for Windows: what an agent asks of its processes
 //! 2. [`actor`]: the program that they run: this one, in a role
-//! 3. [`mixed`]: on Linux: both systems on one etcd
+//! 3. [`paths`]: those of other drives, and how programs are named
+//! 4. [`mixed`]: on Linux: both systems on one etcd
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,
@@ -14,7 +15,11 @@ mod actor;
 #[cfg(unix)]
 mod mixed;
 #[cfg(windows)]
+mod paths;
+#[cfg(windows)]
 mod processes;
 #[cfg(unix)]
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(windows)]
+mod world;

@@ -1,138 +1,15 @@
 //! Processes behind shims on Windows, as an agent asks for them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs::{self, OpenOptions},
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, fs, time::Duration};
 
 use quaestor::{
-    host::Host,
     model::{Resources, quantity::Period, service::StopSignal},
     process::{
-        Ended, Errand, ErrandKind, Found, Place, PreStart, Processes as _, Program, ShimProcesses,
-        StartError, Started, environment,
+        Ended, Errand, ErrandKind, Found, PreStart, Processes as _, StartError, environment,
     },
 };
 
-/// How long a condition may take before the test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The exit code of what was killed.
-const KILLED: Option<i32> = Some(137);
-
-async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < PATIENCE, "not in {PATIENCE:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// A place, and the shims that serve it until the test is over.
-struct World {
-    processes: Option<ShimProcesses>,
-    place: Place,
-    directory: tempfile::TempDir,
-}
-
-impl World {
-    fn new() -> Self {
-        let directory = tempfile::Builder::new()
-            .prefix("with a blank")
-            .tempdir()
-            .unwrap();
-        let place = Place {
-            directory: directory.path().join("worker 0"),
-            uuid: Host::system().entropy.uuid(),
-        };
-        Self {
-            processes: Some(another()),
-            place,
-            directory,
-        }
-    }
-
-    fn processes(&self) -> &ShimProcesses {
-        self.processes.as_ref().unwrap()
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    /// This test program in a role.
-    fn role(&self, role: &str, variables: &[(&str, &str)]) -> Program {
-        let logs = self.path("logs");
-        fs::create_dir_all(&logs).unwrap();
-        let this = std::env::current_exe().unwrap();
-        let arguments = [
-            this.to_str().unwrap(),
-            "--nocapture",
-            "actor::acting",
-            "--exact",
-        ];
-        let mut environment = environment::inherited();
-        for (name, value) in [("ACT", role)].iter().chain(variables) {
-            environment.insert((*name).to_owned(), (*value).to_owned());
-        }
-        Program {
-            secrets: BTreeMap::new(),
-            pre_start: None,
-            notify: None,
-            arguments: arguments.map(str::to_owned).to_vec(),
-            environment,
-            working_directory: self.directory.path().to_owned(),
-            identity: None,
-            umask: Default::default(),
-            limits: Default::default(),
-            resources: Default::default(),
-            nice: None,
-            oom_score_adjust: None,
-            stop_within: None,
-            logs,
-            log_limits: Default::default(),
-            stop: Default::default(),
-        }
-    }
-
-    async fn start(&self, incarnation: u64, program: &Program) -> Started {
-        let started = self.processes().start(&self.place, incarnation, program);
-        started.await.unwrap()
-    }
-
-    fn log(&self) -> String {
-        let log = fs::read(self.path("logs").join("current.log")).unwrap_or_default();
-        String::from_utf8(log).unwrap()
-    }
-
-    async fn until_logged(&self, text: &str) {
-        let start = Instant::now();
-        while !self.log().contains(text) {
-            assert!(start.elapsed() < PATIENCE, "no `{text}` in {}", self.log());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-
-    /// Whether a process holds that file.
-    fn is_held(&self, name: &str) -> bool {
-        let file = OpenOptions::new().write(true).open(self.path(name));
-        file.is_ok_and(|file| file.try_lock().is_err())
-    }
-
-    async fn end(&self) {
-        another().forget(&self.place).await.unwrap();
-    }
-}
-
-/// As the next agent has them.
-fn another() -> ShimProcesses {
-    // Beside the folder that this program is in: cargo does not say where for another system.
-    let this = std::env::current_exe().unwrap();
-    let programs = this.parent().unwrap().parent().unwrap();
-    ShimProcesses::by(programs.join("quaestor-shim.exe"), &Host::system())
-}
+use super::world::{KILLED, PATIENCE, World, another, eventually};
 
 #[tokio::test]
 async fn a_crash_tells_its_code_and_the_place_is_free_for_the_next() {

@@ -2,7 +2,7 @@
 //! suspended; the wall clock is for people.
 
 use std::{
-    io,
+    fs, io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::Duration,
 };
@@ -18,6 +18,12 @@ use rustix::{
 /// The time since boot.
 pub(crate) fn now() -> Duration {
     time(ClockId::Boottime)
+}
+
+/// Which boot of the machine this is: a start time means something within one only.
+pub(crate) fn boot_id() -> io::Result<String> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    Ok(id.trim_end().to_owned())
 }
 
 /// Milliseconds since 1970.

@@ -33,8 +33,7 @@ pub(crate) fn launch(
     program: &Program,
     arguments: &[OsString],
     variables: &[(&str, String)],
-    out: OwnedFd,
-    err: OwnedFd,
+    [out, err]: [OwnedFd; 2],
 ) -> Result<Pid, String> {
     let [name, arguments @ ..] = arguments else {
         return Err("the program has no name".to_owned());

@@ -21,8 +21,9 @@
 //! so is the process.
 //!
 //! - [`start`]: its beginning; [`place`]: where its files are
-//! - [`shim`]: the loop: one thread waits for everything
+//! - [`shim`]: the loop: one thread waits for everything (`shim::ears`), and decides
 //! - [`workload`]: one process from its start to the end of the last that descends from it
+//! - [`fate`]: why that ends, and when it is killed
 //! - [`errand`]: a short program beside it
 //! - [`notices`]: what the process says of itself
 //! - [`launch`]: what happens between fork and exec
@@ -31,9 +32,10 @@
 //! - [`connection`]: one client
 //! - [`records`], [`clock`], [`raw`]: files, time, and what the compiler cannot check
 //!
-//! Much of that is another on Windows (`windows/`): there the process and all that it starts live in a job object, which the
-//! shim alone keeps, so that nothing outlives it; threads wait for what Linux has descriptors for; `socket` is a file with
-//! a port and a token, and `log` one with the name of a directory. Signals are Ctrl-Break, or an event.
+//! On Windows the loop, fates, errands, records and logs are the same, and what touches the system is another (`windows/`):
+//! there the process and all that it starts live in a job object, which the shim alone keeps, so that nothing outlives it;
+//! threads wait for what Linux has descriptors for; `socket` is a file with a port and a token, and `log` one with the name
+//! of a directory. Signals are Ctrl-Break, or an event.
 
 #[cfg(unix)]
 mod children;
@@ -41,8 +43,8 @@ mod children;
 mod clock;
 #[cfg_attr(windows, path = "windows/connection.rs")]
 mod connection;
-#[cfg_attr(windows, path = "windows/errand.rs")]
 mod errand;
+mod fate;
 #[cfg_attr(windows, path = "windows/launch.rs")]
 mod launch;
 mod log;
@@ -52,7 +54,6 @@ mod place;
 #[cfg_attr(windows, path = "windows/raw.rs")]
 mod raw;
 mod records;
-#[cfg_attr(windows, path = "windows/shim.rs")]
 mod shim;
 #[cfg_attr(windows, path = "windows/start.rs")]
 mod start;

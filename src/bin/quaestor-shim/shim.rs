@@ -1,22 +1,16 @@
-//! The loop: waits for clients, output, children and moments, and does what they call for.
+//! The loop: waits for clients, output, children and moments, and does what they call for. What it waits by is another
+//! on each system ([`ears`]).
 
-mod wait;
+#[cfg_attr(windows, path = "windows/ears.rs")]
+mod ears;
 
-use std::{
-    fmt, fs, io,
-    os::{fd::OwnedFd, unix::net::UnixListener},
-    time::Duration,
-};
-
-use rustix::process::getpid;
+use std::{io, time::Duration};
 
 use crate::{
-    children,
-    clock::{self, Alarm},
+    clock,
     connection::Connection,
     errand::{Errands, describe},
-    log::{Buffer, Queue},
-    raw,
+    log::Sink,
     records::{self, Reserved},
     wire::{
         LEVEL, VERSION,
@@ -28,6 +22,10 @@ use crate::{
     workload::Workload,
 };
 
+pub(crate) use ears::Ears;
+#[cfg(windows)]
+pub(crate) use ears::Event;
+
 /// How many clients there may be: an agent, those before it whose end was not noticed yet, and a
 /// person. One more takes the place of the oldest.
 const MOST_CONNECTIONS: usize = 8;
@@ -37,18 +35,12 @@ const RETRY: Duration = Duration::from_secs(1);
 const SETTLE: Duration = Duration::from_secs(2);
 
 pub(crate) struct Shim {
-    listener: UnixListener,
+    ears: Ears,
     connections: Vec<Connection>,
-    /// Rings when a child has ended or the shim was asked to end.
-    signals: OwnedFd,
-    alarm: Alarm,
-    queue: Queue,
-    buffer: Buffer,
+    sink: Sink,
     boot_id: String,
     workload: Option<Workload>,
     errands: Errands,
-    /// How many clients there were.
-    count: u64,
     /// The highest number of a start so far.
     incarnation: u64,
     last: Option<Exit>,
@@ -59,28 +51,21 @@ pub(crate) struct Shim {
     deadline: Option<Duration>,
     deadline_has_passed: bool,
     released: bool,
-    /// Whether the end of standard input is the end of all.
-    tethered: bool,
 }
 
 type Done = Result<(), (Refusal, String)>;
 
 impl Shim {
-    pub(crate) fn new(listener: UnixListener, tethered: bool) -> io::Result<Self> {
-        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    pub(crate) fn new(ears: Ears, sink: Sink) -> io::Result<Self> {
         let last = records::exit();
         let before = records::running().map_or(0, |running| running.incarnation);
         Ok(Self {
-            listener,
+            ears,
             connections: Vec::new(),
-            signals: raw::handle_signals()?,
-            alarm: Alarm::new()?,
-            queue: Queue::new()?,
-            buffer: Buffer::new(),
-            boot_id: boot_id.trim_end().to_owned(),
+            sink,
+            boot_id: clock::boot_id()?,
             workload: None,
             errands: Errands::default(),
-            count: 0,
             incarnation: last.as_ref().map_or(0, |exit| exit.incarnation).max(before),
             last,
             room_for_exit: None,
@@ -88,46 +73,27 @@ impl Shim {
             deadline: None,
             deadline_has_passed: false,
             released: false,
-            tethered,
         })
     }
 
     /// Serves until it is released.
     pub(crate) fn serve(&mut self) -> io::Result<()> {
         while !self.is_done() {
-            self.alarm.set(self.next_moment())?;
-            let ready = self.wait()?;
-            if ready.alarm {
-                self.alarm.rang();
-            }
-            self.read_output(ready.streams);
-            if ready.signals {
-                // Before the look, so that an end behind it rings again.
-                let _ = rustix::io::read(&self.signals, &mut [0; 8]);
-                self.look_after_children();
-            }
-            self.on_time();
-            self.hear_clients(&ready.connections);
-            if ready.tether {
-                self.feel_tether();
-            }
-            if ready.listener {
-                self.accept();
-            }
+            self.hear()?;
             self.connections.retain(Connection::is_open);
             let connections = &self.connections;
             self.errands
                 .keep_those_of(|client| connections.iter().any(|open| open.id == client));
         }
-        // Whoever comes now shall not find a socket that nobody listens to.
+        // Whoever comes now shall not find an address that nobody listens at.
         records::remove(names::SOCKET);
-        self.queue.settle(SETTLE);
+        self.sink.queue.settle(SETTLE);
         Ok(())
     }
 
     fn is_done(&self) -> bool {
         // Who releases it knows how the last process ended; others shall find the record.
-        let may_leave = self.released || raw::asked_to_end() && self.write_at.is_none();
+        let may_leave = self.released || Ears::asked_to_end() && self.write_at.is_none();
         may_leave && self.workload.is_none()
     }
 
@@ -142,42 +108,24 @@ impl Shim {
             .min()
     }
 
-    /// If the tether is cut: lets nothing live, and leaves.
-    fn feel_tether(&mut self) {
-        if rustix::io::read(io::stdin(), &mut [0; 8]).is_ok_and(|length| length > 0) {
-            return;
-        }
-        self.tethered = false;
+    /// Lets nothing live, and leaves: whoever started this shim has ended.
+    fn feel_cut(&mut self) {
         self.released = true;
         if let Some(workload) = &mut self.workload {
-            self.queue
-                .say("killed: whoever started this shim has ended");
-            workload.kill(Cause::Kill, &self.errands.pids());
+            let why = "killed: whoever started this shim has ended";
+            self.sink.queue.say(why);
+            workload.kill(Cause::Kill, &mut self.errands);
         }
     }
 
-    fn read_output(&mut self, is_ready: bool) {
-        if is_ready {
-            self.errands.read(&mut self.buffer, &self.queue);
-        }
-        if let Some(workload) = self.workload.as_mut().filter(|_| is_ready) {
-            for stream in &mut workload.streams {
-                stream.read(&mut self.buffer, &self.queue);
-            }
-            workload.was_read(clock::now());
-            workload.listen(clock::now());
-        }
-    }
-
+    /// Looks after the process and errands, of which some may have ended.
     fn look_after_children(&mut self) {
         self.look_after_errands();
-        let errands = self.errands.pids();
         let Some(workload) = &mut self.workload else {
-            children::reap_orphans(&errands);
             return;
         };
-        match workload.look(&errands) {
-            Some(end) if workload.is_prepared(end) => self.go_on(end),
+        match workload.look(&mut self.errands) {
+            Some(end) if workload.fate.is_prepared(end) => self.go_on(end),
             Some(end) => self.finish(end),
             None => {}
         }
@@ -185,7 +133,7 @@ impl Shim {
 
     /// Tells those who sent errands how these have ended.
     fn look_after_errands(&mut self) {
-        while let Some((client, outcome)) = self.errands.ended(&mut self.buffer, &self.queue) {
+        while let Some((client, outcome)) = self.errands.ended(&mut self.sink) {
             let mut clients = self.connections.iter_mut();
             if let Some(client) = clients.find(|connection| connection.id == client) {
                 client.send(&Message::Ran(outcome));
@@ -198,14 +146,16 @@ impl Shim {
         let Some(workload) = &mut self.workload else {
             return;
         };
-        if let Err(text) = workload.go_on(&mut self.buffer, &self.queue) {
-            self.queue
+        if let Err(text) = workload.go_on(&mut self.sink) {
+            self.sink
+                .queue
                 .say(&format!("not started after preStart: {text}"));
             return self.finish(end);
         }
         let running = workload.running.clone();
         let (incarnation, pid) = (running.incarnation, running.pid);
-        self.queue
+        self.sink
+            .queue
             .say(&format!("prepared: incarnation {incarnation}, pid {pid}"));
         self.write_running(Reserved::new(names::RUNNING));
         self.tell(&Message::Started(running));
@@ -217,7 +167,7 @@ impl Shim {
             return;
         };
         if let Err(error) = room.and_then(|room| room.write(&workload.running.seal())) {
-            self.queue.say(&format!(
+            self.sink.queue.say(&format!(
                 "cannot write the record `{}`: {error}",
                 names::RUNNING
             ));
@@ -229,8 +179,8 @@ impl Shim {
         let Some(workload) = self.workload.take() else {
             return;
         };
-        let exit = workload.finish(end, &mut self.buffer, &self.queue);
-        self.queue.say(&format!(
+        let exit = workload.finish(end, &mut self.sink);
+        self.sink.queue.say(&format!(
             "ended: incarnation {}, pid {}, {}, cause {}",
             exit.incarnation,
             exit.pid,
@@ -265,7 +215,8 @@ impl Shim {
         let is_due = self.deadline.is_some_and(|moment| moment <= now);
         if is_due && !self.deadline_has_passed {
             self.deadline_has_passed = true;
-            self.queue
+            self.sink
+                .queue
                 .say("the deadline has passed: no agent has renewed it");
             if let Some(workload) = &mut self.workload {
                 workload.stop(Cause::Deadline, now);
@@ -273,12 +224,9 @@ impl Shim {
             self.tell(&Message::DeadlinePassed);
         }
         if let Some(workload) = &mut self.workload {
-            workload.on_time(now, &self.queue);
+            workload.on_time(now, &mut self.errands, &self.sink);
         }
         self.errands.on_time(now);
-        if let Some(news) = self.workload.as_mut().and_then(|it| it.news(now)) {
-            self.tell(&news);
-        }
     }
 
     fn tell(&mut self, event: &Message) {
@@ -291,24 +239,18 @@ impl Shim {
         }
     }
 
-    fn accept(&mut self) {
-        while let Ok((stream, _)) = self.listener.accept() {
-            if self.connections.len() == MOST_CONNECTIONS {
-                self.connections.remove(0);
-            }
-            self.count += 1;
-            self.connections.extend(Connection::new(stream, self.count));
+    /// Takes in a client.
+    fn welcome(&mut self, connection: Connection) {
+        if self.connections.len() == MOST_CONNECTIONS {
+            self.connections.remove(0);
         }
+        self.connections.push(connection);
     }
 
-    fn hear_clients(&mut self, ready: &[bool]) {
-        for (at, _) in ready.iter().enumerate().filter(|(_, is_ready)| **is_ready) {
-            self.connections[at].flush();
-            for line in self.connections[at].receive() {
-                let answer = self.answer(at, &line);
-                self.connections[at].send(&answer);
-            }
-        }
+    /// Does what a client says, and tells it so.
+    fn obey(&mut self, client: usize, line: &str) {
+        let answer = self.answer(client, line);
+        self.connections[client].send(&answer);
     }
 
     fn answer(&mut self, client: usize, line: &str) -> Message {
@@ -318,7 +260,7 @@ impl Shim {
                 self.connections[client].greeted = true;
                 return Message::Hello {
                     version: version.min(VERSION),
-                    pid: getpid().as_raw_nonzero().get().unsigned_abs(),
+                    pid: std::process::id(),
                     level: LEVEL,
                 };
             }
@@ -326,12 +268,12 @@ impl Shim {
             Ok(Command::Status) => return Message::Status(Box::new(self.status())),
             Ok(Command::Start { incarnation }) => self.start(incarnation),
             Ok(Command::Signal(signal)) => match &mut self.workload {
-                Some(workload) => workload.ask(signal).map_err(|error| system(&error)),
+                Some(workload) => (workload.ask(signal)).map_err(|text| (Refusal::System, text)),
                 None => Err((Refusal::Idle, "nothing lives".to_owned())),
             },
             Ok(Command::Kill) => {
                 if let Some(workload) = &mut self.workload {
-                    workload.kill(Cause::Kill, &self.errands.pids());
+                    workload.kill(Cause::Kill, &mut self.errands);
                 }
                 Ok(())
             }
@@ -353,7 +295,7 @@ impl Shim {
     fn status(&self) -> Status {
         let phase = match &self.workload {
             None => Phase::Idle,
-            Some(workload) if workload.is_ending() => Phase::Ending,
+            Some(workload) if workload.fate.has_ended() => Phase::Ending,
             Some(_) => Phase::Running,
         };
         let now = clock::now();
@@ -385,11 +327,12 @@ impl Shim {
     }
 
     fn run(&mut self, client: usize, kind: Kind, timeout: Duration) -> Done {
-        let Some(workload) = self.workload.as_ref().filter(|it| !it.is_ending()) else {
+        let Some(workload) = self.workload.as_ref().filter(|it| !it.fate.has_ended()) else {
             return Err((Refusal::Idle, "nothing lives".to_owned()));
         };
         let client = self.connections[client].id;
-        (self.errands).start(&workload.program, kind, client, timeout)
+        let program = &workload.program;
+        (self.errands).start(program, (kind, timeout), client, &self.sink)
     }
 
     fn start(&mut self, incarnation: u64) -> Done {
@@ -403,7 +346,8 @@ impl Shim {
             return Err((Refusal::Deadline, text));
         }
         if let Err(text) = self.try_start(incarnation) {
-            self.queue
+            self.sink
+                .queue
                 .say(&format!("not started: incarnation {incarnation}: {text}"));
             let told = text.clone();
             self.tell(&Message::StartFailed {
@@ -417,21 +361,21 @@ impl Shim {
 
     fn try_start(&mut self, incarnation: u64) -> Result<(), String> {
         let program = records::program()?;
-        self.queue.limit(program.logs);
+        self.sink.queue.limit(program.logs);
         // A full disk is found out before something runs, not after.
         let room = |name| {
             let failed = |error| format!("cannot write the record `{name}`: {error}");
             Reserved::new(name).map_err(failed)
         };
         let (room_for_running, room_for_exit) = (room(names::RUNNING)?, room(names::EXIT)?);
-        let workload = Workload::start(program, incarnation, &self.boot_id)?;
+        let workload = Workload::start(program, incarnation, &self.boot_id, &self.sink)?;
         self.room_for_exit = Some(room_for_exit);
         // Who starts anew knows how the last process ended.
         self.write_at = None;
         let running = workload.running.clone();
         let pid = running.pid;
         let preparing = if running.preparing { ", preStart" } else { "" };
-        self.queue.say(&format!(
+        self.sink.queue.say(&format!(
             "started: incarnation {incarnation}, pid {pid}{preparing}"
         ));
         self.incarnation = incarnation;
@@ -440,8 +384,4 @@ impl Shim {
         self.tell(&Message::Started(running));
         Ok(())
     }
-}
-
-fn system(error: &impl fmt::Display) -> (Refusal, String) {
-    (Refusal::System, error.to_string())
 }

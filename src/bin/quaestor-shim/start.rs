@@ -16,8 +16,9 @@ use rustix::{
 };
 
 use crate::{
+    log::Sink,
     place, raw,
-    shim::Shim,
+    shim::{Ears, Shim},
     wire::{names, words},
 };
 
@@ -37,7 +38,8 @@ pub(crate) fn settle(directory: &Path) -> io::Result<()> {
 
 /// Listens, says so, and serves until it is released.
 pub(crate) fn serve(is_tethered: bool) -> io::Result<()> {
-    let mut shim = Shim::new(listen()?, is_tethered)?;
+    let ears = Ears::new(listen()?, is_tethered)?;
+    let mut shim = Shim::new(ears, Sink::new()?)?;
     // Whoever started this may be gone already; then nobody is waiting for the word.
     let _ = io::stdout().write_all(words::READY.as_bytes());
     let_go(is_tethered)?;

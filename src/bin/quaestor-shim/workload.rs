@@ -10,12 +10,14 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    children, clock, launch,
-    log::{Buffer, Queue, Stream},
+    children, clock,
+    errand::Errands,
+    fate::Fate,
+    launch,
+    log::{Sink, Stream},
     notices::Notices,
     raw,
     wire::{
-        log::Source,
         message::{self, Message},
         notice::Notice,
         program::{Program, Stop},
@@ -38,20 +40,11 @@ pub(crate) struct Workload {
     notices: Option<Notices>,
     cgroup: Option<Cgroup>,
     pub(crate) program: Program,
-    /// While it is what prepares the start: when that is killed.
-    prepare_until: Option<Duration>,
-    /// Somebody asked what prepares the start to end: nothing is to follow.
-    abandoned: bool,
-    /// What ends it, if it ends now.
-    cause: Cause,
-    /// When its tree is killed: its time to stop is over.
-    kill_at: Option<Duration>,
+    pub(crate) fate: Fate,
     /// When a partial line is written.
     flush_at: Option<Duration>,
     /// When code that only starts need is given back; none once it is.
     quiet_at: Option<Duration>,
-    /// Set once the process has ended; what it left behind is being killed.
-    ended: bool,
 }
 
 /// The control files of a cgroup of its own.
@@ -66,10 +59,13 @@ impl Workload {
     ///
     /// # Errors
     /// What failed, on what, and why.
-    pub(crate) fn start(program: Program, incarnation: u64, boot_id: &str) -> Result<Self, String> {
-        let pipe = |error| format!("cannot open a pipe for its output: {error}");
-        let (out, out_end) = Stream::new(Source::Out).map_err(pipe)?;
-        let (err, err_end) = Stream::new(Source::Err).map_err(pipe)?;
+    pub(crate) fn start(
+        program: Program,
+        incarnation: u64,
+        boot_id: &str,
+        sink: &Sink,
+    ) -> Result<Self, String> {
+        let (streams, ends) = sink.streams()?;
         let listen = |error| format!("cannot listen to what it says of itself: {error}");
         let notices = Notices::open(&program).map_err(listen)?;
         let cgroup = program.cgroup.as_deref().map(Cgroup::new);
@@ -79,7 +75,7 @@ impl Workload {
         // What prepares the start has nothing to say.
         let speaker = notices.as_ref().filter(|_| first.is_none());
         let variables = speaker.map_or_else(Vec::new, Notices::environment);
-        let pid = launch::launch(&program, arguments, &variables, out_end, err_end)?;
+        let pid = launch::launch(&program, arguments, &variables, ends)?;
         let running = Running {
             preparing: prepare_until.is_some(),
             incarnation,
@@ -93,48 +89,30 @@ impl Workload {
         Ok(Self {
             pid,
             running,
-            streams: [out, err],
+            streams,
             notices,
             cgroup,
             program,
-            prepare_until,
-            abandoned: false,
-            cause: Cause::Own,
-            kill_at: None,
+            fate: Fate::new(prepare_until),
             flush_at: None,
             quiet_at: Some(clock::now() + QUIET),
-            ended: false,
         })
-    }
-
-    /// Whether the process itself has ended.
-    pub(crate) fn is_ending(&self) -> bool {
-        self.ended
-    }
-
-    /// Whether the program itself is to be started, now that the first process has ended with `end`.
-    pub(crate) fn is_prepared(&self, end: End) -> bool {
-        let may_go_on = !self.abandoned && self.cause == Cause::Own;
-        self.prepare_until.is_some() && end == End::Code(0) && may_go_on
     }
 
     /// Starts the program itself, after what prepared that.
     ///
     /// # Errors
     /// What failed, on what, and why.
-    pub(crate) fn go_on(&mut self, buffer: &mut Buffer, queue: &Queue) -> Result<(), String> {
-        let pipe = |error| format!("cannot open a pipe for its output: {error}");
-        let (out, out_end) = Stream::new(Source::Out).map_err(pipe)?;
-        let (err, err_end) = Stream::new(Source::Err).map_err(pipe)?;
-        for stream in std::mem::replace(&mut self.streams, [out, err]) {
-            stream.finish(buffer, queue);
+    pub(crate) fn go_on(&mut self, sink: &mut Sink) -> Result<(), String> {
+        let (streams, ends) = sink.streams()?;
+        for stream in std::mem::replace(&mut self.streams, streams) {
+            stream.finish(sink);
         }
         let program = &self.program;
         let variables = (self.notices.as_ref()).map_or_else(Vec::new, Notices::environment);
-        let launched = launch::launch(program, &program.arguments, &variables, out_end, err_end);
-        self.pid = launched.inspect_err(|_| self.cause = Cause::NotStarted)?;
-        self.prepare_until = None;
-        self.ended = false;
+        let launched = launch::launch(program, &program.arguments, &variables, ends);
+        self.pid = launched.inspect_err(|_| self.fate.fail())?;
+        self.fate.go_on();
         self.running = Running {
             pid: self.pid.as_raw_nonzero().get().unsigned_abs(),
             start_time: children::start_time(self.pid).unwrap_or(0),
@@ -146,12 +124,12 @@ impl Workload {
     }
 
     /// Sends a signal to the process. What prepares a start is not followed by one then.
-    pub(crate) fn ask(&mut self, signal: message::Signal) -> Result<(), rustix::io::Errno> {
-        self.abandoned = true;
+    pub(crate) fn ask(&mut self, signal: message::Signal) -> Result<(), String> {
+        self.fate.abandon();
         self.signal(signal)
     }
 
-    fn signal(&self, signal: message::Signal) -> Result<(), rustix::io::Errno> {
+    fn signal(&self, signal: message::Signal) -> Result<(), String> {
         let signal = match signal {
             message::Signal::Hup => Signal::HUP,
             message::Signal::Int => Signal::INT,
@@ -161,57 +139,43 @@ impl Workload {
             message::Signal::Usr2 => Signal::USR2,
             message::Signal::Term => Signal::TERM,
         };
-        kill_process(self.pid, signal)
+        kill_process(self.pid, signal).map_err(|error| error.to_string())
     }
 
     /// Kills it and what descends from it, because of `cause`.
-    pub(crate) fn kill(&mut self, cause: Cause, errands: &[Pid]) {
-        // The cause that came first is what made it end.
-        if self.cause == Cause::Own && !self.ended {
-            self.cause = cause;
-        }
-        self.kill_at = None;
-        self.kill_tree(errands);
+    pub(crate) fn kill(&mut self, cause: Cause, errands: &mut Errands) {
+        self.fate.kill(cause);
+        self.kill_tree(&errands.pids());
     }
 
     /// Stops it, because of `cause`: signal, grace, kill.
     pub(crate) fn stop(&mut self, cause: Cause, now: Duration) {
-        if self.cause == Cause::Own && !self.ended {
-            self.cause = cause;
-        }
         let Stop { signal, grace } = self.program.stop;
         let _ = self.signal(signal);
-        self.kill_at = Some(now.saturating_add(grace));
+        self.fate.stop(cause, now.saturating_add(grace));
     }
 
     /// When [`Workload::on_time`] has something to do.
     pub(crate) fn next_moment(&self) -> Option<Duration> {
-        let prepare_until = self.prepare_until.filter(|_| !self.ended);
         let notices = self.notices.as_ref().and_then(Notices::next_moment);
         let moments = [
-            self.kill_at,
+            self.fate.next_moment(),
             self.flush_at,
             self.quiet_at,
-            prepare_until,
             notices,
         ];
         moments.into_iter().flatten().min()
     }
 
     /// Does what is due.
-    pub(crate) fn on_time(&mut self, now: Duration, queue: &Queue) {
-        if self.kill_at.is_some_and(|moment| moment <= now) {
-            self.kill(self.cause, &[]);
-        }
-        if !self.ended && self.prepare_until.is_some_and(|moment| moment <= now) {
-            // Once: from now on it is about to end.
-            self.prepare_until = Some(Duration::MAX);
-            self.kill(Cause::PreStartTimeout, &[]);
+    pub(crate) fn on_time(&mut self, now: Duration, errands: &mut Errands, sink: &Sink) {
+        if let Some(cause) = self.fate.due(now) {
+            self.kill(cause, errands);
         }
         if self.flush_at.is_some_and(|moment| moment <= now) {
             self.flush_at = None;
             for stream in &mut self.streams {
-                stream.flush(queue);
+                stream.flush(&sink.queue);
             }
         }
         if let Some(notices) = &mut self.notices {
@@ -265,14 +229,14 @@ impl Workload {
     }
 
     /// Looks after its processes. Once nothing lives any more: how it ended.
-    pub(crate) fn look(&mut self, errands: &[Pid]) -> Option<End> {
-        if !self.ended {
-            children::reap_orphans(&[&[self.pid], errands].concat());
+    pub(crate) fn look(&mut self, errands: &mut Errands) -> Option<End> {
+        let errands = errands.pids();
+        if !self.fate.has_ended() {
+            children::reap_orphans(&[&[self.pid], errands.as_slice()].concat());
             children::look(self.pid)?;
-            self.ended = true;
-            self.kill_at = None;
+            self.fate.end();
         }
-        self.kill_tree(errands).then(|| children::reap(self.pid))?
+        self.kill_tree(&errands).then(|| children::reap(self.pid))?
     }
 
     /// True once nothing lives but, perhaps, the process itself.
@@ -284,25 +248,14 @@ impl Workload {
     }
 
     /// Closes its streams and says how it ended. Call it when nothing lives any more.
-    pub(crate) fn finish(self, end: End, buffer: &mut Buffer, queue: &Queue) -> Exit {
+    pub(crate) fn finish(self, end: End, sink: &mut Sink) -> Exit {
         for stream in self.streams {
-            stream.finish(buffer, queue);
+            stream.finish(sink);
         }
         let out_of_memory = self.cgroup.is_some_and(Cgroup::leave);
         let killed = end == End::Signal(Signal::KILL.as_raw());
-        let cause = match self.cause {
-            Cause::Own if out_of_memory && killed => Cause::Memory,
-            Cause::Own if self.prepare_until.is_some() && !self.abandoned => Cause::PreStart,
-            cause => cause,
-        };
-        Exit {
-            incarnation: self.running.incarnation,
-            pid: self.running.pid,
-            end,
-            cause,
-            at: clock::wall(),
-            since_boot: u64::try_from(clock::now().as_millis()).ok(),
-        }
+        let found = (out_of_memory && killed).then_some(Cause::Memory);
+        self.fate.exit(&self.running, end, found)
     }
 }
 

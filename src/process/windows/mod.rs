@@ -3,6 +3,8 @@
 //! - `jobs`: memory, processor time and the end of all that an instance has started
 //! - `machine`: boot, memory, who may see a directory
 //! - `service`: this program as a service
+//! - `holder`: who listens on a port
+//! - `stop_event`: being asked to end without a console
 //! - `handle`: what is closed when it is dropped
 
 #![allow(
@@ -11,8 +13,10 @@
 )]
 
 mod handle;
+pub(super) mod holder;
 mod jobs;
 pub(super) mod machine;
 pub(super) mod service;
+pub(super) mod stop_event;
 
 pub(super) use jobs::Jobs;

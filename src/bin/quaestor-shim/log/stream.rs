@@ -18,6 +18,39 @@ const PIPE: usize = 256 * 1024;
 /// touched, so that quiet workers cost one page of it.
 const CHUNK: usize = 128 * 1024;
 
+/// What a process writes to.
+pub(crate) type End = OwnedFd;
+
+/// Where all output goes, and what it is read into.
+pub(crate) struct Sink {
+    pub(crate) queue: Queue,
+    chunk: Box<[u8]>,
+}
+
+impl Sink {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self {
+            queue: Queue::new()?,
+            chunk: vec![0; CHUNK].into_boxed_slice(),
+        })
+    }
+
+    /// A new pipe: what is read from, and what the process writes to.
+    pub(super) fn stream(&self, source: Source) -> io::Result<(Stream, End)> {
+        let (pipe, end) = pipe_with(PipeFlags::CLOEXEC)?;
+        // Only our side: the worker's writes wait, as it expects.
+        fcntl_setfl(&pipe, fcntl_getfl(&pipe)? | OFlags::NONBLOCK)?;
+        // Beyond a user's share the system refuses; a smaller pipe works as well.
+        let _ = fcntl_setpipe_size(&pipe, PIPE);
+        let stream = Stream {
+            source,
+            pipe: Some(pipe),
+            lines: Lines::default(),
+        };
+        Ok((stream, end))
+    }
+}
+
 /// One output of a process.
 pub(crate) struct Stream {
     source: Source,
@@ -27,21 +60,6 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// A new pipe: what is read from, and what the process writes to.
-    pub(crate) fn new(source: Source) -> io::Result<(Self, OwnedFd)> {
-        let (pipe, end) = pipe_with(PipeFlags::CLOEXEC)?;
-        // Only our side: the worker's writes wait, as it expects.
-        fcntl_setfl(&pipe, fcntl_getfl(&pipe)? | OFlags::NONBLOCK)?;
-        // Beyond a user's share the system refuses; a smaller pipe works as well.
-        let _ = fcntl_setpipe_size(&pipe, PIPE);
-        let stream = Self {
-            source,
-            pipe: Some(pipe),
-            lines: Lines::default(),
-        };
-        Ok((stream, end))
-    }
-
     /// What to wait for.
     pub(crate) fn pipe(&self) -> Option<&OwnedFd> {
         self.pipe.as_ref()
@@ -53,14 +71,15 @@ impl Stream {
     }
 
     /// Reads once. How much there was, in bytes.
-    pub(crate) fn read(&mut self, buffer: &mut Buffer, queue: &Queue) -> usize {
+    pub(crate) fn read(&mut self, sink: &mut Sink) -> usize {
         let Some(pipe) = &self.pipe else {
             return 0;
         };
-        match rustix::io::read(pipe, &mut *buffer.0) {
+        match rustix::io::read(pipe, &mut *sink.chunk) {
             Ok(0) => self.pipe = None,
             Ok(length) => {
-                queue.add(self.source, &mut self.lines, &buffer.0[..length]);
+                sink.queue
+                    .add(self.source, &mut self.lines, &sink.chunk[..length]);
                 return length;
             }
             Err(Errno::AGAIN | Errno::INTR) => {}
@@ -76,27 +95,18 @@ impl Stream {
 
     /// Reads what is left after the end of the process, and closes. Somebody else may hold the other
     /// side and write for ever, so no more is read than a pipe holds.
-    pub(crate) fn finish(mut self, buffer: &mut Buffer, queue: &Queue) {
+    pub(crate) fn finish(mut self, sink: &mut Sink) {
         let holds = self
             .pipe
             .as_ref()
             .and_then(|pipe| fcntl_getpipe_size(pipe).ok());
         let mut left = holds.unwrap_or(PIPE);
         while left > 0 {
-            match self.read(buffer, queue) {
+            match self.read(sink) {
                 0 => break,
                 length => left = left.saturating_sub(length),
             }
         }
-        self.flush(queue);
-    }
-}
-
-/// What both streams are read into.
-pub(crate) struct Buffer(Box<[u8]>);
-
-impl Buffer {
-    pub(crate) fn new() -> Self {
-        Self(vec![0; CHUNK].into_boxed_slice())
+        self.flush(&sink.queue);
     }
 }

@@ -1,13 +1,21 @@
 //! Time. Decisions go by the time since boot, which nobody sets and which goes on while the machine is suspended; the
 //! wall clock is for people.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    io,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use crate::raw;
 
 /// The time since boot.
 pub(crate) fn now() -> Duration {
     raw::since_boot()
+}
+
+/// Which boot of the machine this is: without a name, as no boot has processes of another one's start times.
+pub(crate) fn boot_id() -> io::Result<String> {
+    Ok(String::new())
 }
 
 /// Milliseconds since 1970.

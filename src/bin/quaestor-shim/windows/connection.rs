@@ -24,7 +24,7 @@ pub(crate) struct Connection {
     stream: TcpStream,
     /// Whether the client said hello; before that it is told no events.
     pub(crate) greeted: bool,
-    pub(crate) is_open: bool,
+    is_open: bool,
 }
 
 impl Connection {
@@ -37,6 +37,11 @@ impl Connection {
             greeted: false,
             is_open: true,
         })
+    }
+
+    /// Whether it is of further use.
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_open
     }
 
     /// Sends a line.

@@ -6,7 +6,6 @@ use std::{
     os::windows::process::CommandExt as _,
     path::Path,
     process::{Child, Command, Stdio},
-    sync::mpsc::Sender,
 };
 
 use windows_sys::Win32::System::Threading::{
@@ -16,6 +15,7 @@ use windows_sys::Win32::System::Threading::{
 
 use crate::{
     connection::thread,
+    log::Sink,
     raw::{self, Job},
     shim::Event,
     wire::program::Program,
@@ -37,7 +37,7 @@ pub(crate) fn launch(
     variables: &[(&str, String)],
     job: &Job,
     [out, err]: [PipeWriter; 2],
-    events: &Sender<Event>,
+    sink: &Sink,
 ) -> Result<Child, String> {
     let [name, arguments @ ..] = arguments else {
         return Err("the program has no name".to_owned());
@@ -78,7 +78,7 @@ pub(crate) fn launch(
     })?;
     let begun = job.adopt(&child).and_then(|()| {
         let process = raw::watch(&child)?;
-        let events = events.clone();
+        let events = sink.events.clone();
         let waiting = move || {
             raw::wait(&process);
             let _ = events.send(Event::Ended);

@@ -7,8 +7,9 @@ use std::{
 };
 
 use crate::{
+    log::Sink,
     place, raw, records,
-    shim::Shim,
+    shim::{Ears, Shim},
     wire::{names, words},
 };
 
@@ -23,12 +24,13 @@ pub(crate) fn serve(is_tethered: bool) -> io::Result<()> {
     let port = listener.local_addr()?.port();
     let token = format!("{:032x}", raw::random()?);
     let address = format!("{port} {token}\n");
-    let mut shim = Shim::new(listener, token, is_tethered)?;
+    let ears = Ears::new(listener, token, is_tethered)?;
+    let sink = Sink::new(ears.teller())?;
+    let mut shim = Shim::new(ears, sink)?;
     records::Reserved::new(names::SOCKET)?.write(&address)?;
     // Whoever started this may be gone already; then nobody is waiting for the word.
     let _ = io::stdout().write_all(words::READY.as_bytes());
     let _ = io::stdout().flush();
     raw::let_go(is_tethered);
-    shim.serve();
-    Ok(())
+    shim.serve()
 }

@@ -20,6 +20,22 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// A line that has not ended for so long is written as far as it goes.
 const UNENDED: Duration = Duration::from_millis(500);
 
+/// What a process writes to.
+pub(crate) type End = PipeWriter;
+
+/// Where all output goes, and who is told of it.
+pub(crate) struct Sink {
+    pub(crate) queue: Queue,
+    pub(crate) events: Sender<Event>,
+}
+
+impl Sink {
+    pub(crate) fn new(events: Sender<Event>) -> io::Result<Self> {
+        let queue = Queue::new()?;
+        Ok(Self { queue, events })
+    }
+}
+
 /// One output of a process.
 pub(crate) struct Stream {
     source: Source,
@@ -36,16 +52,12 @@ struct Unended {
     since: Option<Duration>,
 }
 
-impl Stream {
+impl Sink {
     /// A new pipe: what is read from, and what the process writes to.
-    pub(crate) fn new(
-        source: Source,
-        queue: &Queue,
-        events: &Sender<Event>,
-    ) -> io::Result<(Self, PipeWriter)> {
+    pub(super) fn stream(&self, source: Source) -> io::Result<(Stream, End)> {
         let (mut pipe, end_of_process) = io::pipe()?;
         let lines = Arc::new(Mutex::new(Unended::default()));
-        let (queue, events, theirs) = (queue.clone(), events.clone(), Arc::clone(&lines));
+        let (queue, events, theirs) = (self.queue.clone(), self.events.clone(), Arc::clone(&lines));
         let (told, end) = channel();
         let reading = move || {
             read(&mut pipe, |chunk| {
@@ -61,9 +73,12 @@ impl Stream {
             drop(told);
         };
         thread("output").spawn(reading)?;
-        Ok((Self { source, lines, end }, end_of_process))
+        let stream = Stream { source, lines, end };
+        Ok((stream, end_of_process))
     }
+}
 
+impl Stream {
     /// When the last line is written as far as it goes; none: it has ended.
     pub(crate) fn next_moment(&self) -> Option<Duration> {
         Some(lock(&self.lines).since? + UNENDED)
@@ -83,9 +98,9 @@ impl Stream {
     }
 
     /// Waits for what is left after the end of the process.
-    pub(crate) fn finish(self, queue: &Queue) {
+    pub(crate) fn finish(self, sink: &Sink) {
         let _ = self.end.recv_timeout(PATIENCE);
-        self.flush(queue);
+        self.flush(&sink.queue);
     }
 }
 

@@ -1,17 +1,18 @@
 //! One process, from its start until nothing lives that descends from it.
 
-use std::{process::Child, sync::mpsc::Sender, time::Duration};
+use std::{process::Child, time::Duration};
 
 use crate::{
     clock,
+    errand::Errands,
+    fate::Fate,
     launch::launch,
-    log::{Queue, Stream},
+    log::{Sink, Stream},
     raw::{self, Job, StopEvent},
-    shim::Event,
     wire::{
-        log::Source,
         message::Signal,
         names,
+        notice::Notice,
         program::{Program, Stop},
         record::{Cause, End, Exit, Running},
     },
@@ -19,9 +20,6 @@ use crate::{
 
 /// What is killed is gone after a turn or two.
 const TURN: Duration = Duration::from_millis(5);
-
-/// The variable that names the event by which a program without a console is asked to end.
-const STOP_EVENT: &str = "QUAESTOR_STOP_EVENT";
 
 pub(crate) struct Workload {
     /// Its number is its own for as long as this exists.
@@ -31,33 +29,11 @@ pub(crate) struct Workload {
     pub(crate) running: Running,
     streams: [Stream; 2],
     pub(crate) program: Program,
-    /// While it is what prepares the start: when that is killed.
-    prepare_until: Option<Duration>,
-    /// Somebody asked what prepares the start to end: nothing is to follow.
-    abandoned: bool,
-    /// What ends it, if it ends now.
-    cause: Cause,
-    /// When its tree is killed: its time to stop is over.
-    kill_at: Option<Duration>,
+    pub(crate) fate: Fate,
     /// How it ended, once it has; what it left behind is being killed.
     end: Option<End>,
     /// When it is looked whether that is gone.
     look_at: Option<Duration>,
-}
-
-fn stop_event(program: &Program) -> String {
-    format!(r"Global\quaestor-stop-{}", program.instance)
-}
-
-/// Two pipes for output, and what a process writes to.
-fn streams(
-    queue: &Queue,
-    events: &Sender<Event>,
-) -> Result<([Stream; 2], [std::io::PipeWriter; 2]), String> {
-    let pipe = |error| format!("cannot open a pipe for its output: {error}");
-    let (out, out_end) = Stream::new(Source::Out, queue, events).map_err(pipe)?;
-    let (err, err_end) = Stream::new(Source::Err, queue, events).map_err(pipe)?;
-    Ok(([out, err], [out_end, err_end]))
 }
 
 impl Workload {
@@ -68,8 +44,8 @@ impl Workload {
     pub(crate) fn start(
         program: Program,
         incarnation: u64,
-        queue: &Queue,
-        events: &Sender<Event>,
+        boot_id: &str,
+        sink: &Sink,
     ) -> Result<Self, String> {
         if program.identity.is_some() {
             return Err("on Windows all run as who their agent is: leave out `user`".to_owned());
@@ -81,22 +57,21 @@ impl Workload {
         }
         let job = |error| format!("cannot make a job for it: {error}");
         let job = Job::new(Some(&names::job(&program.instance))).map_err(job)?;
-        let event = stop_event(&program);
+        let event = names::stop_event(&program.instance);
         let failed = |error| format!("cannot make the event `{event}`: {error}");
         let stop_event = StopEvent::new(&event).map_err(failed)?;
         let first = program.pre_start.as_ref();
         let arguments = first.map_or(&program.arguments, |first| &first.arguments);
         let prepare_until = first.map(|first| clock::now().saturating_add(first.timeout));
-        let (streams, ends) = streams(queue, events)?;
-        let variables = [(STOP_EVENT, event)];
-        let child = launch(&program, arguments, &variables, &job, ends, events)?;
+        let (streams, ends) = sink.streams()?;
+        let variables = [(names::STOP_EVENT_VARIABLE, event)];
+        let child = launch(&program, arguments, &variables, &job, ends, sink)?;
         let running = Running {
             preparing: prepare_until.is_some(),
             incarnation,
             pid: child.id(),
             start_time: raw::start_time(&child),
-            // No boot has processes of another one's times.
-            boot_id: String::new(),
+            boot_id: boot_id.to_owned(),
             instance: program.instance.clone(),
             at: clock::wall(),
         };
@@ -107,41 +82,30 @@ impl Workload {
             running,
             streams,
             program,
-            prepare_until,
-            abandoned: false,
-            cause: Cause::Own,
-            kill_at: None,
+            fate: Fate::new(prepare_until),
             end: None,
             look_at: None,
         })
-    }
-
-    /// Whether the process itself has ended.
-    pub(crate) fn is_ending(&self) -> bool {
-        self.end.is_some()
-    }
-
-    /// Whether the program itself is to be started, now that the first process has ended with `end`.
-    pub(crate) fn is_prepared(&self, end: End) -> bool {
-        let may_go_on = !self.abandoned && self.cause == Cause::Own;
-        self.prepare_until.is_some() && end == End::Code(0) && may_go_on
     }
 
     /// Starts the program itself, after what prepared that.
     ///
     /// # Errors
     /// What failed, on what, and why.
-    pub(crate) fn go_on(&mut self, queue: &Queue, events: &Sender<Event>) -> Result<(), String> {
-        let (streams, ends) = streams(queue, events)?;
+    pub(crate) fn go_on(&mut self, sink: &mut Sink) -> Result<(), String> {
+        let (streams, ends) = sink.streams()?;
         for stream in std::mem::replace(&mut self.streams, streams) {
-            stream.finish(queue);
+            stream.finish(sink);
         }
         let program = &self.program;
-        let variables = [(STOP_EVENT, stop_event(program))];
+        let variables = [(
+            names::STOP_EVENT_VARIABLE,
+            names::stop_event(&program.instance),
+        )];
         let arguments = &program.arguments;
-        let launched = launch(program, arguments, &variables, &self.job, ends, events);
-        self.child = launched.inspect_err(|_| self.cause = Cause::NotStarted)?;
-        self.prepare_until = None;
+        let launched = launch(program, arguments, &variables, &self.job, ends, sink);
+        self.child = launched.inspect_err(|_| self.fate.fail())?;
+        self.fate.go_on();
         self.end = None;
         self.running = Running {
             pid: self.child.id(),
@@ -153,9 +117,14 @@ impl Workload {
         Ok(())
     }
 
+    /// What it says of itself: nothing, as Windows has no sd_notify.
+    pub(crate) fn notice(&self) -> Option<Notice> {
+        None
+    }
+
     /// Asks the process to end. What prepares a start is not followed by one then.
     pub(crate) fn ask(&mut self, signal: Signal) -> Result<(), String> {
-        self.abandoned = true;
+        self.fate.abandon();
         self.signal(signal)
     }
 
@@ -179,77 +148,55 @@ impl Workload {
     }
 
     /// Kills it and what descends from it, because of `cause`.
-    pub(crate) fn kill(&mut self, cause: Cause) {
-        // The cause that came first is what made it end.
-        if self.cause == Cause::Own && self.end.is_none() {
-            self.cause = cause;
-        }
-        self.kill_at = None;
+    pub(crate) fn kill(&mut self, cause: Cause, errands: &mut Errands) {
+        self.fate.kill(cause);
         self.job.kill();
+        errands.kill();
     }
 
     /// Stops it, because of `cause`: asks, waits, kills.
     pub(crate) fn stop(&mut self, cause: Cause, now: Duration) {
-        if self.cause == Cause::Own && self.end.is_none() {
-            self.cause = cause;
-        }
         let Stop { signal, grace } = self.program.stop;
         let _ = self.signal(signal);
-        self.kill_at = Some(now.saturating_add(grace));
+        self.fate.stop(cause, now.saturating_add(grace));
     }
 
     /// When [`Workload::on_time`] or [`Workload::look`] has something to do.
     pub(crate) fn next_moment(&self) -> Option<Duration> {
-        let prepare_until = self.prepare_until.filter(|_| self.end.is_none());
         let streams = self.streams.iter().filter_map(Stream::next_moment);
-        let moments = [self.kill_at, self.look_at, prepare_until];
+        let moments = [self.fate.next_moment(), self.look_at];
         moments.into_iter().flatten().chain(streams).min()
     }
 
     /// Does what is due.
-    pub(crate) fn on_time(&mut self, now: Duration, queue: &Queue) {
-        if self.kill_at.is_some_and(|moment| moment <= now) {
-            self.kill(self.cause);
-        }
-        if self.end.is_none() && self.prepare_until.is_some_and(|moment| moment <= now) {
-            // Once: from now on it is about to end.
-            self.prepare_until = Some(Duration::MAX);
-            self.kill(Cause::PreStartTimeout);
+    pub(crate) fn on_time(&mut self, now: Duration, errands: &mut Errands, sink: &Sink) {
+        if let Some(cause) = self.fate.due(now) {
+            self.kill(cause, errands);
         }
         for stream in &self.streams {
-            stream.on_time(now, queue);
+            stream.on_time(now, &sink.queue);
         }
     }
 
     /// Looks after its processes. Once nothing lives any more: how it ended.
-    pub(crate) fn look(&mut self, now: Duration) -> Option<End> {
+    pub(crate) fn look(&mut self, errands: &mut Errands) -> Option<End> {
         if self.end.is_none() {
             let status = self.child.try_wait().ok().flatten()?;
             self.end = Some(End::Code(status.code().unwrap_or(-1)));
-            self.kill_at = None;
+            self.fate.end();
         }
         self.job.kill();
+        errands.kill();
         let is_gone = self.job.is_empty();
-        self.look_at = (!is_gone).then(|| now + TURN);
+        self.look_at = (!is_gone).then(|| clock::now() + TURN);
         self.end.filter(|_| is_gone)
     }
 
     /// Closes its streams and says how it ended. Call it when nothing lives any more.
-    pub(crate) fn finish(self, end: End, queue: &Queue) -> Exit {
+    pub(crate) fn finish(self, end: End, sink: &mut Sink) -> Exit {
         for stream in self.streams {
-            stream.finish(queue);
+            stream.finish(sink);
         }
-        let cause = match self.cause {
-            Cause::Own if self.prepare_until.is_some() && !self.abandoned => Cause::PreStart,
-            cause => cause,
-        };
-        Exit {
-            incarnation: self.running.incarnation,
-            pid: self.running.pid,
-            end,
-            cause,
-            at: clock::wall(),
-            since_boot: u64::try_from(clock::now().as_millis()).ok(),
-        }
+        self.fate.exit(&self.running, end, None)
     }
 }

@@ -103,7 +103,7 @@ fn what_runs(spec: &ServiceSpec) -> Vec<Problem> {
 
 /// Whether a path is absolute on some system, or begins with a placeholder.
 fn is_rooted(path: &str) -> bool {
-    path.starts_with(['/', '\\', '{']) || path.get(1..3) == Some(":\\")
+    path.starts_with(['/', '\\', '{']) || matches!(path.get(1..3), Some(":\\" | ":/"))
 }
 
 fn how_many(spec: &ServiceSpec) -> Vec<Problem> {

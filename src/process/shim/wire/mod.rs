@@ -51,6 +51,14 @@ pub mod names {
     /// says where the directory is.
     pub const LOG: &str = "log";
 
+    /// The variable that names, on Windows, the event by which a program without a console is asked to end.
+    pub const STOP_EVENT_VARIABLE: &str = "QUAESTOR_STOP_EVENT";
+
+    /// That event.
+    pub fn stop_event(uuid: &str) -> String {
+        format!(r"Global\quaestor-stop-{uuid}")
+    }
+
     /// The job object, on Windows, in which all processes of an instance live.
     pub fn job(uuid: &str) -> String {
         format!(r"Global\quaestor-{uuid}")
