@@ -72,7 +72,10 @@ def picks(criterion: pathlib.Path) -> list[dict]:
 
 def run(command: list[str]) -> dict:
     """What is to be known of a run."""
-    commit = said("git", "describe", "--always", "--dirty", "--exclude", "*")
+    commit = said("git", "rev-parse", "--short", "HEAD")
+    # The figures themselves change it all the while.
+    if said("git", "status", "--porcelain", "--", ".", ":!docs/performance*", ":!docs/quality*") != "unknown":
+        commit += " and changes"
     today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     return {"run": {"command": " ".join(command), "commit": commit, "date": today, "machine": machine()}}
 
