@@ -21,7 +21,9 @@ use quaestor::proto::{
 };
 use support::{
     cluster::{Cluster, Instance, Kind, demo_workers_at},
-    eventually, number,
+    eventually,
+    figures::{self, Bar},
+    number,
     ports::free_range,
 };
 use tonic::transport::{Channel, Endpoint};
@@ -143,6 +145,8 @@ async fn no_call_fails_while_all_workers_are_restarted_again_and_again() {
     let (calls, failures) = clients.end().await;
     println!("{calls} calls, {done} restarts");
     assert!(calls > 100, "{calls}");
+    let name = format!("failed calls through {done} graceful restarts");
+    figures::bar(&name, failures.len() as f64, "", Bar::AtMost(0.0));
     assert_eq!(failures, [""; 0], "of {calls} calls");
 }
 
@@ -168,6 +172,8 @@ async fn no_call_fails_while_ten_workers_are_updated_again_and_again() {
     let (calls, failures) = clients.end().await;
     println!("{calls} calls, {rollouts} rollouts");
     assert!(calls > 100, "{calls}");
+    let name = format!("failed calls through {rollouts} updates of ten workers");
+    figures::bar(&name, failures.len() as f64, "", Bar::AtMost(0.0));
     assert_eq!(failures, [""; 0], "of {calls} calls");
 }
 

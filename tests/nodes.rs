@@ -26,6 +26,7 @@ use support::{
     balancer::Balancer,
     cluster::{QUAESTOR, kill_shims, lives},
     eventually,
+    figures::{self, Bar},
     hosts::Hosts,
     number, signal,
 };
@@ -72,6 +73,10 @@ async fn what_a_lost_host_ran_is_replaced_and_its_return_disturbs_nobody() {
     println!(
         "{each} instances replaced {took:.1?} after their node's session had ended, {away:.1?} after its agent"
     );
+    let beyond = took.saturating_sub(GRACE).as_secs_f64();
+    let name =
+        format!("{each} instances of a lost host until they run elsewhere, beyond the grace");
+    figures::bar(&name, beyond, "s", Bar::AtMost(5.0));
     if std::env::var_os("QUAESTOR_TEST_LOST").is_some() {
         // The bar. Other tests at the same time may make it longer.
         assert!(took < GRACE + Duration::from_secs(5), "{took:?}");

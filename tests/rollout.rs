@@ -23,7 +23,9 @@ use serde_json::Value;
 use support::{
     cluster::{Cluster, Kind, QUAESTOR, demo_workers, demo_workers_at},
     etcd::Etcd,
-    eventually, number,
+    eventually,
+    figures::{self, Bar},
+    number,
     ports::{free_port, free_range},
 };
 
@@ -84,6 +86,8 @@ fn all_templates_that_do_not_work_are_taken_back_and_the_others_go_on() {
         assert_eq!((after[1].pid, after[2].pid), (before[1].pid, before[2].pid));
     }
     println!("{bad} of {bad} were taken back");
+    let name = format!("updates that do not work and are taken back, of {bad}");
+    figures::bar(&name, bad as f64, "", Bar::AtLeast(bad as f64));
 }
 
 #[test]

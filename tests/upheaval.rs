@@ -30,6 +30,7 @@ use support::{
     cluster::{QUAESTOR, kill_shims, shims},
     etcd::Etcd,
     eventually_async,
+    figures::{self, Bar},
 };
 
 /// Workloads that only run; that crash by themselves; that are replaced; that are stopped.
@@ -304,6 +305,11 @@ async fn an_agent_that_is_killed_over_and_over_loses_and_doubles_nothing() {
         left.len(),
         shims.len()
     );
+    let wrong = doubled.len() + unasked.len() + unknown + lost.len() + left.len() + shims.len();
+    let name = format!(
+        "doubled, unasked, unknown or left behind, of {ends} crashes and {KILLS} kills of the agent"
+    );
+    figures::bar(&name, wrong as f64, "", Bar::AtMost(0.0));
     assert!(doubled.is_empty(), "{doubled:?}");
     assert!(unasked.is_empty(), "{unasked:?}");
     assert!(lost.is_empty(), "{lost:?}");

@@ -20,7 +20,10 @@ import sys
 from plot import plot
 
 # The parts of scripts/bench, in the order of the page.
-PARTS = ("balancer", "exits", "ways", "xds", "quality", "supervision", "crowd", "instructions", "planner", "controller", "growth", "writes")
+PARTS = (
+    "balancer", "exits", "ways", "xds", "quality", "supervision", "crowd", "processes", "cluster", "instructions",
+    "planner", "controller", "growth", "writes",
+)  # fmt: skip
 
 Figures = collections.namedtuple("Figures", "runs bars tables curves")
 

@@ -15,7 +15,10 @@ use quaestor::process::shim::wire::{
 
 use crate::{
     harness::{Shim, log_files},
-    support::{PATIENCE, eventually},
+    support::{
+        PATIENCE, eventually,
+        figures::{self, Bar},
+    },
     worker::{self, Pace},
 };
 
@@ -94,6 +97,13 @@ fn flood(lines: u64, per_second: u64) -> Account {
 #[ignore = "half a minute, and a promise of release builds: scripts/flood"]
 fn at_20_megabytes_a_second_for_half_a_minute_no_line_is_lost() {
     let account = flood(6_000_000, 200_000);
+    let lost = 6_000_000 - account.kept as i64;
+    figures::bar(
+        "lines lost of 20 MB/s for 30 s",
+        lost as f64,
+        "",
+        Bar::AtMost(0.0),
+    );
     assert_eq!((account.kept, account.dropped), (6_000_000, 0));
     let (took, most) = (account.pace.took, Duration::from_secs(33));
     assert!(took < most, "the worker could not write as fast: {took:?}");
@@ -104,6 +114,14 @@ fn at_20_megabytes_a_second_for_half_a_minute_no_line_is_lost() {
 fn beyond_that_whole_lines_are_dropped_and_counted_and_no_write_waits() {
     let lines = 6_000_000;
     let account = flood(lines, u64::MAX);
+    let longest = account.pace.longest_write.as_secs_f64() * 1e3;
+    let name = "the longest write of a worker that writes as fast as it can";
+    figures::bar(
+        name,
+        longest,
+        "ms",
+        Bar::AtMost(LONGEST_WRITE.as_secs_f64() * 1e3),
+    );
     let known = account.kept + account.dropped;
     assert!((lines..lines + OTHER_LINES).contains(&known), "{known}");
     assert!(account.pace.took < PATIENCE);
