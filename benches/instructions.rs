@@ -37,7 +37,8 @@ use support::World;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How much more than last time, or less, is a change.
+/// How much more than last time is too much. A change elsewhere has been seen to shift a small function by 6 %, as the
+/// compiler then inlines in another way; another directory shifts nothing.
 const TOLERANCE: f64 = 0.05;
 
 /// Calls of a function of which one is the mean.
@@ -174,7 +175,7 @@ fn compiler() -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// Prints how the counts have changed; fails if one has, and they are not to be the baseline from now on.
+/// Prints how the counts have changed; fails if one is too high, and they are not to be the baseline from now on.
 fn compare(now: &Baseline, renew: bool) -> ExitCode {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.json");
     let before: Option<Baseline> = fs::read(path)
@@ -183,15 +184,15 @@ fn compare(now: &Baseline, renew: bool) -> ExitCode {
     let comparable = before
         .as_ref()
         .filter(|before| before.compiler == now.compiler);
-    let mut changed = Vec::new();
+    let mut slower = Vec::new();
     for (name, count) in &now.functions {
         let last = comparable.and_then(|before| before.functions.get(name));
         let more = last.map(|last| *count as f64 / *last as f64 - 1.0);
         let told = more.map_or("new".to_owned(), |more| format!("{:+.1} %", 100.0 * more));
         println!("{name:46} {count:>10} {told:>9}");
         figures::row("instructions", name, &[("instructions", *count as f64, "")]);
-        if more.is_none_or(|more| more.abs() > TOLERANCE) {
-            changed.push(name.as_str());
+        if more.is_none_or(|more| more > TOLERANCE) {
+            slower.push(name.as_str());
         }
     }
     if renew {
@@ -205,22 +206,20 @@ fn compare(now: &Baseline, renew: bool) -> ExitCode {
         );
         return ExitCode::SUCCESS;
     };
-    if changed.is_empty() {
+    if slower.is_empty() {
         println!(
-            "as with {}, within {} %",
+            "no more than with {} before, within {} %",
             before.compiler,
             100.0 * TOLERANCE
         );
         return ExitCode::SUCCESS;
     }
     println!(
-        "changed by more than {} %: {}",
+        "more by over {} %, or not counted before: {}",
         100.0 * TOLERANCE,
-        changed.join("; ")
+        slower.join("; ")
     );
-    println!(
-        "mend what is slower; if it has to be, or is faster: scripts/bench instructions --renew"
-    );
+    println!("mend that; if it has to be: scripts/bench instructions --renew");
     ExitCode::FAILURE
 }
 
