@@ -44,7 +44,7 @@ const TOLERANCE: f64 = 0.05;
 /// Calls of a function of which one is the mean.
 const CALLS: u64 = 1_000;
 
-/// What is called `CALLS` times, where `calls` says nothing else, with the number of the call.
+/// A hot function, and how often it is called to be counted.
 struct Function {
     name: &'static str,
     calls: u64,
@@ -52,57 +52,25 @@ struct Function {
     ready: fn() -> Box<dyn FnMut(u64)>,
 }
 
+impl Function {
+    const fn new(name: &'static str, calls: u64, ready: fn() -> Box<dyn FnMut(u64)>) -> Self {
+        Self { name, calls, ready }
+    }
+}
+
 const FUNCTIONS: &[Function] = &[
-    Function {
-        name: "a pick by leastLoad among 24",
-        calls: CALLS,
-        ready: || pick(24),
-    },
-    Function {
-        name: "a pick by leastLoad among 10 000",
-        calls: CALLS,
-        ready: || pick(10_000),
-    },
-    Function {
-        name: "DiscoverTopServices(1) among 10 000",
-        calls: CALLS,
-        ready: || top(10_000),
-    },
-    Function {
-        name: "a load report among 10 000",
-        calls: CALLS,
-        ready: || report(10_000),
-    },
-    Function {
-        name: "an instance comes or goes among 1 000",
-        calls: CALLS,
-        ready: || member(1_000),
-    },
-    Function {
-        name: "a pass of the planner over 500 instances",
-        calls: 10,
-        ready: pass,
-    },
-    Function {
-        name: "planning what one of 500 instances reports",
-        calls: 10,
-        ready: ail,
-    },
-    Function {
-        name: "reading a key",
-        calls: CALLS,
-        ready: key,
-    },
-    Function {
-        name: "reading an assignment",
-        calls: CALLS,
-        ready: assignment,
-    },
-    Function {
-        name: "reading manifests/hello.yaml",
-        calls: 100,
-        ready: manifest,
-    },
+    Function::new("a pick by leastLoad among 24", CALLS, || pick(24)),
+    Function::new("a pick by leastLoad among 10 000", CALLS, || pick(10_000)),
+    Function::new("DiscoverTopServices(1) among 10 000", CALLS, || top(10_000)),
+    Function::new("a load report among 10 000", CALLS, || report(10_000)),
+    Function::new("an instance comes or goes among 1 000", CALLS, || {
+        member(1_000)
+    }),
+    Function::new("a pass of the planner over 500 instances", 10, pass),
+    Function::new("planning what one of 500 instances reports", 10, ail),
+    Function::new("reading a key", CALLS, key),
+    Function::new("reading an assignment", CALLS, assignment),
+    Function::new("reading manifests/hello.yaml", 100, manifest),
 ];
 
 /// What `instructions.json` holds.
