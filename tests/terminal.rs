@@ -2,6 +2,7 @@
 //! cluster.
 //!
 //! - [`a_killed_worker_is_seen_live_and_keys_do_what_they_say`]
+//! - [`keys_pressed_while_the_window_changes_are_not_lost`]
 //! - [`a_store_that_is_away_is_told_and_waited_out`]
 //! - [`the_terminal_is_as_before_however_top_ends`]
 //! - [`a_watched_table_is_drawn_in_its_place`]
@@ -131,6 +132,19 @@ fn a_killed_worker_is_seen_live_and_keys_do_what_they_say() {
     eventually("the terminal is as before", || {
         !top.has_own_screen() && top.is_as_before()
     });
+}
+
+#[test]
+fn keys_pressed_while_the_window_changes_are_not_lost() {
+    let cluster = Cluster::start(Kind::Embedded, "");
+    let mut top = on(&cluster, &["top"], USUAL);
+    top.await_text("Enter instances");
+    for round in 0..50 {
+        let (key, page) = [("3", "d drain"), ("1", "r restart")][round % 2];
+        top.resize(80 + (round % 2) as u16, 24);
+        top.press(key);
+        top.await_text(page);
+    }
 }
 
 #[test]
