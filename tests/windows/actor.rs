@@ -56,6 +56,13 @@ fn acting() {
             }
             let _ = child.wait();
         }
+        // Starts processes of its own, as an agent does.
+        "agent" => {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            runtime.unwrap().block_on(super::handles::start_many());
+        }
         "polite" => {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()

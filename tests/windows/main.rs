@@ -3,7 +3,8 @@
 //! 1. [`processes`]: compiled for Windows: what an agent asks of its processes
 //! 2. [`actor`]: the program that they run: this one, in a role
 //! 3. [`paths`]: those of other drives, and how programs are named
-//! 4. [`mixed`]: on Linux: both systems on one etcd
+//! 4. [`handles`]: that many starts leave none behind
+//! 5. [`mixed`]: on Linux: both systems on one etcd
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,
@@ -12,6 +13,8 @@
 
 #[cfg(windows)]
 mod actor;
+#[cfg(windows)]
+mod handles;
 #[cfg(unix)]
 mod mixed;
 #[cfg(windows)]

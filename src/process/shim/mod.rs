@@ -37,8 +37,9 @@ pub use processes::ShimProcesses;
 /// The variable that carries an instance's uuid.
 const VARIABLE: &str = "QUAESTOR_INSTANCE_UUID";
 
-/// A shim answers within a millisecond; one that has said nothing for so long is frozen, or the machine is.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// A shim answers within a millisecond; one that has said nothing for so long is frozen, or the machine is. On Windows a
+/// program may be searched for viruses before it starts, which its shim waits for.
+const PATIENCE: Duration = Duration::from_secs(if cfg!(windows) { 30 } else { 5 });
 
 /// A shim that leaves is gone within a millisecond; so long is the pause between two looks whether it is.
 const TURN: Duration = Duration::from_millis(5);
