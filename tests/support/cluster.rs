@@ -2,6 +2,7 @@
 
 use std::{
     io::Read as _,
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::Duration,
@@ -56,7 +57,8 @@ pub struct Instance {
 }
 
 impl Cluster {
-    /// Starts a cluster that applies `manifests`.
+    /// Starts a cluster that applies `manifests`, and waits until its store can be asked.
+    #[track_caller]
     pub fn start(kind: Kind, manifests: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("manifests.yaml");
@@ -84,13 +86,19 @@ impl Cluster {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
-        Self {
+        let mut cluster = Self {
             child: command.spawn().unwrap(),
             etcd,
             directory,
             store,
             balancer,
-        }
+        };
+        let address = cluster.store.replace("http://", "");
+        eventually("the store listens", || {
+            assert_eq!(cluster.child.try_wait().unwrap(), None, "it has ended");
+            TcpStream::connect(&address).is_ok()
+        });
+        cluster
     }
 
     /// `host:port` of the balancer.
@@ -289,7 +297,7 @@ pub fn shims(directory: &Path) -> Vec<u32> {
 }
 
 /// A service `worker` of `replicas` demo workers, found as `Worker`, on ports of a free range, with
-/// `more` lines in its spec.
+/// `more` lines in its spec. One that is late on a busy machine is no hung one: who tests that says so.
 pub fn demo_workers(replicas: u16, more: &str) -> String {
     let (first, last) = free_range(replicas);
     demo_workers_at(replicas, &format!("range: {first}-{last}"), more)
@@ -307,7 +315,7 @@ spec:
   command: ["{{quaestor}}", demo-worker, --listen, "{{host}}:{{port}}"]
   ports: [{{name: grpc, {port}}}]
   serviceNames: [Worker]
-  health: {{grpc: {{}}, interval: 1s, timeout: 1s}}
+  health: {{grpc: {{}}, interval: 1s, timeout: 20s}}
   load: {{reportLoad: {{}}, interval: 1s}}
 {more}"#
     )
