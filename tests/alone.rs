@@ -67,7 +67,10 @@ fn it_asks_the_endpoints_itself_and_follows_its_file() {
         (status, pick["endpoints"][0]["node"].as_str()),
         (200, Some("static"))
     );
-    assert!(pick["viewAgeMillis"].as_u64().unwrap() < 1_000);
+    eventually("the view is young", || {
+        let (_, pick) = balancer.ask("/v1/services/Worker/pick").unwrap();
+        pick["viewAgeMillis"].as_u64().unwrap() < 1_000
+    });
 
     // Who hangs or dies is not answered, and comes back.
     signal(second.pid(), "STOP");

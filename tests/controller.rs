@@ -249,11 +249,12 @@ async fn a_rollout_goes_on_only_when_the_last_one_is_ready() {
             updated().await.len() == done
         })
         .await;
-        let status = world.status("worker").await.unwrap();
-        assert_eq!(
-            (status.observed_generation, status.updated),
-            (2, done as u32 - 1)
-        );
+        eventually_async("how far it is is reported", async || {
+            let status = world.status("worker").await.unwrap();
+            (status.observed_generation, status.updated) == (2, done as u32 - 1)
+        })
+        .await;
+        assert_eq!(updated().await.len(), done, "the next one waits");
         world.act().await;
     }
     world.until_ready("worker", 2).await;
@@ -323,6 +324,12 @@ async fn an_idle_cluster_writes_nothing() {
     }
     world.spec("worker", 1, worker(3, "1")).await;
     world.until_ready("worker", 1).await;
+    // What is planned for it comes after all that was written before.
+    world.session("z").await;
+    eventually_async("all is written", async || {
+        world.all().await.contains_key("status/node/z")
+    })
+    .await;
     let before = world.all().await;
     // Each of these makes the leader plan again, and the last is the last to be planned.
     for node in ["a", "b", "a", "b"] {

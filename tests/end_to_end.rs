@@ -33,7 +33,8 @@ fn endpoints(cluster: &Cluster) -> BTreeSet<u16> {
 }
 
 fn from_yaml_to_placements_and_back(kind: Kind) {
-    let manifest = demo_workers(4, "");
+    // It stays away for long enough to be missed.
+    let manifest = demo_workers(4, "  restart: {delay: 5s}\n");
     let cluster = Cluster::start(kind, &manifest);
     let ready = cluster.await_ready("worker", 4);
 
@@ -146,7 +147,8 @@ fn a_changed_template_is_rolled_out(kind: Kind) {
             .collect()
     };
     let running = pids(&cluster);
-    let slower = changed.replace("interval: 1s, timeout: 1s", "interval: 2s, timeout: 1s");
+    let slower = changed.replace("interval: 1s, timeout", "interval: 2s, timeout");
+    assert_ne!(slower, changed);
     cluster.apply(&slower, &["--wait", "--timeout", "1m"]);
     assert_eq!(pids(&cluster), running);
 }
@@ -163,7 +165,8 @@ fn a_changed_template_replaces_one_instance_after_the_other_on_etcd() {
 
 #[test]
 fn a_hung_worker_leaves_the_answers_at_its_first_failed_check_and_is_restarted_at_the_threshold() {
-    let cluster = Cluster::start(Kind::Etcd, &demo_workers(2, ""));
+    let impatient = demo_workers(2, "").replace("timeout: 20s", "timeout: 1s");
+    let cluster = Cluster::start(Kind::Etcd, &impatient);
     let hung = cluster.await_ready("worker", 2)[0].clone();
     eventually("both are answered", || endpoints(&cluster).len() == 2);
     signal(hung.pid.unwrap(), "STOP");
@@ -274,7 +277,12 @@ spec:
 "#;
     let cluster = Cluster::start(Kind::Embedded, manifest);
     let ready = cluster.await_ready("files", 1);
-    let picked = cluster.ok(&["pick", "files"]);
+    // What is in the store reaches the balancer a moment later.
+    let mut picked = String::new();
+    eventually("it is answered", || {
+        picked = String::from_utf8(cluster.run(&["pick", "files"]).stdout).unwrap();
+        !picked.is_empty()
+    });
     assert_eq!(
         picked.trim(),
         format!("127.0.0.1:{}", ready[0].ports["http"])

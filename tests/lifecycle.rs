@@ -112,9 +112,7 @@ fn roomy_workers(replicas: u16, more: &str) -> String {
 
 /// A cluster of these workers, all of them ready and answered.
 fn cluster_of(kind: Kind, replicas: u16, more: &str) -> (Cluster, Vec<u32>) {
-    // A machine that is busy with other tests is no hung worker.
-    let manifest = roomy_workers(replicas, more).replace("timeout: 1s", "timeout: 20s");
-    let cluster = Cluster::start(kind, &manifest);
+    let cluster = Cluster::start(kind, &roomy_workers(replicas, more));
     let ready = cluster.await_ready("worker", replicas.into());
     eventually("all are answered", || {
         let picked = cluster.run(&["pick", "Worker", "-n", "99"]);
@@ -184,7 +182,8 @@ async fn a_deleted_worker_finishes_what_it_works_on() {
     let target = format!("http://{}", cluster.balancer());
     let balancer = Endpoint::from_shared(target).unwrap().connect().await;
     let balancer = balancer.unwrap();
-    let working = tokio::spawn(call(balancer, 3_000));
+    // Much longer than it takes to be seen at it, and to be told to go.
+    let working = tokio::spawn(call(balancer, 15_000));
     eventually("it works", || {
         let load = cluster.ok(&["get", "instances", "-o", "json"]);
         load.replace(' ', "").contains(r#""currentRequests":1,"#)
@@ -240,21 +239,25 @@ async fn an_old_worker_is_replaced_while_others_serve_and_no_call_fails() {
 fn a_busy_worker_is_not_restarted_before_its_deadline() {
     let (first, _) = free_range(1);
     let manifest = demo_workers_at(1, &format!("port: {first}"), "")
-        .replace("demo-worker,", "demo-worker, --unhealthy-after, 2s,")
+        .replace("demo-worker,", "demo-worker, --unhealthy-after, 6s,")
         .replace(
-            "interval: 1s, timeout: 1s",
-            "interval: 200ms, busyDeadline: 4s",
+            "interval: 1s, timeout: 20s",
+            "interval: 200ms, timeout: 20s, busyDeadline: 10s",
         );
     let cluster = Cluster::start(Kind::Embedded, &manifest);
-    let before = cluster.await_ready("worker", 1);
-    // Its checks fail, but its load reports go on.
+    let mut before = None;
+    eventually("it runs", || {
+        before = cluster.instances().pop().and_then(|found| found.pid);
+        before.is_some()
+    });
+    // Its checks fail, but its load reports go on. For how long it was ready before is nobody's business.
     eventually("it is busy", || {
         let now = cluster.instance("worker-0");
-        assert_eq!((now.pid, now.restarts), (before[0].pid, 0), "{now:?}");
+        assert_eq!((now.pid, now.restarts), (before, 0), "{now:?}");
         now.reason == "Busy" && !now.ready
     });
     eventually("it is restarted at the deadline", || {
-        cluster.instance("worker-0").restarts == 1
+        cluster.instance("worker-0").restarts >= 1
     });
 }
 

@@ -12,10 +12,12 @@ mod following;
 mod support;
 
 use std::{
+    collections::BTreeMap,
     io::{BufRead as _, BufReader},
     process::{Child, Command, Stdio},
 };
 
+use quaestor::process::shim::wire::log::{CURRENT, Line};
 use support::{
     cluster::{Cluster, Kind, QUAESTOR},
     etcd::Etcd,
@@ -195,17 +197,20 @@ fn the_instances_of_a_service_are_interleaved_by_time_with_their_names() {
     let out = cluster.ok(&["logs", "worker"]);
     assert!(out.contains("worker-0 | worker-0 begins\n"), "{out}");
     assert!(out.contains("worker-1 | worker-1 begins\n"), "{out}");
-    let times: Vec<u128> = out
-        .lines()
-        .filter_map(|line| line.split_once(" | at ")?.1.parse().ok())
-        .collect();
+    // When each line was read, which is what they are put in order by.
+    let mut read = BTreeMap::new();
+    for instance in ["worker-0", "worker-1"] {
+        let log = cluster.state_directory().join("logs").join(instance);
+        let log = std::fs::read(log.join(CURRENT)).unwrap();
+        for line in log.split(|byte| *byte == b'\n').filter_map(Line::read) {
+            let text = String::from_utf8_lossy(line.text).into_owned();
+            read.insert(format!("{instance} | {text}"), line.at);
+        }
+    }
+    let shown = out.lines().filter(|line| line.contains(" | at "));
+    let times: Vec<u64> = shown.map(|line| read[line]).collect();
     assert_eq!(times.len(), 10, "{out}");
-    // Lines are stamped to the millisecond when they are read, which may be a little later.
-    let late = 80_000_000;
-    assert!(
-        times.windows(2).all(|pair| pair[0] < pair[1] + late),
-        "{out}"
-    );
+    assert!(times.is_sorted(), "{out}");
 }
 
 /// Roles as processes of their own; ended when dropped.

@@ -84,8 +84,9 @@ async fn what_a_lost_host_ran_is_replaced_and_its_return_disturbs_nobody() {
     }
     assert!(away > GRACE, "{away:?}");
     assert!(before.iter().all(|pid| staying(&hosts).contains(pid)));
-    let node = &hosts.get("nodes")[2];
-    assert_eq!(node["status"], "Lost", "{node}");
+    hosts.until("it is told to be lost", |hosts| {
+        hosts.get("nodes")[2]["status"] == "Lost"
+    });
 
     let settled = staying(&hosts);
     let mut assignments = follow(&hosts, Keys::assignments);

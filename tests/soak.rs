@@ -181,7 +181,6 @@ fn under_a_fixed_load_nothing_grows() {
     let lasts = Duration::from_secs(seconds);
     let (hosts, metrics, grpc) = cluster();
     let manifest = demo_workers(REPLICAS, "  restart: {delay: 50ms, maxDelay: 500ms}\n")
-        .replace("timeout: 1s", "timeout: 20s")
         .replace("demo-worker,", "demo-worker, --capacity, \"8\",");
     let file = hosts.manifest("worker", &manifest);
     hosts.ok(&["apply", "-f", &file, "--wait", "--timeout", "2m"]);

@@ -537,7 +537,7 @@ async fn a_follower_leaves_a_silent_server_for_another_endpoint() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_lease_survives_a_restart_of_the_server_and_ends_when_it_is_revoked() {
     let (mut etcd, store) = start();
-    let lease = store.grant(Duration::from_secs(5)).await.unwrap();
+    let lease = store.grant(Duration::from_secs(15)).await.unwrap();
     write(
         &store,
         Txn::new().then(Write::put_leased("/a", "1", lease.id())),
@@ -551,7 +551,7 @@ async fn a_lease_survives_a_restart_of_the_server_and_ends_when_it_is_revoked() 
     tokio::time::sleep(Duration::from_secs(2)).await;
     etcd.kill();
     etcd.restart();
-    tokio::time::sleep(Duration::from_secs(6)).await;
+    tokio::time::sleep(Duration::from_secs(16)).await;
     assert!(!keeping.is_finished());
     assert!(store.get("/a").await.unwrap().is_some());
 
@@ -579,15 +579,16 @@ async fn a_lease_that_is_not_renewed_in_time_is_given_up() {
 #[tokio::test]
 async fn a_lease_revoked_by_somebody_else_is_noticed_at_the_next_renewal() {
     let (etcd, store) = start();
-    let lease = store.grant(Duration::from_secs(3)).await.unwrap();
+    let lease = store.grant(Duration::from_secs(30)).await.unwrap();
     let mut client = etcd_client::Client::connect([etcd.endpoint()], None)
         .await
         .unwrap();
     client.lease_revoke(lease.id()).await.unwrap();
     let start = Instant::now();
     soon("the end of keeping", lease.keep()).await;
+    // Earlier than it would have ended by itself.
     assert!(
-        start.elapsed() < Duration::from_secs(2),
+        start.elapsed() < Duration::from_secs(30),
         "{:?}",
         start.elapsed()
     );
@@ -612,11 +613,8 @@ async fn the_next_leader_takes_over_as_soon_as_the_last_one_resigns() {
     let start = Instant::now();
     first.resign().await.unwrap();
     let second = soon("the next leader", waiting).await.unwrap().unwrap();
-    assert!(
-        start.elapsed() < Duration::from_secs(1),
-        "{:?}",
-        start.elapsed()
-    );
+    // It has not waited for the lease to end.
+    assert!(start.elapsed() < ttl, "{:?}", start.elapsed());
     let txn = |guards| Txn {
         guards,
         writes: vec![Write::put("/a", "1")],

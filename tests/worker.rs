@@ -120,7 +120,7 @@ metadata: {{name: theirs}}
 spec:
   external: ["{}"]
   serviceNames: [Worker]
-  health: {{grpc: {{}}, interval: 200ms, timeout: 1s}}
+  health: {{grpc: {{}}, interval: 200ms, timeout: 20s}}
   load: {{reportLoad: {{}}, interval: 200ms}}
 "#,
         theirs.address
@@ -257,7 +257,7 @@ async fn cancel_asks_every_instance_and_says_who_did_not_answer() {
     assert_eq!(running.await.unwrap().unwrap_err().code(), Code::Cancelled);
 
     support::signal(workers[0].pid.unwrap(), "STOP");
-    let cancel = [&cancel[..], &["--timeout", "300ms"]].concat();
+    let cancel = [&cancel[..], &["--timeout", "5s"]].concat();
     let said = cluster.run(&cancel);
     support::signal(workers[0].pid.unwrap(), "CONT");
     assert!(!said.status.success());

@@ -36,7 +36,8 @@ fn checked_by(script: &str, wanted: Assignment) -> Assignment {
         health: HealthSpec {
             exec: Some(ExecCheck { command }),
             interval: Period::from_millis(100),
-            timeout: Period::from_millis(500),
+            // A busy machine makes no check fail.
+            timeout: Period::from_secs(20),
             failure_threshold: 3,
             ..HealthSpec::default()
         },
@@ -175,8 +176,9 @@ async fn the_command_before_a_stop_runs_before_the_signal_and_a_failure_does_not
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_before_a_stop_that_does_not_end_is_killed_and_the_stop_goes_on() {
     let world = World::new();
+    // It has time to say what it has started, and that is looked at.
     let mut wanted = Assignment {
-        pre_stop: Some(hook("setsid sleep 1000 & echo $! > pid; wait", 300)),
+        pre_stop: Some(hook("setsid sleep 1000 & echo $! > pid; wait", 5_000)),
         ..script("exec sleep 1000")
     };
     world.assign(&wanted).await;
@@ -321,11 +323,12 @@ async fn a_command_that_fails_makes_unready_and_then_restarts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_that_hangs_is_killed_with_its_tree_and_no_two_run_at_once() {
     let world = World::new();
-    let wanted = checked_by(
+    let mut wanted = checked_by(
         "for pid in $(cat children); do test -d /proc/$pid && touch twice; done; \
          setsid sleep 1000 & echo $! >> children; wait",
         script("exec sleep 1000"),
     );
+    wanted.health.timeout = Period::from_millis(500);
     world.assign(&wanted).await;
     let agent = world.agent("a");
     let children = world.path("a/run/worker-0/children");

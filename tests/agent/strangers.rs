@@ -111,15 +111,13 @@ async fn a_deleted_instance_leaves_its_stranger_alone() {
 async fn another_instance_is_no_stranger() {
     let world = World::new();
     let _agent = world.agent("a");
-    let (stranger, number) = stranger();
-    drop(stranger);
-    let first = at(number);
+    let first = at(support::ports::free_port());
     world.assign(&first).await;
     world.ready(&first.instance).await;
     let second = Assignment {
         instance: instance("second-0"),
         adopt: true,
-        ..at(number)
+        ..first.clone()
     };
     world.assign(&second).await;
     let refused = world

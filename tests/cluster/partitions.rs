@@ -39,7 +39,9 @@ fn what_a_host_that_is_cut_off_ran_is_replaced_and_a_singleton_never_runs_twice(
         alike.any(|one| one.node != worker.node)
     });
     assert!(cut.elapsed() > GRACE, "{:?}", cut.elapsed());
-    assert_eq!(world.node_status(&node(lost)), "Lost");
+    world.until("the node is lost", |world| {
+        world.node_status(&node(lost)) == "Lost"
+    });
     assert!(
         world.recorder.living().contains(worker),
         "what is cut off runs on"

@@ -48,7 +48,7 @@ fn instances_that_come_are_joined_and_those_that_go_are_left() {
     roles.start(&["controller"]);
     roles.agent("red", "127.0.0.1:0");
     // Both say all they have to say at once: a join that is late may miss nothing.
-    let script = "echo I am $QUAESTOR_INSTANCE; trap 'echo bye; exit' TERM; \
+    let script = "trap 'echo bye; exit' TERM; echo I am $QUAESTOR_INSTANCE; \
                   while :; do sleep 0.02; done";
     roles.apply(&shells(1, script, ""));
     let (mut service, _) = follow(&roles, &["worker"]);

@@ -105,6 +105,14 @@ fn dev() -> (Role, String) {
     (role, format!("http://{store}"))
 }
 
+/// Asks for a worker until the balancer knows one.
+fn await_pick(dev: &Role) {
+    eventually("a pick is answered", || {
+        let answer = dev.get("/v1/services/Worker/pick");
+        answer.is_some_and(|(head, _)| head.starts_with("HTTP/1.1 200"))
+    });
+}
+
 /// Kills a worker of `cluster` once, as a crash does.
 fn kill_one(store: &str) {
     let mut pid = None;
@@ -154,10 +162,7 @@ fn every_role_tells_metrics_that_a_strict_reader_takes() {
 #[test]
 fn what_happens_is_counted() {
     let (dev, store) = dev();
-    eventually("a pick is answered", || {
-        let answer = dev.get("/v1/services/Worker/pick");
-        answer.is_some_and(|(head, _)| head.starts_with("HTTP/1.1 200"))
-    });
+    await_pick(&dev);
     dev.get("/v1/services/Nobody/pick").unwrap();
     let labels = ["policy=\"leastLoad\"", "result=\"answered\""];
     dev.await_count("quaestor_balancer_picks_total", &labels, 1.0);
@@ -198,7 +203,7 @@ fn what_happens_is_counted() {
 fn alerts_and_panels_name_only_metrics_that_there_are() {
     let (dev, store) = dev();
     // Some are told only once there is something to tell.
-    dev.get("/v1/services/Worker/pick").unwrap();
+    await_pick(&dev);
     kill_one(&store);
     dev.await_count("quaestor_agent_restarts_total", &[], 1.0);
     dev.await_count("quaestor_agent_instance_memory_bytes", &[], 1.0);

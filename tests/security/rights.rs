@@ -130,7 +130,11 @@ fn the_rights_of_each_role_are_enough_for_its_work() {
     let mut ground = guarded();
     let balancer = ground.start_roles(&[]);
     ground.apply_as("operator.ann", &demo_workers(2, ""));
-    ground.ok_as("operator.ann", &["pick", "Worker", "--balancer", &balancer]);
+    // What is in the store reaches the balancer a moment later.
+    eventually("a worker is picked", || {
+        let pick = ["pick", "Worker", "--balancer", &balancer];
+        ground.run_as("operator.ann", &pick).status.success()
+    });
     let lines = ground.path("followed");
     let mut following = Command::new(QUAESTOR);
     let config = ground.config("operator.ann");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::{
     ground::Ground,
-    stock::Client,
+    stock::{Client, PATIENCE},
     support::{cluster::demo_workers, eventually, ports::free_port},
 };
 
@@ -35,7 +35,7 @@ fn stock_clients_are_balanced_with_certificates_and_those_that_know_none_without
     let plain = bootstrap(&ground, &["--plain", &plain]);
     clients.push(Client::node(&plain));
     for client in &mut clients {
-        let seen = client.calls("Worker", 40, 30, true);
+        let seen = client.calls("Worker", 40, PATIENCE, true);
         assert_eq!(seen.errors, [""; 0], "{}", client.kind);
         assert_eq!(seen.by.len(), 2, "{}: {seen:?}", client.kind);
     }

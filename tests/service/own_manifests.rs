@@ -70,7 +70,7 @@ spec:
     let pid = place.path("pid");
     place.apply(&sleeper("sleeper", 1, &pid));
     let assigned = place.instance("sleeper-0", "it is ready", |it| it.ready);
-    assert_eq!(assigned.pid, number_in(&pid));
+    eventually("it has said who it is", || number_in(&pid) == assigned.pid);
 
     // A dead store comes back, and nobody else is touched.
     signal(store, "KILL");

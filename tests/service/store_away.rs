@@ -20,7 +20,7 @@ fn an_agent_looks_after_what_it_finds_although_the_store_is_away() {
         let name = format!("worker-{slot}");
         place.instance(&name, "it is ready", |it| it.ready).pid
     });
-    assert_eq!(before, slots.map(pid));
+    eventually("all have said who they are", || slots.map(pid) == before);
 
     // No store, then no agent, and one worker ends while there is neither.
     etcd.kill();

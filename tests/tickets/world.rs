@@ -28,8 +28,8 @@ use crate::support::{
     ports::free_port,
 };
 
-/// What the service is given by.
-const BALANCE: &str = "balance: {exclusive: true, ticketTTL: 3s, reclaimAfter: 10m}";
+/// How long tickets last, where a test does not care.
+const LASTS: Duration = Duration::from_secs(3);
 
 /// An etcd and the roles.
 pub(crate) struct World {
@@ -43,6 +43,17 @@ pub(crate) struct World {
 impl World {
     /// `agents` and `balancers`, with `workers` ready.
     pub(crate) fn start(workers: u16, agents: usize, balancers: usize, more: &str) -> Self {
+        Self::of_tickets(LASTS, workers, agents, balancers, more)
+    }
+
+    /// The same; tickets last so long unless they are renewed.
+    pub(crate) fn of_tickets(
+        last: Duration,
+        workers: u16,
+        agents: usize,
+        balancers: usize,
+        more: &str,
+    ) -> Self {
         let mut world = Self {
             etcd: Etcd::start(),
             directory: tempfile::tempdir().unwrap(),
@@ -72,7 +83,10 @@ kind: Service
 metadata: {name: shared}
 spec: {replicas: 0, command: [x], ports: [{name: grpc}], serviceNames: [Shared]}
 "#;
-        let manifest = demo_workers(workers, &format!("  {BALANCE}\n  {more}\n")) + shared;
+        let last = last.as_secs();
+        let balance =
+            format!("balance: {{exclusive: true, ticketTTL: {last}s, reclaimAfter: 10m}}");
+        let manifest = demo_workers(workers, &format!("  {balance}\n  {more}\n")) + shared;
         let file = world.directory.path().join("manifest.yaml");
         std::fs::write(&file, manifest).unwrap();
         let applied = world.quaestor(&["apply", "-f", file.to_str().unwrap(), "--wait"]);

@@ -42,6 +42,9 @@ const KINDS: [Kind; 3] = [
     },
 ];
 
+/// How many seconds a first call may wait for everything to be there: as long as tests wait.
+pub const PATIENCE: u64 = 60;
+
 /// A running stock client. Ends when dropped.
 pub struct Client {
     pub kind: &'static str,
@@ -117,7 +120,7 @@ impl Client {
 
     /// Begins to call in the background, once a first call has succeeded.
     pub fn begin(&mut self) {
-        let first = self.calls("Worker", 1, 30, true);
+        let first = self.calls("Worker", 1, PATIENCE, true);
         assert_eq!(first.errors, [""; 0], "{}", self.kind);
         self.ask(&json!({"do": "begin", "service": "Worker"}));
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    client::{await_only, together},
+    client::{PATIENCE, await_only, together},
     setting::Setting,
     support::eventually,
 };
@@ -39,7 +39,7 @@ fn what_is_under_way_where_it_drains_is_finished() {
     setting.start_backends([1]);
     let mut clients = setting.clients();
     together(&mut clients, |client| {
-        assert_eq!(client.calls("Worker", 1, 30, true).errors, [""; 0]);
+        assert_eq!(client.calls("Worker", 1, PATIENCE, true).errors, [""; 0]);
     });
     let before = setting.calls(0);
     let all = before + u64::try_from(clients.len()).unwrap();
@@ -68,7 +68,7 @@ fn where_all_drain_calls_fail_at_once_and_those_that_wait_go_out_with_the_next_e
     let setting = Setting::serving(2);
     let mut clients = setting.clients();
     together(&mut clients, |client| {
-        assert_eq!(client.calls("Worker", 1, 30, true).errors, [""; 0]);
+        assert_eq!(client.calls("Worker", 1, PATIENCE, true).errors, [""; 0]);
     });
     for slot in [0, 1] {
         setting.drain(slot);

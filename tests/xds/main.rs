@@ -35,7 +35,7 @@ mod setting;
 
 use std::time::{Duration, Instant};
 
-use client::{Client, await_only, together};
+use client::{Client, PATIENCE, await_only, together};
 use idle::Idle;
 use setting::Setting;
 use support::eventually;
@@ -53,7 +53,7 @@ fn only_served_endpoints_are_called_in_proportion_to_what_is_free() {
     let mut clients = setting.clients();
     together(&mut clients, |client| {
         const CALLS: u32 = 4000;
-        assert_eq!(client.calls("Worker", 1, 30, true).errors, [""; 0]);
+        assert_eq!(client.calls("Worker", 1, PATIENCE, true).errors, [""; 0]);
         let seen = client.calls("Worker", CALLS, 10, false);
         assert_eq!(seen.errors, [""; 0], "{}", client.kind);
         for (slot, part) in [(0, 0.6), (1, 0.3), (2, 0.1)] {
@@ -98,7 +98,7 @@ fn clients_weigh_by_what_endpoints_report_where_the_manifest_says_so() {
     setting.start_balancer(0);
     let mut clients = setting.clients();
     together(&mut clients, |client| {
-        assert_eq!(client.calls("Worker", 1, 30, true).errors, [""; 0]);
+        assert_eq!(client.calls("Worker", 1, PATIENCE, true).errors, [""; 0]);
         // Reports count after a while.
         let start = Instant::now();
         loop {
@@ -266,7 +266,7 @@ fn two_hundred_endpoints_are_all_used() {
     let setting = Setting::serving(COUNT);
     let mut clients = setting.clients();
     together(&mut clients, |client| {
-        assert_eq!(client.calls("Worker", 1, 30, true).errors, [""; 0]);
+        assert_eq!(client.calls("Worker", 1, PATIENCE, true).errors, [""; 0]);
         let (mut called, mut rounds) = (std::collections::BTreeSet::new(), 0);
         while called.len() < usize::from(COUNT) {
             let seen = client.calls("Worker", 1000, 10, false);

@@ -6,7 +6,7 @@ use quaestor::proto::demo::{WorkRequest, demo_worker_client::DemoWorkerClient};
 
 use crate::{
     backend::Backend,
-    client::together,
+    client::{PATIENCE, together},
     setting::Setting,
     support::{cluster::demo_workers, eventually},
 };
@@ -33,7 +33,7 @@ spec:
     let setting = Setting::cluster(1, &manifest);
     let mut clients = setting.clients();
     together(&mut clients, |client| {
-        assert_eq!(client.calls("Worker", 1, 30, true).errors, [""; 0]);
+        assert_eq!(client.calls("Worker", 1, PATIENCE, true).errors, [""; 0]);
         eventually("calls follow the reports", || {
             const CALLS: u32 = 800;
             let seen = client.calls("Worker", CALLS, 10, false);
@@ -53,9 +53,16 @@ fn a_stop_waits_for_the_work_that_the_report_tells_of_and_no_longer() {
     let manifest = demo_workers(1, "  stop: {drain: 50s, grace: 1s}\n")
         .replace("reportLoad: {}, interval: 1s", "orca: {}, interval: 200ms");
     let setting = Setting::cluster(1, &manifest);
-    let picked = setting.ok(&["pick", "Worker", "--balancer", &setting.balancer(0)]);
+    // What is in the store reaches the balancer a moment later.
+    let mut picked = String::new();
+    eventually("it is answered", || {
+        let output = setting.run(&["pick", "Worker", "--balancer", &setting.balancer(0)]);
+        picked = String::from_utf8(output.stdout).unwrap();
+        !picked.is_empty()
+    });
     let address = format!("http://{}", picked.trim());
-    let work = Duration::from_secs(4);
+    // Much longer than it takes until the report tells of it.
+    let work = Duration::from_secs(10);
     let working = setting.runtime.spawn(async move {
         let mut client = DemoWorkerClient::connect(address).await.unwrap();
         let request = WorkRequest {
