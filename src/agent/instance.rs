@@ -71,8 +71,8 @@ pub(super) struct Managed {
     pub(super) uuid: String,
     /// The number of the last start, over all agents.
     pub(super) incarnation: u64,
-    /// What was last written down of it.
-    pub(super) remembered: Option<Record>,
+    /// What was last written down of it: the body of its record.
+    pub(super) remembered: Option<String>,
     /// The store's revision of the assignment.
     pub(super) stored_at: i64,
     /// The assignment vanished without saying absent.

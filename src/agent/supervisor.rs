@@ -91,7 +91,7 @@ pub(super) struct Supervisor {
     witnesses: Option<Arc<dyn Witnesses>>,
     session: Handle,
     keys: Keys,
-    instances: BTreeMap<Instance, Managed>,
+    instances: BTreeMap<Instance, Box<Managed>>,
     wakes: Wakes,
     events: FuturesUnordered<BoxFuture<'static, Event>>,
     /// Starts under way, and until when they count.

@@ -1,17 +1,18 @@
 //! Health and load over gRPC.
 
-use std::{error::Error as _, io, sync::Arc};
+mod connection;
+
+use std::error::Error as _;
 
 use futures::future::try_join_all;
-pub(super) use tonic::transport::Channel;
-use tonic::{Code, Status, transport::Endpoint};
+use tonic::{Code, Status};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use super::{Load, Target, Trouble, innermost};
+pub(super) use self::connection::Connection;
+use super::{Load, Trouble, innermost};
 use crate::{
-    host::{Network, network::connector},
     model::{LoadReport, ServerStats},
     proto::{
         load_reporting::{
@@ -28,20 +29,13 @@ use crate::{
     },
 };
 
-/// A connection to `target` that is made when it is needed, and again after it broke.
-pub(super) fn channel(target: &Target, network: &Arc<dyn Network>) -> io::Result<Channel> {
-    let endpoint = Endpoint::from_shared(format!("http://{target}"))
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-    Ok(endpoint.connect_with_connector_lazy(connector(Arc::clone(network))))
-}
-
 /// Asks for the health of each name at once; all must be SERVING. No names: the server as a whole.
-pub(super) async fn check(channel: Channel, mut names: Vec<String>) -> Result<(), Trouble> {
+pub(super) async fn check(connection: &Connection, mut names: Vec<String>) -> Result<(), Trouble> {
     if names.is_empty() {
         names.push(String::new());
     }
     let asking = names.into_iter().map(|service| {
-        let mut client = HealthClient::new(channel.clone());
+        let mut client = HealthClient::with_origin(connection.clone(), connection.origin());
         async move {
             let request = HealthCheckRequest {
                 service: service.clone(),
@@ -63,12 +57,16 @@ pub(super) async fn check(channel: Channel, mut names: Vec<String>) -> Result<()
 }
 
 /// Asks for the load of each name at once; the busiest stands for the process. No names: the empty one.
-pub(super) async fn report_load(channel: Channel, mut names: Vec<String>) -> Result<Load, Trouble> {
+pub(super) async fn report_load(
+    connection: &Connection,
+    mut names: Vec<String>,
+) -> Result<Load, Trouble> {
     if names.is_empty() {
         names.push(String::new());
     }
     let asking = names.into_iter().map(|service_name| {
-        let mut client = LoadReportingGrpcClient::new(channel.clone());
+        let mut client =
+            LoadReportingGrpcClient::with_origin(connection.clone(), connection.origin());
         let request = LoadReportRequest {
             scope: String::new(),
             service_name,
@@ -94,8 +92,8 @@ pub(super) async fn report_load(channel: Channel, mut names: Vec<String>) -> Res
 
 /// Asks for the standard's load report. Of the stream only the first report is read, which servers send at once, and
 /// the stream opened again next time: many servers send no second one within the next 30 s, whatever is asked for.
-pub(super) async fn orca(channel: Channel) -> Result<Load, Trouble> {
-    let mut client = OpenRcaServiceClient::new(channel);
+pub(super) async fn orca(connection: &Connection) -> Result<Load, Trouble> {
+    let mut client = OpenRcaServiceClient::with_origin(connection.clone(), connection.origin());
     let reports = client.stream_core_metrics(OrcaLoadReportRequest::default());
     let mut reports = reports.await.map_err(trouble)?.into_inner();
     let report = reports.message().await.map_err(trouble)?;

@@ -121,8 +121,7 @@ pub struct Prober {
     target: Target,
     network: Arc<dyn Network>,
     clock: Arc<dyn Clock>,
-    /// Connects when it is first used, and again when the connection broke.
-    channel: grpc::Channel,
+    connection: grpc::Connection,
 }
 
 impl Prober {
@@ -132,7 +131,7 @@ impl Prober {
     /// `InvalidInput` for a host that cannot be part of an address.
     pub fn new(target: Target, host: &Host) -> io::Result<Self> {
         Ok(Self {
-            channel: grpc::channel(&target, &host.network)?,
+            connection: grpc::Connection::new(target.clone(), Arc::clone(&host.network))?,
             network: Arc::clone(&host.network),
             clock: Arc::clone(&host.clock),
             target,
@@ -155,7 +154,7 @@ impl Prober {
             let asked = prober.describe(&check);
             let asking = async {
                 match check {
-                    Check::Grpc { names } => grpc::check(prober.channel.clone(), names).await,
+                    Check::Grpc { names } => grpc::check(&prober.connection, names).await,
                     Check::Http { path } => {
                         http::get(&*prober.network, &prober.target, &path).await
                     }
@@ -175,7 +174,7 @@ impl Prober {
         let prober = self.clone();
         Box::pin(async move {
             let asked = format!("ReportLoad on {}", prober.target);
-            let asking = grpc::report_load(prober.channel.clone(), names);
+            let asking = grpc::report_load(&prober.connection, names);
             prober.in_time(timeout, asked, asking).await
         })
     }
@@ -185,7 +184,7 @@ impl Prober {
         let prober = self.clone();
         Box::pin(async move {
             let asked = format!("StreamCoreMetrics on {}", prober.target);
-            let asking = grpc::orca(prober.channel.clone());
+            let asking = grpc::orca(&prober.connection);
             prober.in_time(timeout, asked, asking).await
         })
     }

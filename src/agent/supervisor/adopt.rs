@@ -48,7 +48,7 @@ impl Supervisor {
             .unwrap_or_else(|| plainly_alive(&record, now));
         let rest = serde_json::from_value(record.life.clone()).ok();
         let rest = rest.filter(|life: &Life| !life.lives());
-        let mut managed = Managed::recall(record);
+        let mut managed = Box::new(Managed::recall(record));
         if managed.is_local && self.local.is_none() {
             tracing::warn!(
                 node = %self.config.node, instance = %name,
@@ -75,7 +75,7 @@ impl Supervisor {
     fn go_on(
         &mut self,
         name: &Instance,
-        mut managed: Managed,
+        mut managed: Box<Managed>,
         found: io::Result<Found>,
         now: Moment,
     ) {
@@ -162,11 +162,11 @@ impl Supervisor {
         let Some(managed) = self.instances.get_mut(name) else {
             return Ok(());
         };
-        let record = managed.record(self.home.boot_id());
-        if managed.remembered.as_ref() != Some(&record) {
+        let body = managed.record(self.home.boot_id()).body();
+        if managed.remembered.as_ref() != Some(&body) {
             let path = memory::path(&self.home, name);
-            self.host.disk.write(&path, &record.seal(), false)?;
-            managed.remembered = Some(record);
+            self.host.disk.write(&path, &memory::seal(&body), false)?;
+            managed.remembered = Some(body);
         }
         Ok(())
     }

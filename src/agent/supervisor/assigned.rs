@@ -100,7 +100,7 @@ impl Supervisor {
             Some(_) => self.reassign(&name, assignment, entry.mod_revision),
             None => {
                 let uuid = self.host.entropy.uuid();
-                let managed = Managed::new(assignment, entry.mod_revision, uuid);
+                let managed = Box::new(Managed::new(assignment, entry.mod_revision, uuid));
                 self.instances.insert(name.clone(), managed);
             }
         }

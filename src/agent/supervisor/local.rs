@@ -56,7 +56,7 @@ impl Supervisor {
             Some(managed) => Some((managed.assignment.clone(), managed.stored_at)),
             None => {
                 let uuid = self.host.entropy.uuid();
-                let managed = Managed::new(assignment.clone(), 0, uuid);
+                let managed = Box::new(Managed::new(assignment.clone(), 0, uuid));
                 self.instances.insert(name.clone(), managed);
                 None
             }
@@ -119,7 +119,7 @@ impl Supervisor {
     pub(super) fn yield_name(&mut self, name: &Instance, now: Moment) {
         if let Some((theirs, stored_at)) = self.shadowed.remove(name) {
             let uuid = self.host.entropy.uuid();
-            let managed = Managed::new(theirs, stored_at, uuid);
+            let managed = Box::new(Managed::new(theirs, stored_at, uuid));
             self.instances.insert(name.clone(), managed);
             self.wakes.by(name, now);
         }

@@ -1,6 +1,6 @@
 //! Whose turn it is: to start, to be asked to stop.
 
-use crate::{agent::instance::Managed, model::Moment};
+use crate::model::Moment;
 
 use super::Supervisor;
 
@@ -20,7 +20,7 @@ impl Supervisor {
         let before = self.starting.len();
         let instances = &self.instances;
         self.starting.retain(|name, until| {
-            now < *until && instances.get(name).is_some_and(Managed::is_starting)
+            now < *until && instances.get(name).is_some_and(|it| it.is_starting())
         });
         if self.starting.len() < before {
             for name in std::mem::take(&mut self.queued) {
