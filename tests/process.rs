@@ -67,6 +67,7 @@ impl World {
             environment: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
             working_directory: self.directory.path().to_owned(),
             identity: None,
+            logon: None,
             umask: Default::default(),
             limits: Default::default(),
             resources: Default::default(),

@@ -68,6 +68,9 @@ need_wine_folder() {
     # Debian's user32.dll needs it, and Wine copies its own alone.
     local zlib=$tools/wine/usr/x86_64-w64-mingw32/lib/zlib1.dll
     if [[ -e $zlib ]]; then cp "$zlib" "$WINEPREFIX/drive_c/windows/system32/"; fi
+    # What tests take for a share of a server: \\files\print.
+    mkdir -p "$WINEPREFIX/drive_c/shared" "$WINEPREFIX/dosdevices/unc/files"
+    ln -sfn "$WINEPREFIX/drive_c/shared" "$WINEPREFIX/dosdevices/unc/files/print"
 }
 
 # Ends what runs in Wine's WINEPREFIX, whoever started it.

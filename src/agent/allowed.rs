@@ -15,6 +15,8 @@ pub struct Allowed {
     pub users: Vec<String>,
     /// Programs, or directories of programs, by their full paths.
     pub programs: Vec<PathBuf>,
+    /// On Windows, accounts and the files in which their passwords lie.
+    pub credentials: Vec<(String, PathBuf)>,
     /// Files that processes may be given, or directories of such, by their true paths.
     pub secrets: Vec<PathBuf>,
 }

@@ -4,7 +4,7 @@
 //! - `session`: the agent's presence in the store, and the fence of its writes
 //! - `supervisor`: the loop that owns all instances; `memory`: what it finds again after a restart
 //! - `instance`: one instance: its assignment, life, process and probes
-//! - `program`, `ports`, `account`: what exactly is started, and as whom; `allowed`: what may be
+//! - `program`, `ports`, `account`, `logon`: what exactly is started, and as whom, by numbers or by accounts; `allowed`: what may be
 //! - [`logs`]: what instances printed
 //! - [`reservations`]: who has an instance to himself
 //! - `local`: the manifests that it runs without the store
@@ -23,6 +23,7 @@ mod home;
 mod instance;
 mod load;
 mod local;
+mod logon;
 pub mod logs;
 mod memory;
 mod ports;

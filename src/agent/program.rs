@@ -8,14 +8,15 @@ use std::{
 
 use super::{
     Config, Home,
-    account::{self, Accounts},
+    account::{self, Account, Accounts},
+    logon,
     ports::Ports,
     secrets::Safe,
     words::Words,
 };
 use crate::{
     host::Host,
-    model::{Assignment, assignment::Template, service::Variable},
+    model::{Assignment, RunAs, assignment::Template, service::Variable},
     plan::agent::{NOT_ALLOWED, NotStarted, START_FAILED},
     process::{Identity, PreStart, Program, environment, identity},
 };
@@ -51,17 +52,21 @@ pub(super) fn resolve(
         })
     });
     let pre_start = pre_start.transpose()?;
-    let accounts = Accounts::read(host).map_err(refuse(START_FAILED))?;
-    let account = account::find(&template.run_as, &accounts).map_err(refuse(START_FAILED))?;
-    let allowed = &config.allowed;
-    allowed
-        .check_user(account.as_ref(), identity::own().0, &accounts)
-        .map_err(refuse(NOT_ALLOWED))?;
+    let (account, logon) = match identity::LOGS_ON {
+        true => {
+            let found = logon::find(&template.run_as, &config.allowed, host);
+            (None, found.map_err(|(reason, why)| refuse(reason)(why))?)
+        }
+        false => {
+            let account = permitted(config, host, &template.run_as);
+            (account.map_err(|(reason, why)| refuse(reason)(why))?, None)
+        }
+    };
     let person = account.as_ref().and_then(|account| account.person.as_ref());
 
     let mut environment = environment::inherited();
-    if account.is_some() {
-        environment.remove("HOME");
+    if account.is_some() || logon.is_some() {
+        environment::remove_personal(&mut environment);
     }
     if let Some(person) = person {
         environment.insert("HOME".to_owned(), person.home.clone());
@@ -98,6 +103,10 @@ pub(super) fn resolve(
     environment.insert("QUAESTOR_INSTANCE".to_owned(), instance.to_string());
 
     let identity = account.map(|account| account.identity);
+    let let_in = |path: &Path| match &logon {
+        Some(logon) => identity::let_in(path, &logon.user),
+        None => Ok(()),
+    };
     let create = |directory: &Path| host.disk.create_directory(directory);
     let made = |directory: PathBuf, made: io::Result<()>| match made {
         Ok(()) => Ok(directory),
@@ -113,8 +122,9 @@ pub(super) fn resolve(
         Some(text) => expand(text)?.into(),
         None => {
             let directory = home.working_directory(instance);
-            let created =
-                create(&directory).and_then(|()| give(host, &directory, identity.as_ref()));
+            let created = create(&directory)
+                .and_then(|()| give(host, &directory, identity.as_ref()))
+                .and_then(|()| let_in(&directory));
             made(directory, created)?
         }
     };
@@ -130,6 +140,11 @@ pub(super) fn resolve(
             &files,
             reader.filter(|_| identity::own().0 == 0),
         );
+        let handed = handed.and_then(|()| {
+            let_in(&directory)?;
+            let mut files = files.iter();
+            files.try_for_each(|file| let_in(&directory.join(&file.name)))
+        });
         made(directory, handed)?;
     }
     let run_as = &template.run_as;
@@ -141,6 +156,7 @@ pub(super) fn resolve(
         secrets,
         working_directory,
         identity,
+        logon,
         umask: run_as.umask,
         limits: run_as.limits.clone(),
         resources: assignment.resources.clone(),
@@ -151,6 +167,21 @@ pub(super) fn resolve(
         stop: assignment.stop.clone(),
         stop_within: None,
     })
+}
+
+/// The account of this host that `run_as` asks for, if it may run here; none: the agent's own. Else the reason as a word,
+/// and the words for people.
+fn permitted(
+    config: &Config,
+    host: &Host,
+    run_as: &RunAs,
+) -> Result<Option<Account>, (&'static str, String)> {
+    let failed = |why| (START_FAILED, why);
+    let accounts = Accounts::read(host).map_err(failed)?;
+    let account = account::find(run_as, &accounts).map_err(failed)?;
+    let allowed = (config.allowed).check_user(account.as_ref(), identity::own().0, &accounts);
+    allowed.map_err(|why| (NOT_ALLOWED, why))?;
+    Ok(account)
 }
 
 /// Lets a directory belong to who runs in it: another one may have done so before.

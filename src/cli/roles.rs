@@ -60,8 +60,14 @@ pub(super) async fn agent(
         process::keep_private(directory)
             .with_context(|| format!("cannot use `{}`", directory.display()))?;
     }
+    if !args.credentials.is_empty() && !process::identity::LOGS_ON {
+        bail!(
+            "--credential is for Windows: elsewhere an agent that runs as root needs no password"
+        );
+    }
     let allowed = agent::Allowed {
         users: args.allow_users,
+        credentials: args.credentials,
         programs: args.allow_programs,
         // What lies behind a link counts. One that leads nowhere yet counts as it is.
         secrets: args

@@ -13,7 +13,8 @@ use super::quantity::Size;
 #[schemars(deny_unknown_fields)]
 pub struct RunAs {
     /// The user as whom it runs: a name, or a number in quotes, from `/etc/passwd` of the host. Needs an
-    /// agent that runs as root. Its directory of its own belongs to that user. Default: the agent's.
+    /// agent that runs as root. Its directory of its own belongs to that user. On Windows an account, whose
+    /// password its agent has by `--credential`. Default: the agent's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// The group as which it runs: a name, or a number in quotes, from `/etc/group` of the host. Default:

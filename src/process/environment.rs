@@ -33,6 +33,19 @@ const INHERITED: &[&str] = &[
     "LOCALAPPDATA",
 ];
 
+/// Those that tell whose home this is.
+#[cfg(unix)]
+const PERSONAL: &[&str] = &["HOME"];
+#[cfg(windows)]
+const PERSONAL: &[&str] = &[
+    "TEMP",
+    "TMP",
+    "USERNAME",
+    "USERPROFILE",
+    "APPDATA",
+    "LOCALAPPDATA",
+];
+
 /// Where programs are when nobody says so.
 #[cfg(unix)]
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -52,6 +65,13 @@ pub fn inherited() -> BTreeMap<String, String> {
         .entry("PATH".to_owned())
         .or_insert_with(|| PATH.to_owned());
     environment
+}
+
+/// Removes what another account would find itself in somebody else's home by.
+pub fn remove_personal(environment: &mut BTreeMap<String, String>) {
+    for name in PERSONAL {
+        remove(environment, name);
+    }
 }
 
 /// Sets a variable, in place of one that means the same.

@@ -53,7 +53,7 @@ use crate::model::{
 pub use shim::{ShimMissing, ShimProcesses, runtime_home};
 
 pub use foreground::Foreground;
-pub use identity::Identity;
+pub use identity::{Identity, Logon};
 pub use machine::{
     boot_id, configuration_home, host_name, keep_private, memory, state_home, uptime,
 };
@@ -230,6 +230,8 @@ pub struct Program {
     pub working_directory: PathBuf,
     /// Whom it runs as; none: as this program does.
     pub identity: Option<Identity>,
+    /// The same on Windows, which knows whoever logs on; none: as this program does.
+    pub logon: Option<Logon>,
     /// Which permissions the files that it makes shall not have.
     pub umask: Umask,
     /// What it may use up.

@@ -108,6 +108,7 @@ impl Shim {
             directory: self.directory().to_owned(),
             umask: 0o022,
             identity: None,
+            logon: None,
             limits: Vec::new(),
             nice: None,
             oom_score_adj: None,

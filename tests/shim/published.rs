@@ -7,7 +7,7 @@ use quaestor::process::shim::wire::{
     log::{self, Line, Source},
     message::{Command, Message, Phase, Refusal, Signal, Status},
     notice::{Notice, Stage},
-    program::{Identity, Limit, LogLimits, Notify, Program, Stop},
+    program::{Identity, Limit, LogLimits, Logon, Notify, Program, Stop},
     record::{Cause, End, Exit, Running},
 };
 
@@ -76,6 +76,23 @@ log-files=3
 checksum=e6bdc91ac901f3ae
 ";
 
+const PROGRAM_THAT_LOGS_ON: &str = "\
+quaestor program 1
+instance=1f0c7f9e
+secret=true
+argument=C:\\qa\\worker.exe
+directory=C:\\qa
+umask=022
+logon-user=CORP\\qa
+logon-password=correct%20horse
+no-new-privileges=true
+stop-signal=SIGTERM
+stop-grace=30000
+log-max-bytes=10000000
+log-files=3
+checksum=c06ca8923958039b
+";
+
 fn running() -> Running {
     Running {
         incarnation: 3,
@@ -127,6 +144,7 @@ fn a_program_of_version_1_is_read() {
             group: 100,
             groups: vec![5, 6],
         }),
+        logon: None,
         limits: vec![Limit {
             resource: "nofile".to_owned(),
             soft: Some(1024),
@@ -338,6 +356,17 @@ fn what_level_2_added_is_read() {
     let program = Program::open(PROGRAM_THAT_NOTIFIES.as_bytes()).unwrap();
     let watchdog = Some(Duration::from_secs(30));
     assert_eq!(program.notify, Some(Notify { watchdog }));
+}
+
+#[test]
+fn what_level_3_added_is_read() {
+    let program = Program::open(PROGRAM_THAT_LOGS_ON.as_bytes()).unwrap();
+    let logon = Logon {
+        user: r"CORP\qa".to_owned(),
+        password: Some("correct horse".to_owned()),
+    };
+    assert_eq!(program.logon, Some(logon));
+    assert!(!format!("{program:?}").contains("correct horse"));
 }
 
 #[test]

@@ -13,6 +13,9 @@ use serde_json::Value as Json;
 
 use super::support::{hosts::Hosts, ports::free_port, ports::free_range};
 
+/// What a program of ours needs beside itself under Wine.
+const RANDOM: &str = "bcryptprimitives.dll";
+
 /// The node of the Wine agent.
 const WINDOWS: &str = "windows";
 
@@ -77,7 +80,7 @@ fn a_service_is_spread_over_both_systems_and_outlives_its_agent_on_windows() {
         "{{apiVersion: quaestor/v1, kind: Service, metadata: {{name: worker}}, spec: {{replicas: 4, \
          command: ['{{quaestor}}', demo-worker, --listen, '{{host}}:{{port}}'], \
          ports: [{{name: grpc, range: {first}-{last}}}], serviceNames: [Worker], \
-         health: {{grpc: {{}}, interval: 500ms}}, stop: {{grace: 2s}}}}}}"
+         health: {{grpc: {{}}, interval: 500ms}}, stop: {{grace: 300s}}}}}}"
     );
     let file = hosts.manifest("worker", &manifest);
     hosts.ok(&["apply", "-f", &file, "--wait", "--timeout", "120s"]);
@@ -122,7 +125,48 @@ fn a_service_is_spread_over_both_systems_and_outlives_its_agent_on_windows() {
     assert!(connections.iter().all(is_open));
     drop(connections);
 
-    // Wine brings Ctrl-Break to nobody there: what does not end is killed.
+    // They end because they are asked to: what has to be killed is there for longer than anybody waits.
     hosts.ok(&["delete", "worker", "--wait", "--timeout", "120s"]);
     assert_eq!(hosts.get("instances"), Vec::<Json>::new());
+}
+
+#[test]
+fn a_cluster_file_of_the_ancestor_runs_on_windows() {
+    let Some((wine, program)) = wine() else {
+        eprintln!("skipped: nobody has built the programs for Windows: scripts/test windows");
+        return;
+    };
+    let mut hosts = Hosts::start(&[], &[]);
+    start_agent(&mut hosts, &wine, &program);
+    hosts.until_ready(1);
+    // Where the sample has it, but for the drive: with a blank.
+    let folder = hosts.directory.path().join("Print Shop");
+    std::fs::create_dir(&folder).unwrap();
+    let built = Path::new(&program).parent().unwrap();
+    for (name, of) in [("worker.exe", "quaestor.exe"), (RANDOM, RANDOM)] {
+        std::os::unix::fs::symlink(built.join(of), folder.join(name)).unwrap();
+    }
+    let worker = format!("Z:{}/worker.exe", folder.to_str().unwrap()).replace('/', "\\");
+    let (first, last) = free_range(2);
+    let sample = std::fs::read_to_string("tests/import/windows.yml").unwrap();
+    let changes = [
+        (r"C:\Program Files\Print Shop\worker.exe", worker.as_str()),
+        (
+            r#"--host {HostName} --port {Port} --data "D:\print data\\" --share \\files\print"#,
+            "demo-worker --listen {HostName}:{Port}",
+        ),
+        ("hostName: qa-7", "hostName: 127.0.0.1"),
+        ("[5201, 5202]", &format!("[{first}, {last}]")),
+    ];
+    let sample = changes.iter().fold(sample, |text, (from, to)| {
+        assert!(text.contains(from), "the sample has no `{from}`");
+        text.replace(from, to)
+    });
+    let file = hosts.manifest("ancestor", &sample);
+    let imported = hosts.manifest("imported", &hosts.ok(&["import", &file]));
+    hosts.ok(&["validate", "--platform", "windows", &imported]);
+    hosts.ok(&["apply", "-f", &imported, "--wait", "--timeout", "120s"]);
+    let ports: Vec<_> = ready(&hosts).into_values().map(|one| one.3).collect();
+    assert_eq!(ports, [u64::from(first), u64::from(last)]);
+    hosts.ok(&["delete", "worker", "--wait", "--timeout", "120s"]);
 }

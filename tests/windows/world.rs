@@ -83,6 +83,7 @@ impl World {
             environment: environment::inherited(),
             working_directory: self.directory.path().to_owned(),
             identity: None,
+            logon: None,
             umask: Default::default(),
             limits: Default::default(),
             resources: Default::default(),

@@ -35,8 +35,11 @@
 //! On Windows the loop, fates, errands, records and logs are the same, and what touches the system is another (`windows/`):
 //! there the process and all that it starts live in a job object, which the shim alone keeps, so that nothing outlives it;
 //! threads wait for what Linux has descriptors for; `socket` is a file with a port and a token, and `log` one with the name
-//! of a directory. Signals are Ctrl-Break, or an event.
+//! of a directory. Signals are Ctrl-Break, or an event. A program runs as another account by `account`, which std cannot.
 
+#[cfg(windows)]
+#[path = "windows/account.rs"]
+mod account;
 #[cfg(unix)]
 mod children;
 #[cfg_attr(windows, path = "windows/clock.rs")]

@@ -36,14 +36,13 @@ pub(crate) fn logs() -> io::Result<PathBuf> {
 #[cfg(windows)]
 static DIRECTORY: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
 
-/// Remembers which directory this shim serves.
+/// Remembers which directory this shim serves, however deep it lies: std names long paths as the system itself does.
 ///
 /// # Errors
-/// When it is not there.
+/// When its name is none.
 #[cfg(windows)]
 pub(crate) fn settle(directory: &Path) -> io::Result<()> {
-    // As the system names it itself, which has no limit on lengths.
-    let directory = directory.canonicalize()?;
+    let directory = std::path::absolute(directory)?;
     DIRECTORY.get_or_init(|| directory);
     Ok(())
 }

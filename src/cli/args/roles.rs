@@ -101,6 +101,9 @@ pub struct AgentArgs {
     /// A user whose processes may run here, by name or number; may be given again [default: all]
     #[arg(long = "allow-user", value_name = "USER")]
     pub allow_users: Vec<String>,
+    /// On Windows, a file of this host with the password of an account that manifests name by `user`; may be given again
+    #[arg(long = "credential", value_name = "USER=FILE", value_parser = credential)]
+    pub credentials: Vec<(String, PathBuf)>,
     /// A program that may be started here, or a directory of such, by full path; may be given again [default: all]
     #[arg(long = "allow-program", value_name = "PATH")]
     pub allow_programs: Vec<PathBuf>,
@@ -273,6 +276,16 @@ pub(super) fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("write key=value, as in rack=r1".to_owned()),
+    }
+}
+
+/// An account, and the file with its password.
+fn credential(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((user, file)) if !user.is_empty() && !file.is_empty() => {
+            Ok((user.to_owned(), PathBuf::from(file)))
+        }
+        _ => Err(r"write the account and a file, as in CORP\qa=C:\secrets\qa.txt".to_owned()),
     }
 }
 

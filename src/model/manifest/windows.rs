@@ -23,10 +23,18 @@ fn unmeant(spec: &ServiceSpec) -> Vec<(Path, &'static str, &'static str)> {
             found.push((Path::of("spec").key(path), why, help));
         }
     };
-    let as_agent = "on Windows instances run as who their agent is: remove it";
     let run_as = &spec.run_as;
-    say(run_as.user.is_some(), "user", NOTHING, as_agent);
-    say(run_as.group.is_some(), "group", NOTHING, as_agent);
+    let is_number = |user: &String| user.bytes().all(|byte| byte.is_ascii_digit());
+    let account =
+        r"name an account, as in 'CORP\qa', whose password its agents have by --credential";
+    say(
+        run_as.user.as_ref().is_some_and(is_number),
+        "user",
+        "is a number, which means nothing on Windows",
+        account,
+    );
+    let group = "a process is in the groups of its account there: remove it";
+    say(run_as.group.is_some(), "group", NOTHING, group);
     let umask = "files get the rights of the directory that they are made in: remove it";
     say(run_as.umask != Default::default(), "umask", NOTHING, umask);
     let limits = "`resources` are held there by a job object: remove `limits`";
@@ -84,7 +92,7 @@ mod tests {
 
     #[test]
     fn what_only_linux_has_is_named_and_nothing_else() {
-        let linux = r#"{"command": ["/opt/worker"], "user": "qa", "group": "qa", "umask": "027",
+        let linux = r#"{"command": ["/opt/worker"], "user": "1001", "group": "qa", "umask": "027",
             "limits": {"nofile": 9}, "oomScoreAdjust": 5, "nice": 5, "stop": {"signal": "SIGUSR1"},
             "health": {"notify": {}}, "resources": {"memory": "1GiB"}}"#;
         let wanted = [
@@ -99,7 +107,7 @@ mod tests {
         ];
         assert_eq!(told(linux), wanted);
         let both = r#"{"command": ["C:\\qa\\worker.exe", "/quiet"], "nice": 5, "stop": {"signal": "SIGINT"},
-            "resources": {"memory": "1GiB", "cpu": 2}, "health": {"grpc": {}}}"#;
+            "user": "CORP\\qa", "resources": {"memory": "1GiB", "cpu": 2}, "health": {"grpc": {}}}"#;
         assert_eq!(told(both), Vec::<String>::new());
         assert_eq!(
             told(r#"{"command": ["{quaestor}", "demo-worker"]}"#),

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     host::{Clock, Disk, Host},
     model::{Resources, quantity::Period},
-    process::{Found, Place, Processes, Program, StartError, Started, Used, holder},
+    process::{Found, Logon, Place, Processes, Program, StartError, Started, Used, holder},
 };
 
 /// Where Linux tells of processes.
@@ -158,7 +158,7 @@ impl ShimProcesses {
             write(None)?;
             running = self.begin(&mut link, place, incarnation, program).await;
         }
-        if !program.secrets.is_empty() {
+        if is_secret(program) {
             // The shim has removed it, unless it is an older one or could not be asked.
             self.disk.remove(&record).map_err(unusable(&record))?;
         }
@@ -176,11 +176,13 @@ impl ShimProcesses {
 
     /// A connection to a shim of `place` that understands all of `program`.
     async fn shim_for(&self, place: &Place, program: &Program) -> Result<Link, StartError> {
-        let least = match (&program.notify, &program.pre_start) {
-            (Some(_), _) => 2,
-            (None, Some(_)) => 1,
-            (None, None) => 0,
-        };
+        let needs = [
+            (program.logon.is_some(), 3),
+            (program.notify.is_some(), 2),
+            (program.pre_start.is_some(), 1),
+        ];
+        let least = needs.iter().find(|(is_needed, _)| *is_needed);
+        let least = least.map_or(0, |(_, level)| *level);
         let mut link = self.shim(place, least).await?;
         if link.level() < least && link.ask(Command::Release).await.is_ok() {
             // An older one would not understand all of the record. It leaves if nothing lives.
@@ -422,6 +424,12 @@ fn link_logs(directory: &Path, logs: &Path) -> io::Result<()> {
     std::os::unix::fs::symlink(logs, link)
 }
 
+/// Whether what is to be started is told what is not to lie about.
+fn is_secret(program: &Program) -> bool {
+    let has_password = |logon: &Logon| logon.password.is_some();
+    !program.secrets.is_empty() || program.logon.as_ref().is_some_and(has_password)
+}
+
 /// The record that says what to start.
 fn seal(place: &Place, program: &Program, cgroup: Option<PathBuf>) -> String {
     let secrets = (program.secrets.iter()).map(|(name, value)| (name, &value.0));
@@ -431,7 +439,7 @@ fn seal(place: &Place, program: &Program, cgroup: Option<PathBuf>) -> String {
         .collect();
     environment.push((VARIABLE.into(), place.uuid.clone().into()));
     let record = program::Program {
-        is_secret: !program.secrets.is_empty(),
+        is_secret: is_secret(program),
         pre_start: program.pre_start.as_ref().map(|first| program::PreStart {
             arguments: first.arguments.iter().map(Into::into).collect(),
             timeout: first.timeout,
@@ -448,6 +456,10 @@ fn seal(place: &Place, program: &Program, cgroup: Option<PathBuf>) -> String {
             user: identity.user,
             group: identity.group,
             groups: identity.groups.clone(),
+        }),
+        logon: program.logon.as_ref().map(|logon| program::Logon {
+            user: logon.user.clone(),
+            password: logon.password.as_ref().map(|password| password.0.clone()),
         }),
         limits: program
             .limits

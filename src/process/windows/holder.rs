@@ -53,6 +53,10 @@ const TABLES: [Table; 2] = [
 pub(in crate::process) fn holder(port: u16) -> Option<String> {
     let mut tables = TABLES.iter();
     let pid = tables.find_map(|table| table.listener(&table.read()?, port))?;
+    if pid == 0 {
+        // Somebody does, but the system does not know who: Wine knows of nobody.
+        return None;
+    }
     // Of another user's processes only administrators are told more.
     let name = program(pid).unwrap_or_else(|| "a program".to_owned());
     Some(format!("{name} (pid {pid})"))

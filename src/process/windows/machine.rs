@@ -29,7 +29,7 @@ const ID: &str = "Id";
 
 /// The owner, the system and administrators may do everything, also with what is made below; nobody else anything, and
 /// nothing comes from the directory above.
-const PRIVATE: &str = "D:P(A;OICI;FA;;;OW)(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)";
+pub(super) const PRIVATE: &str = "D:P(A;OICI;FA;;;OW)(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)";
 
 /// The time since the machine started, suspended or not.
 pub(in crate::process) fn uptime() -> Duration {
@@ -168,11 +168,16 @@ fn failed(code: u32) -> io::Error {
 /// See [`super::super::keep_private`].
 pub(in crate::process) fn keep_private(directory: &Path) -> io::Result<()> {
     std::fs::create_dir_all(directory)?;
+    protect(directory, PRIVATE)
+}
+
+/// Lets a file or directory have those rights, and none of the directory above.
+pub(super) fn protect(path: &Path, rights: &str) -> io::Result<()> {
     let mut descriptor = ptr::null_mut();
     // SAFETY: the text ends with a zero, and the place for the descriptor is valid.
     done(unsafe {
         ConvertStringSecurityDescriptorToSecurityDescriptorW(
-            wide(PRIVATE).as_ptr(),
+            wide(rights).as_ptr(),
             SDDL_REVISION_1,
             &mut descriptor,
             ptr::null_mut(),
@@ -180,7 +185,7 @@ pub(in crate::process) fn keep_private(directory: &Path) -> io::Result<()> {
     })?;
     let what = DACL_SECURITY_INFORMATION | PROTECTED_DACL_SECURITY_INFORMATION;
     // SAFETY: the path ends with a zero, and the descriptor is the one that was just made.
-    let set = done(unsafe { SetFileSecurityW(wide(directory).as_ptr(), what, descriptor) });
+    let set = done(unsafe { SetFileSecurityW(wide(path).as_ptr(), what, descriptor) });
     // SAFETY: it was allocated for us by the call above, and is not used any more.
     unsafe { LocalFree(descriptor) };
     set

@@ -4,6 +4,7 @@
 //! - `machine`: boot, memory, who may see a directory
 //! - `service`: this program as a service
 //! - `holder`: who listens on a port
+//! - `account`: who somebody is, and what they may see
 //! - `stop_event`: being asked to end without a console
 //! - `handle`: what is closed when it is dropped
 
@@ -12,6 +13,7 @@
     reason = "neither std nor a well kept crate has a safe way to job objects; each block says why it is right"
 )]
 
+pub(super) mod account;
 mod handle;
 pub(super) mod holder;
 mod jobs;

@@ -1,13 +1,13 @@
 //! The process of an errand with all that it starts, in a job of its own.
 
-use std::{io::PipeWriter, process::Child, time::Duration};
+use std::{io::PipeWriter, time::Duration};
 
 use super::{Errands, MOST_TOLD};
 use crate::{
     clock,
     launch::launch,
     log::{Sink, Stream, Tail},
-    raw::Job,
+    raw::{Job, Leader},
     records,
     wire::{errand::Kind, program::Program, record::End},
 };
@@ -16,7 +16,7 @@ use crate::{
 const TURN: Duration = Duration::from_millis(5);
 
 pub(super) struct Tree {
-    leader: Child,
+    leader: Leader,
     job: Job,
     output: Output,
     /// How the leader ended; what it left behind is being killed.
@@ -61,8 +61,7 @@ impl Tree {
     /// How it ended, once it has and nothing lives of what it started.
     pub(super) fn look(&mut self) -> Option<End> {
         if self.end.is_none() {
-            let status = self.leader.try_wait().ok().flatten()?;
-            self.end = Some(End::Code(status.code().unwrap_or(-1)));
+            self.end = Some(End::Code(self.leader.ended()?));
         }
         self.job.kill();
         self.end.filter(|_| self.job.is_empty())

@@ -5,7 +5,7 @@ use std::{
     io::{self, PipeWriter},
     os::windows::process::CommandExt as _,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
 use windows_sys::Win32::System::Threading::{
@@ -14,9 +14,10 @@ use windows_sys::Win32::System::Threading::{
 };
 
 use crate::{
+    account::{self, Start},
     connection::thread,
     log::Sink,
-    raw::{self, Job},
+    raw::{self, Job, Leader},
     shim::Event,
     wire::program::Program,
 };
@@ -36,9 +37,9 @@ pub(crate) fn launch(
     arguments: &[OsString],
     variables: &[(&str, String)],
     job: &Job,
-    [out, err]: [PipeWriter; 2],
+    output: [PipeWriter; 2],
     sink: &Sink,
-) -> Result<Child, String> {
+) -> Result<Leader, String> {
     let [name, arguments @ ..] = arguments else {
         return Err("the program has no name".to_owned());
     };
@@ -48,49 +49,65 @@ pub(crate) fn launch(
         0 | 1 => path.to_owned(),
         _ => program.directory.join(path),
     };
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place of this program that starts one"
-    )]
-    let mut command = Command::new(&path);
-    command
-        .args(arguments)
-        .env_clear()
-        .envs(
-            program
-                .environment
-                .iter()
-                .map(|(name, value)| (name, value)),
-        )
-        .envs(variables.iter().map(|(name, value)| (name, value)))
-        .current_dir(&program.directory)
-        .stdin(Stdio::null())
-        .stdout(out)
-        .stderr(err)
-        // Suspended, so that nothing of it runs, and starts more, before it is in the job.
-        .creation_flags(CREATE_SUSPENDED | CREATE_NEW_PROCESS_GROUP | priority(program.nice));
-    let mut child = command.spawn().map_err(|error| {
-        let directory = program.directory.display();
-        format!(
-            "cannot start `{}` in `{directory}`: {error}",
-            path.display()
-        )
-    })?;
-    let begun = job.adopt(&child).and_then(|()| {
-        let process = raw::watch(&child)?;
+    let variables = variables
+        .iter()
+        .map(|(name, value)| (name.into(), value.into()));
+    let variables = program.environment.iter().cloned().chain(variables);
+    let flags = CREATE_NEW_PROCESS_GROUP | priority(program.nice);
+    let failed = |error: String| {
+        let (path, directory) = (path.display(), program.directory.display());
+        let logon = program.logon.as_ref();
+        let who = logon.map_or(String::new(), |logon| format!(" as `{}`", logon.user));
+        format!("cannot start `{path}` in `{directory}`{who}: {error}")
+    };
+    let leader = match &program.logon {
+        Some(logon) => {
+            let start = Start {
+                program: &path,
+                arguments,
+                variables: variables.collect(),
+                directory: &program.directory,
+                output,
+                flags,
+            };
+            account::spawn(&account::log_on(logon)?, start).map_err(failed)?
+        }
+        None => {
+            let [out, err] = output;
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the one place of this program that starts one"
+            )]
+            let mut command = Command::new(&path);
+            command
+                .args(arguments)
+                .env_clear()
+                .envs(variables)
+                .current_dir(&program.directory)
+                .stdin(Stdio::null())
+                .stdout(out)
+                .stderr(err)
+                // Suspended, so that nothing of it runs, and starts more, before it is in the job.
+                .creation_flags(CREATE_SUSPENDED | flags);
+            let child = command.spawn().map_err(|error| failed(error.to_string()))?;
+            Leader::from(child)
+        }
+    };
+    let begun = job.adopt(&leader).and_then(|()| {
+        let process = raw::watch(&leader)?;
         let events = sink.events.clone();
         let waiting = move || {
             raw::wait(&process);
             let _ = events.send(Event::Ended);
         };
         thread("end").spawn(waiting)?;
-        raw::resume(&child)
+        raw::resume(&leader)
     });
     begun.map_err(|error: io::Error| {
-        let _ = child.kill();
+        leader.kill();
         format!("cannot let `{}` run in its job: {error}", path.display())
     })?;
-    Ok(child)
+    Ok(leader)
 }
 
 /// What `nice` is here.

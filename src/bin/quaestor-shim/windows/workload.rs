@@ -1,6 +1,6 @@
 //! One process, from its start until nothing lives that descends from it.
 
-use std::{process::Child, time::Duration};
+use std::time::Duration;
 
 use crate::{
     clock,
@@ -8,7 +8,7 @@ use crate::{
     fate::Fate,
     launch::launch,
     log::{Sink, Stream},
-    raw::{self, Job, StopEvent},
+    raw::{self, Job, Leader, StopEvent},
     wire::{
         message::Signal,
         names,
@@ -22,8 +22,7 @@ use crate::{
 const TURN: Duration = Duration::from_millis(5);
 
 pub(crate) struct Workload {
-    /// Its number is its own for as long as this exists.
-    child: Child,
+    leader: Leader,
     job: Job,
     stop_event: StopEvent,
     pub(crate) running: Running,
@@ -48,7 +47,7 @@ impl Workload {
         sink: &Sink,
     ) -> Result<Self, String> {
         if program.identity.is_some() {
-            return Err("on Windows all run as who their agent is: leave out `user`".to_owned());
+            return Err("Windows knows accounts by name, not by number".to_owned());
         }
         if program.notify.is_some() {
             return Err(
@@ -65,18 +64,18 @@ impl Workload {
         let prepare_until = first.map(|first| clock::now().saturating_add(first.timeout));
         let (streams, ends) = sink.streams()?;
         let variables = [(names::STOP_EVENT_VARIABLE, event)];
-        let child = launch(&program, arguments, &variables, &job, ends, sink)?;
+        let leader = launch(&program, arguments, &variables, &job, ends, sink)?;
         let running = Running {
             preparing: prepare_until.is_some(),
             incarnation,
-            pid: child.id(),
-            start_time: raw::start_time(&child),
+            pid: leader.id(),
+            start_time: raw::start_time(&leader),
             boot_id: boot_id.to_owned(),
             instance: program.instance.clone(),
             at: clock::wall(),
         };
         Ok(Self {
-            child,
+            leader,
             job,
             stop_event,
             running,
@@ -104,12 +103,12 @@ impl Workload {
         )];
         let arguments = &program.arguments;
         let launched = launch(program, arguments, &variables, &self.job, ends, sink);
-        self.child = launched.inspect_err(|_| self.fate.fail())?;
+        self.leader = launched.inspect_err(|_| self.fate.fail())?;
         self.fate.go_on();
         self.end = None;
         self.running = Running {
-            pid: self.child.id(),
-            start_time: raw::start_time(&self.child),
+            pid: self.leader.id(),
+            start_time: raw::start_time(&self.leader),
             at: clock::wall(),
             preparing: false,
             ..self.running.clone()
@@ -134,7 +133,7 @@ impl Workload {
             Signal::Term | Signal::Int | Signal::Quit | Signal::Hup => {
                 let set = self.stop_event.set();
                 // It fails for a program without a console.
-                let _ = raw::press_break(&self.child);
+                let _ = raw::press_break(&self.leader);
                 set.map_err(|error| error.to_string())
             }
             Signal::Kill => {
@@ -181,8 +180,7 @@ impl Workload {
     /// Looks after its processes. Once nothing lives any more: how it ended.
     pub(crate) fn look(&mut self, errands: &mut Errands) -> Option<End> {
         if self.end.is_none() {
-            let status = self.child.try_wait().ok().flatten()?;
-            self.end = Some(End::Code(status.code().unwrap_or(-1)));
+            self.end = Some(End::Code(self.leader.ended()?));
             self.fate.end();
         }
         self.job.kill();

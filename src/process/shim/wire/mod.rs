@@ -32,8 +32,8 @@ pub const VERSION: u32 = 1;
 /// How much this code has learnt within the version. A shim says it in its hello; none is 0. What a shim has
 /// not learnt it skips, so an agent that must not be misunderstood asks for it first.
 ///
-/// 1: `pre-start-...` of a program, and `run`. 2: `notify` of a program.
-pub const LEVEL: u32 = 2;
+/// 1: `pre-start-...` of a program, and `run`. 2: `notify` of a program. 3: `logon-...` of a program.
+pub const LEVEL: u32 = 3;
 
 /// Names within the directory of a shim.
 pub mod names {

@@ -1,6 +1,6 @@
 //! The record that says what to start, and with what.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{ffi::OsString, fmt, path::PathBuf, time::Duration};
 
 use super::{
     fields::{self, Fields, Malformed},
@@ -29,6 +29,8 @@ pub struct Program {
     pub umask: u32,
     /// Whom it runs as; none: as the shim does. Needs a shim that runs as root.
     pub identity: Option<Identity>,
+    /// Whose account it runs as, on Windows; none: the shim's.
+    pub logon: Option<Logon>,
     /// What it may use up.
     pub limits: Vec<Limit>,
     /// From -20 (favoured) to 19; none: as the shim.
@@ -71,6 +73,21 @@ pub struct Identity {
     pub group: u32,
     /// The numbers of all further groups.
     pub groups: Vec<u32>,
+}
+
+/// Whose account a program runs as, on Windows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Logon {
+    /// The account, with its domain if it has one: `CORP\qa`.
+    pub user: String,
+    /// By what it logs on; none: the system knows without.
+    pub password: Option<String>,
+}
+
+impl fmt::Debug for Logon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Logon({})", self.user)
+    }
 }
 
 /// A limit on one resource, as `setrlimit` knows it.
@@ -141,6 +158,12 @@ impl Program {
                 fields.show("further-group", group);
             }
         }
+        if let Some(logon) = &self.logon {
+            fields.add("logon-user", &logon.user);
+            if let Some(password) = &logon.password {
+                fields.add("logon-password", password);
+            }
+        }
         for limit in &self.limits {
             let show = |limit: Option<u64>| limit.map_or("unlimited".to_owned(), |l| l.to_string());
             let (soft, hard) = (show(limit.soft), show(limit.hard));
@@ -191,6 +214,13 @@ impl Program {
             umask: u32::from_str_radix(&umask, 8)
                 .map_err(|_| Malformed(format!("`umask` has a wrong value: {umask}")))?,
             identity: identity(&fields)?,
+            logon: fields
+                .parse_if_there("logon-user")?
+                .map(|user| {
+                    let password = fields.parse_if_there("logon-password")?;
+                    Ok::<_, Malformed>(Logon { user, password })
+                })
+                .transpose()?,
             limits: limits(&fields)?,
             nice: fields.parse_if_there("nice")?,
             oom_score_adj: fields.parse_if_there("oom-score-adj")?,
@@ -279,6 +309,10 @@ mod tests {
         })
     }
 
+    fn logons() -> impl Strategy<Value = Logon> {
+        any::<(String, Option<String>)>().prop_map(|(user, password)| Logon { user, password })
+    }
+
     fn pre_starts() -> impl Strategy<Value = PreStart> {
         (vec(bytes(), 0..3), any::<u64>()).prop_map(|(arguments, timeout)| PreStart {
             arguments,
@@ -311,7 +345,7 @@ mod tests {
             directory in bytes(),
             cgroup in option::of(bytes()),
             umask in 0..0o1000_u32,
-            identity in option::of(identity()),
+            (identity, logon) in (option::of(identity()), option::of(logons())),
             limits in vec(limit(), 0..3),
             (nice, oom_score_adj) in any::<(Option<i32>, Option<i32>)>(),
             (stop, pre_start, notify) in (stops(), option::of(pre_starts()), option::of(notices())),
@@ -319,7 +353,7 @@ mod tests {
         ) -> Program {
             let (directory, cgroup) = (directory.into(), cgroup.map(PathBuf::from));
             Program {
-                instance, is_secret, pre_start, notify, arguments, environment, directory, umask, identity, limits, nice,
+                instance, is_secret, pre_start, notify, arguments, environment, directory, umask, identity, logon, limits, nice,
                 oom_score_adj, no_new_privileges, cgroup, stop, logs,
             }
         }
