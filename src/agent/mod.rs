@@ -39,6 +39,7 @@ mod words;
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use self::allowed::Allowed;
@@ -53,7 +54,7 @@ use self::{
 use crate::{
     host::Host,
     model::{
-        Name, Timestamp,
+        InstanceState, Name, Timestamp,
         service::{Capacity, Labels},
     },
     process::Processes,
@@ -106,6 +107,8 @@ pub struct Others {
     pub counter: Counter,
     /// Whom it asks whether clients know what it stops; none: nobody.
     pub witnesses: Option<Arc<dyn Witnesses>>,
+    /// Who is told how the instances of its own manifests are.
+    pub own: watch::Sender<Vec<InstanceState>>,
 }
 
 impl From<Counter> for Others {
@@ -113,6 +116,7 @@ impl From<Counter> for Others {
         Self {
             counter,
             witnesses: None,
+            own: watch::Sender::default(),
         }
     }
 }

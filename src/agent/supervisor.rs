@@ -30,6 +30,7 @@ use std::{
 };
 
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -47,7 +48,7 @@ use super::{
 use crate::{
     host::{Host, Pulse},
     keys::{Key, Keys},
-    model::{Assignment, Instance, Moment},
+    model::{Assignment, Instance, InstanceState, Moment},
     plan::{
         agent::{Action, Decision, Goal, Life, Wait, decide},
         news,
@@ -122,9 +123,10 @@ pub(super) struct Supervisor {
     waiting: Vec<String>,
     /// Assignments whose names belong to the agent's own instances, with the store's revisions.
     shadowed: BTreeMap<Instance, (Assignment, i64)>,
-    /// Whether one of the agent's own instances may have changed, and what was last shown of them.
+    /// Whether one of the agent's own instances may have changed, what was last shown of them, and who is told.
     own_changed: bool,
     own_shown: Vec<u8>,
+    own_told: watch::Sender<Vec<InstanceState>>,
     /// Tells the service manager how things are.
     pulse: Pulse,
     next_status: Moment,
@@ -181,6 +183,7 @@ impl Supervisor {
             shadowed: BTreeMap::new(),
             own_changed: false,
             own_shown: Vec::new(),
+            own_told: others.own,
             next_status: Moment::default(),
             next_full_pass: Moment::default(),
             ends_by: None,

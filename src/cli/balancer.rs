@@ -83,6 +83,7 @@ pub(super) async fn run(
                 scope: Scope::Answers,
                 logs: site::Source::None,
                 balancers: None,
+                own: None,
                 operator: None,
                 token: None,
             }),

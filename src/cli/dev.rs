@@ -124,6 +124,7 @@ pub(super) async fn run(global: &Global, host: Host, args: DevArgs) -> anyhow::R
         scope: Scope::Cluster,
         logs: site::Source::Here(Logs::new(&state_directory, host.clone())),
         balancers: Some(host.network.clone()),
+        own: None,
         operator: Some(Operator::new(store.clone(), &global.cluster).named(author.clone())),
         token: Some(token),
     };

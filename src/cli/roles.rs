@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -24,6 +25,7 @@ use crate::{
     host::{Clock, Host, Listener, Network},
     metrics::Part,
     model::{
+        InstanceState,
         quantity::{Cores, Period, Size},
         service::Capacity,
     },
@@ -107,23 +109,32 @@ pub(super) async fn agent(
     let network = security.network(&host);
     let mut tasks = Tasks::new(CancellationToken::new());
     security.keep(&mut tasks);
+    let scope = Scope::Node(config.node.clone());
+    let logs = Logs::new(&config.state_directory, host.clone());
+    let own = serve_agent(
+        &mut tasks,
+        config,
+        store.clone(),
+        host.clone(),
+        processes,
+        listener,
+        network,
+    );
     if let Some(listener) = http {
         let shown = Shown {
-            store: store.clone(),
+            store,
             cluster: global.cluster.clone(),
             role: "agent",
-            scope: Scope::Node(config.node.clone()),
-            logs: site::Source::Here(Logs::new(&config.state_directory, host.clone())),
+            scope,
+            logs: site::Source::Here(logs),
             balancers: None,
+            own: Some(own),
             operator: None,
             token: None,
         };
         let parts = vec![Part::Store, Part::Agent];
         site::serve(&mut tasks, listener, parts, None, Some(shown), &host);
     }
-    serve_agent(
-        &mut tasks, config, store, host, processes, listener, network,
-    );
     until_stopped(tasks, &*clock).await
 }
 
@@ -151,6 +162,7 @@ pub(super) fn capacity(host: &Host, told: &[Capacity]) -> Capacity {
 }
 
 /// The two tasks of an agent, which reaches balancers by `network`: one runs instances, one tells what they print and passes on who wants to have them.
+/// Returns how the instances of its own manifests are.
 pub(super) fn serve_agent(
     tasks: &mut Tasks,
     config: agent::Config,
@@ -159,12 +171,14 @@ pub(super) fn serve_agent(
     processes: ShimProcesses,
     listener: Box<dyn Listener>,
     network: Arc<dyn Network>,
-) {
+) -> watch::Receiver<Vec<InstanceState>> {
     let stop = tasks.stop().clone();
     let (reservations, counter) = agent::reservations::counter();
+    let (own, told) = watch::channel(Vec::new());
     let others = agent::Others {
         counter,
         witnesses: Some(Arc::new(rpc::proof::Balancers(network))),
+        own,
     };
     let logs = Logs::new(&config.state_directory, host.clone());
     tasks.spawn(
@@ -182,6 +196,7 @@ pub(super) fn serve_agent(
         "agent",
         agent::run(config, store, host, Arc::new(processes), others, stop),
     );
+    told
 }
 
 /// Where others reach what listens at `listener` on the host of that `address`.
@@ -232,6 +247,7 @@ pub(super) async fn controller(
             scope: Scope::Cluster,
             logs: site::Source::Agents(Arc::clone(&network)),
             balancers: Some(network),
+            own: None,
             operator: Some(operator.named(format!("dashboard of {}", config.name))),
             token: site::token(args.http_token_file.as_deref(), &host)?,
         };

@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use anyhow::bail;
 use futures::{StreamExt as _, stream, stream::BoxStream};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::security::password;
@@ -18,7 +19,7 @@ use crate::{
         },
     },
     metrics::Part,
-    model::{Instance, LogQuery, Name},
+    model::{Instance, InstanceState, LogQuery, Name},
     operator::{
         Operator,
         board::{Board, Counts, Scope},
@@ -40,6 +41,8 @@ pub(super) struct Shown {
     pub logs: Source,
     /// How balancers are asked what they have answered; none: they are not.
     pub balancers: Option<Arc<dyn Network>>,
+    /// The instances that an agent runs by its own manifests; none: there is no agent.
+    pub own: Option<watch::Receiver<Vec<InstanceState>>>,
     /// Who restarts and drains, and the token that this takes.
     pub operator: Option<Operator>,
     pub token: Option<String>,
@@ -94,6 +97,10 @@ fn dashboard(
     };
     let board = Board::new(host, shown.scope);
     let (keeper, cluster) = (board.clone(), shown.cluster.clone());
+    if let Some(own) = shown.own {
+        let keeping = board.clone().keep_own(own, stop.clone());
+        tasks.spawn("dashboard of own instances", keeping);
+    }
     let keeping = keeper.keep(shown.store, cluster, asked, stop);
     tasks.spawn("dashboard", keeping);
     let logs: Option<Arc<dyn Logs>> = match shown.logs {

@@ -47,6 +47,8 @@ pub struct Service {
     pub generation: Option<u64>,
     /// Whether it was deleted and its instances are still being stopped.
     pub deleted: bool,
+    /// Whether its rollout is paused: changes of its template wait, should there be any.
+    pub paused: bool,
     /// The generation that the controller has planned; 0 before it has seen any.
     pub observed_generation: u64,
     /// What holds of it.
@@ -332,6 +334,7 @@ impl Raw {
             updated: status.map_or(0, |status| status.updated),
             generation: object.map(|object| object.generation),
             deleted: object.is_none() && self.deleted.contains(name) && !is_unreadable,
+            paused: object.is_some_and(|object| object.paused),
             observed_generation: status.map_or(0, |status| status.observed_generation),
             conditions: status
                 .map(|status| status.conditions.clone())

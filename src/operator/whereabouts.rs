@@ -16,6 +16,8 @@ pub enum Whose {
     Service(Name),
     /// Those of one instance.
     Instance(Instance),
+    /// That of one instance on this node, whether the store knows of it or not: it may be its agent's own.
+    On(Name, Instance),
 }
 
 impl Whose {
@@ -23,6 +25,16 @@ impl Whose {
         match self {
             Self::Service(service) => instance.service == *service,
             Self::Instance(wanted) => instance == wanted,
+            // It is known where that is.
+            Self::On(..) => false,
+        }
+    }
+
+    /// Where it is, whatever the store says.
+    fn place(&self) -> Option<Place> {
+        match self {
+            Self::On(node, instance) => Some((instance.clone(), node.clone())),
+            _ => None,
         }
     }
 }
@@ -58,6 +70,7 @@ impl Whereabouts {
         Self {
             places: ours
                 .map(|instance| (instance.name.clone(), instance.node.clone()))
+                .chain(whose.place())
                 .collect(),
             agents: present
                 .map(|node| {
@@ -112,7 +125,9 @@ impl Search {
         let is_ours = |place: &&Place| !self.assigned.get(*place).copied().unwrap_or(false);
         let places = self.assigned.keys().chain(&self.observed);
         Whereabouts {
-            places: places.filter(is_ours).cloned().collect(),
+            places: (places.filter(is_ours).cloned())
+                .chain(self.whose.place())
+                .collect(),
             agents: self.agents.clone(),
         }
     }

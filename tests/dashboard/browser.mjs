@@ -136,6 +136,15 @@ const cases = {
     await eventually("the restart is counted", async () => Number(await fact("Restarts").textContent()) >= 1);
     await eventually("its log goes on", async () => (await page.locator(".lines").textContent()).includes("incarnation 3"));
 
+    // A paused rollout is said, and is not green, although nothing waits for it.
+    await go(page, "services");
+    const shown = (health) => page.locator(`.row[data-id="worker"] .state.${health}`);
+    await shown("good").waitFor();
+    quaestor("rollout", "pause", "worker");
+    await shown("wait").filter({ hasText: "rollout paused" }).waitFor();
+    quaestor("rollout", "resume", "worker");
+    await shown("good").waitFor();
+
     // By the address that `dev` prints: nothing is asked, and the token is out of sight.
     const { page: other, errors: more } = await open(context);
     await other.goto(`${BASE}/#token=${TOKEN}`);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Place, number_in};
-use crate::support::{cluster::lives, eventually, ports::free_port, signal};
+use crate::support::{cluster::lives, eventually, http, ports::free_port, signal};
 
 /// How the agent shows its own instance of that name.
 fn own(place: &Place, name: &str) -> Option<serde_json::Value> {
@@ -63,7 +63,9 @@ spec:
         data.display()
     );
     std::fs::write(manifests.join("etcd.yaml"), &manifest).unwrap();
+    let dashboard = format!("127.0.0.1:{}", free_port());
     let flags = ["--manifests", manifests.to_str().unwrap()];
+    let flags = [&flags[..], &["--http", &dashboard]].concat();
     let agent = place.agent(&flags);
     let store = own_pid(&place, "etcd-0", None);
     let _controller = place.role("controller.log", &["controller"]);
@@ -71,6 +73,28 @@ spec:
     place.apply(&sleeper("sleeper", 1, &pid));
     let assigned = place.instance("sleeper-0", "it is ready", |it| it.ready);
     eventually("it has said who it is", || number_in(&pid) == assigned.pid);
+
+    // What the agent itself runs is read as well where it is asked for, and seen in the agent's dashboard.
+    let speaker = "apiVersion: quaestor/v1\nkind: Service\nmetadata: {name: speaker}\n\
+                   spec: {command: [sh, -c, 'echo I am its own; exec sleep 1000']}\n";
+    std::fs::write(manifests.join("speaker.yaml"), speaker).unwrap();
+    let logs = |more: &[&str]| place.run(&[&["logs", "speaker-0"], more].concat());
+    eventually("what it prints is read", || {
+        logs(&["--node", "n1"]).as_deref() == Some("I am its own\n")
+    });
+    assert_eq!(logs(&[]), None, "the store knows nothing of it");
+    assert_eq!(logs(&["--node", "n2"]), None, "there is no such node");
+    let shown = || {
+        let (_, board) = http::get(&dashboard, "/api/board").unwrap_or_default();
+        let board: serde_json::Value = serde_json::from_str(&board).unwrap_or_default();
+        board["changes"]["put"]["i/n1/speaker-0"].clone()
+    };
+    eventually("it is in the dashboard", || {
+        let own = shown();
+        own["own"] == true && own["ready"] == true && own["pid"].is_u64()
+    });
+    std::fs::remove_file(manifests.join("speaker.yaml")).unwrap();
+    eventually("it has left the dashboard", || shown().is_null());
 
     // A dead store comes back, and nobody else is touched.
     signal(store, "KILL");

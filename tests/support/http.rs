@@ -12,7 +12,7 @@ pub fn get(address: &str, path: &str) -> Option<(u16, String)> {
     let patience = Duration::from_secs(10);
     stream.set_read_timeout(Some(patience)).ok()?;
     // By this version answers come in one piece.
-    let request = format!("GET {path} HTTP/1.0\r\nHost: x\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
     stream.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;

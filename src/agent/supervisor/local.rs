@@ -146,6 +146,7 @@ impl Supervisor {
                 tracing::error!(%error, "the agent's own instances cannot be shown");
             }
             self.own_shown = text;
+            self.own_told.send_replace(own);
         }
     }
 }

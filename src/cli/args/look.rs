@@ -20,7 +20,8 @@ Examples:
 const LOGS: &str = "\
 Examples:
     quaestor logs worker -f --tail 10       # of all its instances, and on
-    quaestor logs worker-0 --previous       # of the process before this one";
+    quaestor logs worker-0 --previous       # of the process before this one
+    quaestor logs etcd-0 --node qa-1        # by an agent's own manifests";
 
 /// What stands below the flags of `why`.
 const WHY: &str = "\
@@ -221,6 +222,9 @@ pub struct LogsArgs {
     /// The lines of the process before the last start
     #[arg(long, conflicts_with = "follow")]
     pub previous: bool,
+    /// What the instance printed on this node: also of one that has left it, or that its agent runs by its own manifests
+    #[arg(long, value_name = "NODE")]
+    pub node: Option<Name>,
 }
 
 /// Arguments of `pick`.

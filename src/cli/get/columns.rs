@@ -25,6 +25,8 @@ pub(in crate::cli) fn summary(service: &Service) -> String {
         }
         Some(condition) => condition.reason.clone(),
         None if service.conditions.is_empty() => "Pending".to_owned(),
+        // Nothing waits for it yet.
+        None if service.paused => "Ready,Paused".to_owned(),
         None => "Ready".to_owned(),
     }
 }
@@ -196,7 +198,7 @@ pub(super) fn endpoints(items: &[EndpointInfo]) -> String {
 mod tests {
     use super::*;
 
-    fn service(deleted: bool, status: &str, reason: &str) -> Service {
+    fn service(deleted: bool, paused: bool, status: &str, reason: &str) -> Service {
         let conditions = serde_json::json!([{"type": "Ready", "status": status, "reason": reason,
             "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
         Service {
@@ -206,6 +208,7 @@ mod tests {
             updated: 0,
             generation: None,
             deleted,
+            paused,
             observed_generation: 1,
             conditions: serde_json::from_value(conditions).unwrap(),
             service_names: Vec::new(),
@@ -215,10 +218,20 @@ mod tests {
 
     #[test]
     fn only_a_deleted_service_is_said_to_be_deleting() {
-        let vanished = service(false, "Unknown", "SpecVanished");
+        let vanished = service(false, false, "Unknown", "SpecVanished");
         assert_eq!(summary(&vanished), "SpecVanished");
         // The controller has not reported the deletion yet.
-        let deleted = service(true, "True", "AllReady");
+        let deleted = service(true, false, "True", "AllReady");
         assert_eq!(summary(&deleted), "Deleting");
+    }
+
+    #[test]
+    fn a_pause_is_told_also_where_nothing_waits() {
+        let idle = service(false, true, "True", "AllReady");
+        assert_eq!(summary(&idle), "Ready,Paused");
+        let waiting = service(false, true, "False", "Paused");
+        assert_eq!(summary(&waiting), "Paused");
+        let resumed = service(false, false, "True", "AllReady");
+        assert_eq!(summary(&resumed), "Ready");
     }
 }

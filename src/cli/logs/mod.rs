@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     host::Host,
-    model::LogQuery,
+    model::{LogQuery, Name},
     operator::{
         Operator,
         inventory::{InstanceInfo, Inventory},
@@ -40,7 +40,10 @@ pub(super) async fn run(
     args: LogsArgs,
 ) -> anyhow::Result<ExitCode> {
     let inventory = operator.inventory().await?;
-    let whose = whose(&inventory, &args)?;
+    let whose = match &args.node {
+        Some(node) => on(&inventory, &args.target, node)?,
+        None => whose(&inventory, &args)?,
+    };
     let query = LogQuery {
         max_age: args.since.map(|since| since.get()),
         tail: args.tail,
@@ -57,6 +60,18 @@ pub(super) async fn run(
     }
     let search = args.follow.then(|| operator.search(whose.clone()));
     Show::new(host, whose, query, whereabouts).run(search).await
+}
+
+/// The instance that the target means on a node.
+fn on(inventory: &Inventory, target: &str, node: &Name) -> anyhow::Result<Whose> {
+    let nodes = || inventory.nodes.iter().map(|it| it.name.as_str());
+    if !nodes().any(|known| known == node.as_str()) {
+        bail!(unknown("node", node.as_str(), nodes(), "nodes"));
+    }
+    let Ok(instance) = target.parse() else {
+        bail!("with --node, name an instance, as in {target}-0");
+    };
+    Ok(Whose::On(node.clone(), instance))
 }
 
 /// The instances that the target means: those of a service, or one.

@@ -126,7 +126,7 @@ impl Show {
         }
         let now = self.host.clock.now();
         let is_gone = self.has_failed || self.gone_at.is_some_and(|at| now >= at);
-        matches!(self.whose, Whose::Instance(_)) && is_gone
+        !matches!(self.whose, Whose::Service(_)) && is_gone
     }
 
     /// Reads one more log; the others wait for its lines if it `is_awaited`.

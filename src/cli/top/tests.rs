@@ -41,6 +41,7 @@ fn service(text: &str, ready: u32, replicas: u32, broken: Option<&str>) -> Servi
         updated: replicas,
         generation: Some(1),
         deleted: false,
+        paused: false,
         observed_generation: 1,
         conditions: serde_json::from_value(conditions).unwrap(),
         service_names: vec!["Worker".to_owned()],
@@ -380,6 +381,27 @@ fn help_tells_every_key_and_any_key_goes_back() {
     let leave = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
     press(&mut state, "/");
     assert_eq!(state.key(leave), Some(Wish::Quit));
+}
+
+#[test]
+fn a_service_whose_rollout_is_paused_is_not_green_although_nothing_waits() {
+    for (paused, expected) in [(false, true), (true, false)] {
+        let mut state = state(View::Services);
+        let mut picture = picture();
+        picture.inventory.services.retain(|it| it.ready > 0);
+        picture.inventory.services[0].paused = paused;
+        state.hear(News::Cluster(Box::new(picture), course()), ago(0));
+        let is_told = text(&mut state, 80, 24).contains("Ready,Paused");
+        let terminal = drawn(&mut state, 80, 24);
+        let lines = terminal.backend().buffer().content().chunks(80);
+        let mut lines = lines.filter(|line| {
+            let text: String = line.iter().map(|cell| cell.symbol()).collect();
+            text.starts_with("worker ")
+        });
+        let own = lines.next().expect("the service has a line");
+        let is_green = own.iter().any(|cell| cell.fg == Color::Green);
+        assert_eq!((is_green, is_told), (expected, paused));
+    }
 }
 
 #[test]

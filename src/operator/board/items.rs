@@ -97,6 +97,18 @@ pub(super) fn item(touched: &Touched, raw: &Raw) -> (Id, Option<Json>) {
     }
 }
 
+/// The item of an instance that an agent runs by its own manifests: nobody has assigned it.
+pub(super) fn own(seat: &Seat, raw: &Raw) -> (Id, Option<Json>) {
+    let (instance, node) = seat;
+    let told = raw.instance(seat).map(serde_json::to_value);
+    let item = told.and_then(Result::ok).and_then(|mut told| {
+        let fields = told.as_object_mut()?;
+        fields.insert("own".to_owned(), json!(true));
+        json(&told)
+    });
+    (Id::from(format!("i/{node}/{instance}")), item)
+}
+
 /// A service, and how far its rollout is.
 fn service(name: &Name, raw: &Raw) -> Option<Json> {
     let mut told = serde_json::to_value(raw.service(name)?).ok()?;
@@ -111,7 +123,6 @@ fn service(name: &Name, raw: &Raw) -> Option<Json> {
         let policy = object.spec.balance.policy.unwrap_or_default();
         fields.insert("policy".to_owned(), json!(policy));
         fields.insert("exclusive".to_owned(), json!(object.spec.balance.exclusive));
-        fields.insert("paused".to_owned(), json!(object.paused));
     }
     json(&told)
 }

@@ -33,11 +33,11 @@ pub use self::{
     picks::{Count, Counts, Refusing},
     picture::Picture,
 };
-use super::inventory::Raw;
+use super::inventory::{Raw, Seat};
 use crate::{
     host::Host,
     keys::{Key, Keys},
-    model::{Moment, Name, Presence, event::Recorder},
+    model::{InstanceState, Moment, Name, Presence, event::Recorder},
     store::{Change, Store, Update},
 };
 
@@ -114,6 +114,8 @@ struct Inner {
     refusing: BTreeSet<String>,
     /// Picks in a second, as they were known last.
     pace: Pace,
+    /// Instances that an agent runs by its own manifests.
+    own: BTreeSet<Seat>,
     /// Whether everything was read once.
     is_read: bool,
 }
@@ -194,6 +196,50 @@ impl Board {
                     counting = counting.or_else(|| self.count(inner, asked.as_ref()));
                 }
             }
+        }
+    }
+
+    /// Shows, until `stop`, the instances that an agent runs by its own manifests as well: the store knows nothing of
+    /// them.
+    ///
+    /// # Errors
+    /// None.
+    pub async fn keep_own(
+        self,
+        mut own: watch::Receiver<Vec<InstanceState>>,
+        stop: CancellationToken,
+    ) -> Result<(), Infallible> {
+        loop {
+            let states = own.borrow_and_update().clone();
+            self.take_own(&states);
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                changed = own.changed() => if changed.is_err() {
+                    // The agent is over, and its process ends with it.
+                    stop.cancelled().await;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn take_own(&self, states: &[InstanceState]) {
+        let inner = &mut *self.lock();
+        let seats = (states.iter()).map(|state| (state.instance.clone(), state.node.clone()));
+        let before = std::mem::replace(&mut inner.own, seats.collect());
+        let key = |(instance, node): &Seat| Key::State(node.clone(), instance.clone());
+        for gone in before.difference(&inner.own) {
+            inner.raw.take(key(gone), None);
+        }
+        for state in states {
+            let seat = (state.instance.clone(), state.node.clone());
+            let value = serde_json::to_vec(state).ok();
+            inner.raw.take(key(&seat), value.as_deref());
+        }
+        let items = before.union(&inner.own);
+        let items: Vec<_> = items.map(|seat| items::own(seat, &inner.raw)).collect();
+        if inner.book.note(items) {
+            self.0.version.send_replace(inner.book.version());
         }
     }
 

@@ -130,7 +130,8 @@ pub(super) fn held_up(seen: &Seen<'_>, name: &Name) -> Vec<Cause> {
         return Vec::new();
     };
     let mut causes = cluster::troubles(seen);
-    causes.extend(view.rollout(object));
+    let holds_up = |cause: &Cause| cause.health != Health::Fine;
+    causes.extend(view.rollout(object).filter(holds_up));
     causes
 }
 
@@ -212,7 +213,8 @@ impl<'a> View<'a> {
             (true, Some(status)) => status.replicas as usize,
             (true, None) => 0,
         };
-        let worst = because.iter().map(|cause| cause.health).min();
+        let wrong = because.iter().map(|cause| cause.health);
+        let worst = wrong.filter(|health| *health != Health::Fine).min();
         let health = match worst {
             None if ready < wanted && !troubles.is_empty() => Health::Broken,
             None if ready < wanted => Health::Waiting,
@@ -291,16 +293,16 @@ impl<'a> View<'a> {
             return Some(cause.since(since).remedy(remedy));
         }
         let updated = self.condition(UPDATED);
-        if object.paused && updated.is_some() {
-            let message = updated.map_or("", |it| it.message.as_str());
+        if object.paused {
             let pause = self.seen.pauses.get(name);
             let by = pause.map_or("an operator", |pause| pause.by.as_str());
             let since = pause.map(|pause| pause.at).or(since);
-            let cause = self.about(
-                Health::Broken,
-                conditions::PAUSED,
-                format!("{by} has paused its rollout: {message}"),
-            );
+            let (health, what) = match updated {
+                Some(updated) => (Health::Broken, format!(": {}", updated.message)),
+                None => (Health::Fine, "; nothing waits for it yet".to_owned()),
+            };
+            let sentence = format!("{by} has paused its rollout{what}");
+            let cause = self.about(health, conditions::PAUSED, sentence);
             let remedy = format!("`quaestor rollout resume {name}` lets it go on");
             return Some(cause.since(since).remedy(remedy));
         }

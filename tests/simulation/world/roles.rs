@@ -138,6 +138,7 @@ async fn look_after(
     let (reservations, counter) = agent::reservations::counter();
     let others = agent::Others {
         counter,
+        own: Default::default(),
         witnesses: Some(witnesses),
     };
     let listening = host.network.listen(([0, 0, 0, 0], AGENT).into()).await;

@@ -148,7 +148,8 @@ export function health(instance) {
 export function healthOf(service) {
   if (service.bad) return "bad";
   const wanted = service.replicas ?? service.seen;
-  if (service.up >= wanted && !service.deleted) return "good";
+  // A pause is nothing bad, but somebody has to end it.
+  if (service.up >= wanted && !service.deleted && !service.paused) return "good";
   return service.up === 0 && wanted > 0 && failing(service).length ? "bad" : "wait";
 }
 

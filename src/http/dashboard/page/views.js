@@ -372,7 +372,7 @@ const views = {
         ["Load", load !== undefined && load !== null && `${percent(load)}${capacity ? `, ${current} of ${capacity} requests` : ""}`],
         ["Uses", memory && `${bytes(memory)}, ${cpu?.toFixed(2)} processors`], ["Revision", one.revision],
         ["Last exit", exit && `${exit.signal ? `signal ${exit.signal}` : `code ${exit.code ?? "?"}`}${exit.cause ? `, ${exit.cause}` : ""}, ${age(exit.at, now())} ago`],
-        ["Wanted", one.desired === "absent" ? "to be stopped" : one.desired ? "" : "its assignment vanished"],
+        ["Wanted", one.own ? "by its agent's own manifests" : one.desired === "absent" ? "to be stopped" : one.desired ? "" : "its assignment vanished"],
       ]);
     }, true);
   },

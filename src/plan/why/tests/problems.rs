@@ -123,6 +123,15 @@ fn a_rollout_that_an_operator_has_paused() {
 }
 
 #[test]
+fn a_pause_for_which_nothing_waits_is_told_as_well_and_is_nothing_bad() {
+    let mut world = settled(&["a"], "worker", service(2, &json!({})));
+    world.pause("worker", 2, true);
+    world.settle();
+    let stage = Stage::from(world);
+    stage.tells("paused-idle", "worker", &[(SERVICE, "Paused")]);
+}
+
+#[test]
 fn a_template_that_was_taken_back() {
     let back = json!({"rollout": {"progressDeadline": "60s", "autoRollback": true}});
     let mut world = settled(&["a"], "worker", service(2, &back));
