@@ -271,11 +271,14 @@ apiVersion: quaestor/v1
 kind: Service
 metadata: {name: stubborn}
 spec:
-  command: [sh, -c, "trap '' TERM; while :; do sleep 0.1; done"]
-  stop: {grace: 2s}
+  command: [sh, -c, "trap '' TERM; echo set; while :; do sleep 0.1; done"]
+  stop: {grace: 10s}
 "#;
     let cluster = Cluster::start(Kind::Embedded, manifest);
-    cluster.await_ready("stubborn", 1);
+    // It would die of the signal before.
+    eventually("it is stubborn", || {
+        cluster.run(&["logs", "stubborn-0"]).stdout == b"set\n"
+    });
     let said = cluster.ok(&["delete", "stubborn"]);
     assert_eq!(said, "service/stubborn deleted\n");
     let said = cluster.ok(&["delete", "stubborn", "--wait"]);

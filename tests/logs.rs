@@ -109,9 +109,14 @@ fn both_streams_of_an_instance_come_out_in_order_and_apart() {
     let cluster = start(&shells(1, script, ""));
     assert_eq!(logs(&cluster, &["worker-0"], "three"), "red\ntwo\nthree\n");
     assert_eq!(logs(&cluster, &["worker"], "three"), "red\ntwo\nthree\n");
-    let output = cluster.run(&["logs", "worker-0"]);
-    assert!(output.status.success());
-    let errors = String::from_utf8(output.stderr).unwrap();
+    // The two streams come by pipes of their own.
+    let mut errors = String::new();
+    eventually("the other stream is there", || {
+        let output = cluster.run(&["logs", "worker-0"]);
+        assert!(output.status.success());
+        errors = String::from_utf8(output.stderr).unwrap();
+        errors.contains("oops")
+    });
     let errors: Vec<&str> = errors.lines().collect();
     assert!(errors[0].starts_with("[quaestor] started: "), "{errors:?}");
     assert_eq!(errors[1..], ["oops"]);

@@ -52,6 +52,22 @@ async fn reads(path: &Path, text: &str) {
     .await;
 }
 
+/// Waits until the log of the instance has all these words: it is written behind what happens.
+async fn logs(world: &World, words: &[&str]) {
+    let file = world.path("a/logs/worker-0/current.log");
+    eventually_async(&format!("{words:?} are in the log"), async || {
+        let log = std::fs::read_to_string(&file).unwrap_or_default();
+        words.iter().all(|word| log.contains(word))
+    })
+    .await;
+}
+
+/// Waits until the process says that it would notice a signal.
+async fn is_up(world: &World) {
+    let up = world.path("a/run/worker-0/up");
+    eventually_async("it would notice a signal", async || up.exists()).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_prepares_a_start_ends_before_the_process_begins() {
     let world = World::new();
@@ -77,8 +93,7 @@ async fn what_prepares_a_start_ends_before_the_process_begins() {
     assert_ne!(ready.pid, state.pid);
     assert_eq!(ready.restarts, 0);
     reads(&order, "worker-0\nstarted\n").await;
-    let log = std::fs::read_to_string(world.path("a/logs/worker-0/current.log")).unwrap();
-    assert!(log.contains("prepared"), "{log}");
+    logs(&world, &["prepared"]).await;
     agent.end().await;
 }
 
@@ -150,7 +165,7 @@ async fn an_agent_that_dies_while_a_start_is_prepared_leaves_one_process() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_before_a_stop_runs_before_the_signal_and_a_failure_does_not_matter() {
     let world = World::new();
-    let text = "trap 'echo signal >> order; exit 0' TERM; while :; do sleep 0.02; done";
+    let text = "trap 'echo signal >> order; exit 0' TERM; touch up; while :; do sleep 0.02; done";
     let mut wanted = Assignment {
         pre_stop: Some(hook(
             "sleep 0.1; echo first >> order; echo bye; exit 1",
@@ -161,15 +176,12 @@ async fn the_command_before_a_stop_runs_before_the_signal_and_a_failure_does_not
     world.assign(&wanted).await;
     let agent = world.agent("a");
     world.ready(&wanted.instance).await;
+    is_up(&world).await;
     wanted.desired = Desired::Absent;
     world.assign(&wanted).await;
     reads(&world.path("a/run/worker-0/order"), "first\nsignal\n").await;
     world.forgotten(&wanted.instance).await;
-    let log = std::fs::read_to_string(world.path("a/logs/worker-0/current.log")).unwrap();
-    assert!(
-        log.contains("bye") && log.contains("pre-stop: exit code 1"),
-        "{log}"
-    );
+    logs(&world, &["bye", "pre-stop: exit code 1"]).await;
     agent.end().await;
 }
 
@@ -200,7 +212,7 @@ async fn how_a_command_before_a_stop_failed_is_told_until_it_succeeds() {
     let mut wanted = Assignment {
         pre_stop: Some(hook("touch failed; test -e well", 60_000)),
         ..script(
-            "trap 'until test -e go; do sleep 0.02; done; exit' TERM; while :; do sleep 0.02; done",
+            "trap 'until test -e go; do sleep 0.02; done; exit' TERM; touch up; while :; do sleep 0.02; done",
         )
     };
     let mut late = Assignment {
@@ -212,6 +224,7 @@ async fn how_a_command_before_a_stop_failed_is_told_until_it_succeeds() {
     world.assign(&late).await;
     let agent = world.agent("a");
     world.ready(&wanted.instance).await;
+    is_up(&world).await;
     world.ready(&late.instance).await;
     wanted.revision = "r2".to_owned();
     world.assign(&wanted).await;

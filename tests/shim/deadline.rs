@@ -15,7 +15,9 @@ const SOON: Command = Command::Deadline(Some(Duration::from_millis(200)));
 #[test]
 fn a_deadline_that_passes_stops_the_process_with_nobody_there() {
     let shim = Shim::start();
-    let (mut client, _) = shim.run("trap 'echo asked; exit 3' TERM; while :; do sleep 0.01; done");
+    let (mut client, _) =
+        shim.run("trap 'echo asked; exit 3' TERM; echo set; while :; do sleep 0.01; done");
+    shim.await_line("Out set");
     assert_eq!(client.ask(SOON), Message::Ok);
     drop(client);
     eventually("the process has ended", || shim.exit_record().is_some());

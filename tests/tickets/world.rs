@@ -97,7 +97,7 @@ spec: {replicas: 0, command: [x], ports: [{name: grpc}], serviceNames: [Shared]}
                     "acquire",
                     "Worker",
                     "--timeout",
-                    "2s",
+                    "20s",
                     "--balancer",
                     balancer,
                     "--",
