@@ -42,6 +42,8 @@ pub enum Planted {
     Prophecy,
     /// Processes do not heed the deadline that they are to stop by (I16).
     Immortal,
+    /// The leader goes on when the store was restored, as if nothing had happened (I17).
+    Amnesia,
     /// Balancers vouch for clients that they have not asked (I18).
     Credulity,
     /// Processes keep ending after the faults have stopped (L1).
@@ -50,7 +52,7 @@ pub enum Planted {
 
 impl Planted {
     /// The bugs, and the invariant that each breaks.
-    pub const ALL: [(Planted, &'static str); 20] = [
+    pub const ALL: [(Planted, &'static str); 21] = [
         (Planted::DoubleStart, "I1"),
         (Planted::Stranger, "I2"),
         (Planted::Whim, "I3"),
@@ -69,6 +71,7 @@ impl Planted {
         (Planted::Spin, "I14"),
         (Planted::Prophecy, "I15"),
         (Planted::Immortal, "I16"),
+        (Planted::Amnesia, "I17"),
         (Planted::Credulity, "I18"),
         (Planted::Restless, "L1"),
     ];
@@ -76,7 +79,9 @@ impl Planted {
     /// The first seed that is tried.
     pub fn first_seed(self) -> u64 {
         match self {
-            Self::Neglect | Self::Eviction | Self::Prophecy | Self::Credulity => SECOND_EDITION + 1,
+            Self::Neglect | Self::Eviction | Self::Prophecy | Self::Amnesia | Self::Credulity => {
+                SECOND_EDITION + 1
+            }
             _ => 1,
         }
     }

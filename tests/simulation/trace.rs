@@ -27,7 +27,7 @@ struct Record {
 /// Something that must not happen.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Violation {
-    /// The invariant: `I1` to `I16`, `L1`; `role`: a role ended by itself; or `panic`.
+    /// The invariant: `I1` to `I18`, `L1`; `role`: a role ended by itself; or `panic`.
     pub invariant: String,
     /// What was seen.
     pub what: String,

@@ -2,9 +2,10 @@
 //! time. The roles are the real ones; what is around them is simulated.
 //!
 //! - [`roles`]: how they are started; [`clients`]: who asks the balancers
-//! - [`strike`]: faults, done to it
+//! - [`strike`]: faults, done to it; [`plant`]: bugs, put into it
 
 mod clients;
+mod plant;
 mod roles;
 mod strike;
 
@@ -20,7 +21,7 @@ use std::{
 
 use quaestor::{
     host::Host,
-    store::{Config, Store, Txn, Write},
+    store::{Config, Store},
 };
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
@@ -416,74 +417,6 @@ impl World {
         for host in self.hosts() {
             self.start(host);
         }
-    }
-
-    /// Keeps every agent from the store for longer than its session lasts.
-    fn cut_off_all(&self) {
-        let world = self.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_secs(20)).await;
-            let operators = world.operators();
-            for host in AGENTS {
-                let span = Duration::from_secs(40);
-                let cut = Fault::Cut {
-                    a: host,
-                    b: STORE,
-                    span,
-                };
-                world.strike(cut, &operators).await;
-            }
-        });
-    }
-
-    /// Whoever leads after `time` deletes all below `prefix`, or writes over it.
-    fn misled(&self, time: Duration, prefix: &'static str) {
-        let world = self.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(time).await;
-            let Some(leader) = world.cast.leader() else {
-                return;
-            };
-            let dice = Dice::of(world.seed, "misled");
-            let disk = Disk::default();
-            let host = machine(&world.clock, &world.network, leader, dice, &disk);
-            let store = world.store(&host);
-            let found = store.list(&format!("/quaestor/default/{prefix}")).await;
-            for entry in found.into_iter().flat_map(|listing| listing.entries) {
-                let write = match world.planted {
-                    Planted::Prophecy => Write::put(entry.key, r#"{"observedGeneration": 99}"#),
-                    _ => Write::delete(entry.key),
-                };
-                let _ = store.commit(Txn::new().then(write)).await;
-            }
-        });
-    }
-
-    /// Puts in the bugs that come from outside the roles.
-    fn plant(&self) {
-        let (role, key, value) = match self.planted {
-            Planted::Usurper => (Role::Controller, "assign/n1/web-0", "{}"),
-            Planted::Meddler => (Role::Balancer, "state/n1/web-0", "{}"),
-            Planted::Storm => (Role::Operator, "spec/cluster", "{}"),
-            Planted::Immortal => return self.cut_off_all(),
-            Planted::Eviction => {
-                self.cut_off_all();
-                // Their sessions are over by then, for longer than it takes to hear of it.
-                return self.misled(Duration::from_secs(56), "state/");
-            }
-            Planted::Prophecy => {
-                return self.misled(Duration::from_secs(20), "status/service/");
-            }
-            _ => return,
-        };
-        let forever = self.planted == Planted::Storm;
-        let (host, _) = self.guest(OPERATOR, role);
-        let store = self.store(&host);
-        let write = Write::put(format!("/quaestor/default/{key}"), value);
-        tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_secs(20)).await;
-            while store.commit(Txn::new().then(write.clone())).await.is_err() || forever {}
-        });
     }
 }
 
