@@ -256,8 +256,9 @@ pub enum Wait {
     Prepared,
     /// The end of its `preStop` command, until this moment.
     PreStop(Moment),
-    /// The store's word that clients are not sent to the process any more, until this moment.
-    Told(Moment),
+    /// The store's word that clients are not sent to the process any more, until this moment, if there
+    /// is one.
+    Told(Option<Moment>),
     /// The balancers: they know at this moment.
     Learnt(Moment),
     /// The end of the work at hand, until this moment.
@@ -282,8 +283,8 @@ impl Wait {
     /// When to decide again, if nothing happens before.
     pub fn wake(self) -> Option<Moment> {
         match self {
+            Self::Told(at) => at,
             Self::PreStop(at)
-            | Self::Told(at)
             | Self::Learnt(at)
             | Self::Idle(at)
             | Self::Grace(at)
@@ -351,11 +352,9 @@ pub fn decide(goal: &Goal<'_>, life: &Life, room: bool, now: Moment) -> Decision
             checks,
             drain,
             ..
-        } => match outdated(goal, revision).or_else(|| recycled(drain)) {
+        } => match outdated(goal, revision).or_else(|| recycled(goal, drain)) {
             None => Decision::Do(Action::Resume),
-            Some(StopCause::AgentEnds) if drain.cause != StopCause::AgentEnds => {
-                Decision::Do(Action::Drain(StopCause::AgentEnds))
-            }
+            Some(cause) if overrules(&cause, &drain.cause) => Decision::Do(Action::Drain(cause)),
             // What hangs will not finish anything.
             Some(cause) => match failed(wanted, checks) {
                 Some(cause) => Decision::Do(Action::Stop(cause)),
@@ -428,10 +427,19 @@ fn outdated(goal: &Goal<'_>, revision: &str) -> Option<StopCause> {
     })
 }
 
-/// That a process which drains is to be recycled, if it is.
-fn recycled(drain: &Drain) -> Option<StopCause> {
+/// That a process which drains is to be recycled, if it is: not where the store went away before it was told.
+fn recycled(goal: &Goal<'_>, drain: &Drain) -> Option<StopCause> {
     let recycled = matches!(drain.cause, StopCause::Recycled { .. });
-    recycled.then(|| drain.cause.clone())
+    let waits = drain.is_told() || !goal.cut_off;
+    (recycled && waits).then(|| drain.cause.clone())
+}
+
+/// Whether what drains for one cause (`before`) has to hurry for another: the agent ends, or what was only old is to
+/// stop on the store's word.
+fn overrules(cause: &StopCause, before: &StopCause) -> bool {
+    let is_old = |cause: &StopCause| matches!(cause, StopCause::Recycled { .. });
+    let ends = *cause == StopCause::AgentEnds && *before != StopCause::AgentEnds;
+    ends || (is_old(before) && !is_old(cause))
 }
 
 /// That too many checks failed, if they did.

@@ -25,7 +25,7 @@ pub const LEARN: Duration = Duration::from_millis(500);
 const LAND: Duration = Duration::from_millis(50);
 
 /// A store that does not take the news for this long cannot be waited for: a stop that was asked for
-/// happens.
+/// happens. What is only old can wait.
 const TELL: Duration = Duration::from_secs(2);
 
 /// However long `stop.drain` is, a process drains no longer than this when its agent ends.
@@ -109,10 +109,16 @@ impl Drain {
         if !is_offered(assignment) {
             return Some(self.begun);
         }
-        let patience = self.begun + TELL;
-        let told = self.told.or((now >= patience).then_some(patience))?;
+        let over = self.patience().filter(|end| now >= *end);
+        let told = self.told.or(over)?;
         let learnt = told + LEARN;
         Some((self.proven).map_or(learnt, |proven| learnt.min(proven + LAND)))
+    }
+
+    /// Until when the store is waited for; none: for as long as it takes.
+    fn patience(&self) -> Option<Moment> {
+        let waits = matches!(self.cause, StopCause::Recycled { .. });
+        (!waits).then(|| self.begun + TELL)
     }
 
     /// What the drain waits for at `now`; none when it is over. Clients that hold tickets (`reserved`) are at
@@ -125,21 +131,21 @@ impl Drain {
         now: Moment,
     ) -> Option<Wait> {
         let Some(learnt) = self.learnt(assignment, now) else {
-            return Some(Wait::Told(self.begun + TELL));
+            return Some(Wait::Told(self.patience()));
         };
         if now < learnt {
             return Some(Wait::Learnt(learnt));
         }
-        let longest = match self.cause {
-            StopCause::AgentEnds => assignment.stop.drain.get().min(SHUTDOWN_DRAIN),
-            // Whether it is idle has to be known.
+        let drain = assignment.stop.drain.get();
+        let deadline = match self.cause {
+            StopCause::AgentEnds => self.begun + drain.min(SHUTDOWN_DRAIN),
+            // Whether it is idle has to be known, and the store may have taken long.
             StopCause::Recycled { .. } => {
                 let round = assignment.load.interval.get() + assignment.health.timeout.get();
-                assignment.stop.drain.get().max(TELL + LEARN + round)
+                (self.begun + drain).max(learnt + TELL + round)
             }
-            _ => assignment.stop.drain.get(),
+            _ => self.begun + drain,
         };
-        let deadline = self.begun + longest;
         let idle = !reserved && checks.idle_since(learnt);
         (now < deadline && !idle).then_some(Wait::Idle(deadline))
     }
@@ -197,7 +203,7 @@ mod tests {
         let checks = Checks::begin(at(0));
         let mut drain = Drain::begin(CAUSE, at(0));
         let wait = |drain: &Drain, now| drain.wait(&wanted, &checks, false, at(now));
-        assert_eq!(wait(&drain, 1_999), Some(Wait::Told(at(2_000))));
+        assert_eq!(wait(&drain, 1_999), Some(Wait::Told(Some(at(2_000)))));
         // A store that is away holds up a stop for a while, not for good.
         assert_eq!(wait(&drain, 2_000), Some(Wait::Learnt(at(2_500))));
         drain.tell(at(100));
@@ -205,6 +211,28 @@ mod tests {
         assert_eq!(wait(&drain, 599), Some(Wait::Learnt(at(600))));
         assert_eq!(wait(&drain, 600), Some(Wait::Idle(at(60_000))));
         assert_eq!(wait(&drain, 60_000), None);
+    }
+
+    #[test]
+    fn what_is_only_old_waits_for_the_store_however_long_that_takes() {
+        let wanted = assignment(1);
+        let age = Duration::from_secs(9);
+        let mut drain = Drain::begin(StopCause::Recycled { age }, at(0));
+        let wait =
+            |drain: &Drain, checks: &Checks, now| drain.wait(&wanted, checks, false, at(now));
+        let idle = |asked| said(1, 0, at(asked));
+        assert_eq!(wait(&drain, &idle(0), 2_500), Some(Wait::Told(None)));
+        assert_eq!(wait(&drain, &idle(90_000), 90_000), Some(Wait::Told(None)));
+        assert!(!drain.is_idle(&wanted, &idle(90_000), at(90_000)));
+        drain.tell(at(90_000));
+        assert_eq!(
+            wait(&drain, &idle(90_000), 90_499),
+            Some(Wait::Learnt(at(90_500)))
+        );
+        // There is still time to see that it is idle.
+        let waits = wait(&drain, &idle(90_000), 90_500);
+        assert!(matches!(waits, Some(Wait::Idle(until)) if until > at(91_500)));
+        assert_eq!(wait(&drain, &idle(90_600), 90_700), None);
     }
 
     #[test]

@@ -14,7 +14,7 @@ impl Supervisor {
     /// What is to be done about the age of an instance that has nothing else to do. What is left running
     /// while the store is away is not restarted without need.
     pub(super) fn recycle(&mut self, name: &Instance, now: Moment) -> Option<Action> {
-        let is_away = self.session.held.borrow().is_none();
+        let is_away = self.session.held.borrow().is_none() || self.is_cut_off(now);
         let managed = self.instances.get(name)?;
         // Nothing could be started in its place.
         let lacks = managed.assignment.recycle.is_some() && self.lacking(managed).is_some();

@@ -204,6 +204,43 @@ fn clients_are_sent_elsewhere_before_a_process_is_asked_to_stop() {
 }
 
 #[test]
+fn what_is_only_old_goes_on_when_the_store_goes_away_before_it_was_told() {
+    let mut wanted = assignment("a", Desired::Present);
+    wanted.published = true;
+    wanted.ports = serde_json::from_str(r#"[{"name": "grpc"}]"#).unwrap();
+    let age = Duration::from_secs(9);
+    let life = Life::started("a", at(0)).draining(StopCause::Recycled { age }, at(1));
+    let decide = |cut_off| {
+        let goal = Goal {
+            cut_off,
+            ..goal(&wanted)
+        };
+        decide(&goal, &life, true, at(90))
+    };
+    assert_eq!(decide(false), Decision::Wait(Wait::Told(None)));
+    assert_eq!(decide(true), Decision::Do(Action::Resume));
+}
+
+#[test]
+fn what_is_only_old_waits_no_longer_than_others_once_it_is_to_stop() {
+    let mut absent = assignment("a", Desired::Absent);
+    absent.published = true;
+    absent.ports = serde_json::from_str(r#"[{"name": "grpc"}]"#).unwrap();
+    let age = Duration::from_secs(9);
+    let life = Life::started("a", at(0)).draining(StopCause::Recycled { age }, at(1));
+    let cause = StopCause::Absent { stored_at: 42 };
+    assert_eq!(
+        decide(&goal(&absent), &life, true, at(9)),
+        Decision::Do(Action::Drain(cause.clone()))
+    );
+    let life = life.draining(cause, at(9));
+    assert_eq!(
+        decide(&goal(&absent), &life, true, at(9)),
+        Decision::Wait(Wait::Told(Some(at(11))))
+    );
+}
+
+#[test]
 fn a_process_is_killed_only_after_its_grace() {
     let absent = assignment("a", Desired::Absent);
     let cause = StopCause::Absent { stored_at: 42 };

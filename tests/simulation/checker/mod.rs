@@ -4,7 +4,7 @@
 //! - [`history`]: what the store held when
 //! - [`writes`]: I7, I8, I15
 //! - [`rollouts`]: the budgets of rollouts, I13
-//! - [`processes`]: I1, I3, I4, I5, I6, I16, and starts (I14)
+//! - [`processes`]: I1, I3, I4, I5, I6, I16, I18, and starts (I14)
 //! - [`answers`]: I9, I10, I11
 //! - [`rest`]: L1, once the faults have stopped
 //! - [`restores`]: a store that falls back in time, and what waits then (I17)

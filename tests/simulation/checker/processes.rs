@@ -1,7 +1,8 @@
 //! Invariants of processes: one per instance and node (I1), no stop without a cause (I3, I4), no process without an
 //! agent that looks after it (I5), no step back to an older template (I6), and what is to stop when it is cut off
 //! does so in time (I16). Only that may stop while the store is away, and only what was asked for may start (I4);
-//! what ends is not started again and again (I14). Whom agents signal (I2) is seen where they do.
+//! what ends is not started again and again (I14). Clients have their time to hear of a stop, which is written to the
+//! store first (I18). Whom agents signal (I2) is seen where they do.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -9,7 +10,7 @@ use serde_json::Value;
 
 use super::history::{History, Version, version_of};
 use crate::{
-    cast::{AGENTS, Cast, node},
+    cast::{AGENTS, Cast, STORE, node},
     network::ProgramId,
     processes::{Pid, Record, Table},
 };
@@ -32,6 +33,12 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Clients have so long to hear that something is not to be called any more, save for what a look takes.
 const NOTICE: Duration = Duration::from_millis(490);
+
+/// A stop that was asked for waits so long for the store to say so, and then for clients, save for what a look takes.
+const PATIENCE: Duration = Duration::from_millis(2_490);
+
+/// After a disturbance the answer to what was written before may take so long.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// So old may be what an undisturbed agent knows.
 const NEWS: Duration = Duration::from_secs(10);
@@ -268,9 +275,11 @@ fn heard_out(
         return None;
     }
     let states = history.versions(&format!("state/{}/{}", record.node, record.instance));
+    // What came back with a restore says nothing of what was said since.
     let is_of_it = |version: &&Version| {
         let value = version.value.as_ref();
-        version.at <= at && value.is_some_and(|state| state["pid"] == record.pid)
+        let is_written = version.restore.is_none() && version.at <= at;
+        is_written && value.is_some_and(|state| state["pid"] == record.pid)
     };
     let states: Vec<&Version> = states.iter().filter(is_of_it).collect();
     let is_ready = |version: &&Version| {
@@ -278,18 +287,42 @@ fn heard_out(
         value.is_some_and(|state| state["ready"] == true)
     };
     let last = states.iter().rposition(is_ready)?;
-    let host = AGENTS.into_iter().find(|host| node(*host) == record.node)?;
-    if last + 1 == states.len() && cast.clear_for(host) < RECOVERY {
-        // It could not say so, perhaps for want of a session, and does not wait for that for ever.
-        return None;
-    }
     // From then on nobody was to call it, as far as the store knew.
-    let since = states.get(last + 1).map_or(at, |version| version.at);
-    (at < since + NOTICE).then(|| {
+    let Some(said) = states.get(last + 1) else {
+        return untold(record, at, history, cast);
+    };
+    (at < said.at + NOTICE).then(|| {
         let what = format!(
             "{} was signalled {:?} after it was to be called no more, and is called by {called}",
             describe(record),
-            at.saturating_sub(since)
+            at.saturating_sub(said.at)
+        );
+        ("I18", what)
+    })
+}
+
+/// What is stopped without the store saying so was to stop on somebody's word, which does not wait for ever, and was
+/// given that long; and its agent could not say so.
+fn untold(
+    record: &Record,
+    at: Duration,
+    history: &History,
+    cast: &Cast,
+) -> Option<(&'static str, String)> {
+    let host = AGENTS.into_iter().find(|host| node(*host) == record.node)?;
+    let begun = at.saturating_sub(PATIENCE);
+    let ordered = Orders::of(record, history, cast).stop(begun, false);
+    let sessions = history.versions(&format!("session/{}", record.node));
+    let before = sessions.partition_point(|version| version.at <= begun);
+    let is_own = |version: &Version| version.value.is_some() && version.by == Some(record.agent);
+    let held = before > 0 && sessions[before - 1..].iter().all(is_own);
+    let clear = cast.clear_for(host).min(cast.clear_for(STORE));
+    let able = held && clear > PATIENCE + ANSWER;
+    (able || !ordered).then(|| {
+        let what = format!(
+            "{} was signalled, and the store does not say that it leaves: ordered in time: {ordered}, session held: \
+             {held}, undisturbed for {clear:?}",
+            describe(record)
         );
         ("I18", what)
     })
@@ -317,37 +350,62 @@ fn cause(
     let host = AGENTS.into_iter().find(|host| node(*host) == record.node);
     let cut_off = host.and_then(|host| cast.cut_off_since(host));
     let heard = cut_off.map_or(at, |since| at.min(since + ECHO));
-    let versions = history.versions(&seat(record));
-    // What it runs, as its agent once said of it; a restart on an operator's word changes only this.
-    let states = history.versions(&format!("state/{}/{}", record.node, record.instance));
-    let mut states = states.iter().filter_map(|version| version.value.as_ref());
-    let state = states.find(|state| state["pid"] == record.pid);
-    let revision = state.map(|state| &state["revision"]);
-    let is_turn = |value: &Value| {
-        let started = state.map(|state| &state["startedAt"]);
-        !value["recycleTurn"].is_null() && Some(&value["recycleTurn"]) == started
-    };
-    let asked = |upto: Duration| {
+    let orders = Orders::of(record, history, cast);
+    if orders.stop(heard, true) {
+        return None;
+    }
+    let invariant = if orders.stop(at, true) { "I4" } else { "I3" };
+    Some((
+        invariant,
+        format!("{} was stopped without a cause", describe(record)),
+    ))
+}
+
+/// What was asked for concerning a process.
+struct Orders<'a> {
+    record: &'a Record,
+    history: &'a History,
+    cast: &'a Cast,
+    /// What it runs, as its agent once said of it; a restart on an operator's word changes only this.
+    state: Option<&'a Value>,
+}
+
+impl<'a> Orders<'a> {
+    fn of(record: &'a Record, history: &'a History, cast: &'a Cast) -> Self {
+        let states = history.versions(&format!("state/{}/{}", record.node, record.instance));
+        let mut states = states.iter().filter_map(|version| version.value.as_ref());
+        let state = states.find(|state| state["pid"] == record.pid);
+        Self {
+            record,
+            history,
+            cast,
+            state,
+        }
+    }
+
+    /// Whether its agent knew at `upto` that it was to stop; because it is old (`turns`), too.
+    fn stop(&self, upto: Duration, turns: bool) -> bool {
+        let Self { record, .. } = self;
+        let revision = self.state.map(|state| &state["revision"]);
+        let versions = self.history.versions(&seat(record));
         versions.iter().enumerate().any(|(index, version)| {
             let in_force = versions
                 .get(index + 1)
                 .is_none_or(|next| next.at >= record.started);
             let asks = version.value.as_ref().is_some_and(|value| {
                 value["desired"] == "absent"
-                    || is_turn(value)
+                    || (turns && self.is_turn(value))
                     || version_of(&value["run"]["process"]) != Some(record.version)
                     || revision.is_none_or(|revision| value["revision"] != *revision)
             });
-            let known = since(history, cast, record.agent, version);
+            let known = since(self.history, self.cast, record.agent, version);
             known.is_some_and(|known| known <= upto) && in_force && asks
         })
-    };
-    if asked(heard) {
-        return None;
     }
-    let invariant = if asked(at) { "I4" } else { "I3" };
-    Some((
-        invariant,
-        format!("{} was stopped without a cause", describe(record)),
-    ))
+
+    /// Whether it is its turn to be recycled.
+    fn is_turn(&self, value: &Value) -> bool {
+        let started = self.state.map(|state| &state["startedAt"]);
+        !value["recycleTurn"].is_null() && Some(&value["recycleTurn"]) == started
+    }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::World;
 use crate::{
-    cast::{CONTROLLERS, node},
+    cast::{CONTROLLERS, STORE, node},
     checker::Checker,
     network::HostId,
     operators::Operators,
@@ -66,7 +66,7 @@ impl World {
             }
             Fault::StoreFull { span } => {
                 self.gate.fill(true);
-                self.disturb(Vec::new(), false, span, |world| world.gate.fill(false));
+                self.disturb(vec![STORE], false, span, |world| world.gate.fill(false));
             }
             Fault::Compact => {
                 if let Ok(mut client) = Checker::client(&self.gate).await

@@ -173,7 +173,8 @@ impl World {
             lacks_artifact: false,
         };
         let aged = match recycle::next(&self.wanted, &life, self.now) {
-            recycle::Next::Turn(action) => Some(action),
+            // Nothing is recycled without the store.
+            recycle::Next::Turn(action) if !self.cut_off => Some(action),
             _ => None,
         };
         let action = match (decide(&goal, &life, true, self.now), aged) {
